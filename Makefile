@@ -1,0 +1,36 @@
+# Everything runs in .venv, which `setup` makes once and keeps up to date with pyproject.toml and constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CONFIG ?= agents/configs/cartpole.yaml
+ARGS ?=
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: setup train test test-all lint benchmark
+.DEFAULT_GOAL := test
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"rlsample needs Python 3.11 or newer. Received: {v.major}.{v.minor}. Try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+train: setup
+	@$(BIN)/python -m scripts.train $(CONFIG) $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+benchmark: setup
+	@$(BIN)/python -m scripts.benchmark $(ARGS)

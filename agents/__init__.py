@@ -1,0 +1,1 @@
+"""Runnable example agents: one agent, one file, read from top to bottom."""

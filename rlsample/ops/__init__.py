@@ -1,0 +1,25 @@
+"""Mathematics with hand-written gradients: tensors in, tensors out, no state, no reinforcement learning."""
+
+from rlsample.ops.categorical import entropy, kl_divergence, log_prob, mode
+from rlsample.ops.cross_entropy import softmax_cross_entropy, sparse_softmax_cross_entropy
+from rlsample.ops.noise import exponential, fold_in, gumbel, split, uniform
+from rlsample.ops.softmax import legal_logits, softmax, softmax_jacobian, softmax_vjp, tempered_softmax
+
+__all__ = [
+    "entropy",
+    "exponential",
+    "fold_in",
+    "gumbel",
+    "kl_divergence",
+    "legal_logits",
+    "log_prob",
+    "mode",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_jacobian",
+    "softmax_vjp",
+    "sparse_softmax_cross_entropy",
+    "split",
+    "tempered_softmax",
+    "uniform",
+]

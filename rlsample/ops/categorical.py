@@ -1,0 +1,82 @@
+"""The categorical distribution as functions of its logits: finite under masks, for logits anywhere in +-1e30."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from rlsample import checks
+from rlsample.ops.cross_entropy import log_softmax, sparse_softmax_cross_entropy
+from rlsample.ops.softmax import ILLEGAL, legal_logits
+from rlsample.types import TensorLike
+
+
+def log_prob(logits: TensorLike, action: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
+    """Log-probability of integer actions under softmax(logits): the discrete mass, never a relaxed density.
+
+    backward  1 at the action minus p
+
+    Args:
+        logits: float `[..., K]`.
+        action: integer `[...]` in [0, K).
+        mask: boolean, broadcasts to the logits, True = legal.
+
+    Returns:
+        `[...]` in the dtype of `logits`: finite for legal actions, -inf (with gradient 0) for illegal ones.
+
+    Raises:
+        ValueError: an action is known to be out of range, is not an integer, or has another batch shape.
+    """
+    return -sparse_softmax_cross_entropy(action, logits, mask)
+
+
+def entropy(logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
+    """Entropy -sum_k p_k log p_k of softmax(logits) over the legal categories, in nats.
+
+    Args:
+        logits: float `[..., K]`.
+        mask: boolean, broadcasts to the logits, True = legal.
+
+    Returns:
+        `[...]` in the dtype of `logits`, in [0, log K].
+    """
+    logits = tf.convert_to_tensor(logits)
+    log_probs, probs = log_softmax(legal_logits(logits, mask))
+    return tf.cast(-tf.reduce_sum(probs * log_probs, -1), logits.dtype)
+
+
+def kl_divergence(p_logits: TensorLike, q_logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
+    """Kullback-Leibler divergence sum_k p_k (log p_k - log q_k) between two categoricals with the same legal set.
+
+    Args:
+        p_logits: float `[..., K]`, of the distribution the expectation is under.
+        q_logits: float `[..., K]`.
+        mask: boolean, broadcasts to the logits, True = legal in both.
+
+    Returns:
+        `[...]` in the dtype of `p_logits`, non-negative up to rounding; +inf where p gives mass to a category that q
+        holds illegal (a logit of -inf).
+    """
+    p_logits = tf.convert_to_tensor(p_logits)
+    p_shifted, q_shifted = legal_logits(p_logits, mask), legal_logits(q_logits, mask)
+    p_log_probs, p_probs = log_softmax(p_shifted)
+    q_log_probs, _ = log_softmax(tf.cast(q_shifted, p_shifted.dtype))
+    divergence = tf.reduce_sum(p_probs * (p_log_probs - q_log_probs), -1)
+    uncovered = tf.reduce_any((p_probs > 0) & (q_shifted <= ILLEGAL), -1)
+    return tf.cast(tf.where(uncovered, tf.constant(float("inf"), divergence.dtype), divergence), p_logits.dtype)
+
+
+def mode(logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
+    """The most probable legal category, int32 `[...]`; the first of equals. No gradient.
+
+    Raises:
+        ValueError: eagerly, for logits with NaN or +inf or a row with nothing legal (compiled code returns -1 there).
+    """
+    logits, mask = checks.check_logits(logits, mask)
+    legal = legal_logits(logits, mask)
+    action = tf.argmax(legal, -1, output_type=tf.int32)
+    return tf.where(is_broken(legal), tf.constant(-1), action)
+
+
+def is_broken(legal: tf.Tensor) -> tf.Tensor:
+    """Flags `[...]` the rows of `legal_logits` that nothing can be drawn from."""
+    return tf.math.is_nan(tf.reduce_sum(legal, -1))

@@ -1,0 +1,125 @@
+"""Softmax with its own backward pass: the product with the Jacobian, never the Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from rlsample import checks
+from rlsample.types import TensorLike
+
+# Stands in for the logit of an illegal category: below every legal one, and finite, so that 0 times it is 0 (with
+# -inf, entropies, one-hot products and temperature gradients would be 0 * -inf = NaN).
+ILLEGAL = -3e38
+# exp(LOWEST / temperature) is 0 for every temperature below 1e17; LOWEST / temperature^2 is finite down to 1e-9.
+LOWEST = -1e20
+
+
+def compute_dtype(dtype: tf.DType) -> tf.DType:
+    """The dtype to compute in: float64 for float64, float32 for everything narrower."""
+    return tf.float64 if dtype == tf.float64 else tf.float32
+
+
+def legal_logits(logits: TensorLike, mask: TensorLike | None = None, axis: int = -1) -> tf.Tensor:
+    """Logits ready for arithmetic: at least float32, the largest of a row 0, illegal ones at the finite floor ILLEGAL.
+
+    Illegal are entries whose mask is False or whose logit is -inf; they receive no gradient. The shift to 0 is what
+    keeps exp from overflowing, and changes nothing else. A row that nothing can be drawn from (NaN, +inf, nothing
+    legal) holds NaN afterwards, so that nothing computed from it passes for a number.
+
+    Args:
+        logits: float, any shape with K categories along `axis`.
+        mask: boolean, broadcasts to the logits, True = legal; None means all.
+        axis: where the categories are.
+
+    Returns:
+        float32 (float64 for float64) of the shape of `logits`, equal to them up to a constant a row.
+    """
+    logits = tf.convert_to_tensor(logits)
+    dtype = compute_dtype(logits.dtype)
+    logits = tf.cast(logits, dtype)
+    if mask is not None:
+        logits = tf.where(checks.check_mask(mask, logits.shape), logits, tf.constant(float("-inf"), dtype))
+    shifted = logits - tf.stop_gradient(tf.reduce_max(logits, axis, keepdims=True))
+    # Not tf.maximum: whether that passes NaN on depends on the device.
+    floor = tf.constant(ILLEGAL, dtype)
+    return tf.where(shifted < floor, floor, shifted)
+
+
+def softmax(logits: TensorLike, axis: int = -1, mask: TensorLike | None = None) -> tf.Tensor:
+    """Softmax whose backward pass is the O(K) product with the Jacobian.
+
+        forward   p_k = exp(logits_k - max) / sum_j exp(logits_j - max), over the legal categories
+        backward  p * (g - <p, g>)  for the upstream gradient g
+
+    Illegal categories get probability exactly 0 and gradient exactly 0. Differentiable twice. Summing the Jacobian
+    instead of multiplying it with g gives 0 for every input, since the probabilities always sum to 1: so does asking
+    for the gradient of an unweighted sum of them.
+
+    Args:
+        logits: float, any shape, anywhere in +-1e30; K categories along `axis`.
+        axis: where the categories are.
+        mask: boolean, broadcasts to the logits, True = legal.
+
+    Returns:
+        Probabilities of the shape and dtype of `logits`; computed in float32 at least. A row with NaN, +inf or
+        nothing legal is NaN.
+    """
+    logits = tf.convert_to_tensor(logits)
+    return tf.cast(_softmax(axis)(legal_logits(logits, mask, axis)), logits.dtype)
+
+
+def tempered_softmax(logits: tf.Tensor, temperature: tf.Tensor | float = 1.0) -> tf.Tensor:
+    """softmax(logits / temperature) along the last axis, for logits that come from `legal_logits`.
+
+        backward  to logits (1 / temperature) p * (g - <p, g>); to temperature -<that, logits> / temperature
+
+    Args:
+        logits: float32 or float64 `[..., K]` with row maximum 0.
+        temperature: 1.0, or a tensor of the same dtype that broadcasts to the logits.
+
+    Returns:
+        Probabilities `[..., K]`; finite, also in the gradients, for every temperature above 1e-9.
+    """
+    if isinstance(temperature, float) and temperature == 1.0:
+        return _softmax(-1)(logits)
+    return _softmax(-1)(tf.where(logits < LOWEST, tf.constant(LOWEST, logits.dtype), logits) / temperature)
+
+
+def _softmax(axis: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    @tf.custom_gradient
+    def forward(shifted: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        probs = tf.nn.softmax(shifted, axis)
+        return probs, lambda upstream: softmax_vjp(probs, upstream, axis)
+
+    return forward
+
+
+def softmax_vjp(probs: TensorLike, upstream: TensorLike, axis: int = -1) -> tf.Tensor:
+    """Product of the softmax Jacobian at `probs` with `upstream`: p * (g - <p, g>), in O(K) memory.
+
+    The Jacobian diag(p) - p p^T is symmetric, so this is the backward and the forward product alike. The result sums
+    to 0 along `axis`, and adding a constant to `upstream` does not change it.
+
+    Args:
+        probs: float `[..., K]`, the output of a softmax.
+        upstream: float `[..., K]`, the gradient with respect to `probs`.
+        axis: where the categories are.
+
+    Returns:
+        float `[..., K]`, the gradient with respect to the logits.
+    """
+    probs, upstream = tf.convert_to_tensor(probs), tf.convert_to_tensor(upstream)
+    return probs * (upstream - tf.reduce_sum(probs * upstream, axis, keepdims=True))
+
+
+def softmax_jacobian(logits: TensorLike) -> tf.Tensor:
+    """The Jacobian of softmax, diag(p) - p p^T: `[..., K]` -> `[..., K, K]`.
+
+    For looking at: a gradient needs only its product with a vector, `softmax_vjp`, at 1/K of the memory. It is
+    symmetric, and each of its rows sums to 0.
+    """
+    probs = softmax(logits)
+    outer = -probs[..., :, None] * probs[..., None, :]
+    return tf.linalg.set_diag(outer, probs * (1 - probs))
