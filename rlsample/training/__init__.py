@@ -1,0 +1,47 @@
+"""What turns a policy into a run: configuration, tracking, evaluation, weights on disk.
+
+    from rlsample.training import Run, load
+    settings = load("agents/configs/cartpole.yaml", ["seed=3"], agents={"relaxed_actor_critic": Config})
+    with Run("runs/mine", settings) as run:
+        policy = train(settings, run)
+        run.save(policy)
+        run.evaluate(policy)
+
+Importing it loads neither wandb nor matplotlib nor rich.
+"""
+
+from rlsample.training.config import (
+    AgentConfig,
+    ConfigError,
+    EnvConfig,
+    EvaluationConfig,
+    RunConfig,
+    TrackingConfig,
+    from_dict,
+    load,
+    to_dict,
+    to_yaml,
+)
+from rlsample.training.evaluation import Evaluation, Policy, action_masks
+from rlsample.training.run import Run, RunFolderError, evaluate
+from rlsample.training.tracking import read_metrics
+
+__all__ = [
+    "AgentConfig",
+    "ConfigError",
+    "EnvConfig",
+    "Evaluation",
+    "EvaluationConfig",
+    "Policy",
+    "Run",
+    "RunConfig",
+    "RunFolderError",
+    "TrackingConfig",
+    "action_masks",
+    "evaluate",
+    "from_dict",
+    "load",
+    "read_metrics",
+    "to_dict",
+    "to_yaml",
+]

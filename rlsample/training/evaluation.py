@@ -1,0 +1,113 @@
+"""How good a policy is: the mean return of complete episodes, played without noise."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import gymnasium
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks, ops
+
+AutoresetMode = gymnasium.vector.AutoresetMode
+
+
+class Policy(Protocol):
+    """What an agent's `train` and `make_policy` return.
+
+    Attributes:
+        model: its weights, built; enough to act.
+    """
+
+    model: keras.Model
+
+    def act(self, observations: np.ndarray, mask: np.ndarray | None = None) -> Any:
+        """Chooses the most probable legal actions.
+
+        A policy that can also draw takes a third argument, `seed` (stateless, int32 `[2]`, None for no noise).
+
+        Args:
+            observations: `[B, ...]`, as the vector environment gives them.
+            mask: bool `[B, K]`, True = legal, or None if everything is.
+
+        Returns:
+            A batch of `B` actions, as the vector environment's `step` takes them.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The returns of complete episodes.
+
+    Attributes:
+        mean_return: their mean.
+        std_return: their standard deviation (over the episodes, not of the mean).
+        episodes: how many there were.
+        returns: each of them.
+    """
+
+    mean_return: float
+    std_return: float
+    episodes: int
+    returns: tuple[float, ...]
+
+
+def evaluate(
+    policy: Policy, envs: gymnasium.vector.VectorEnv, episodes: int, seed: int, *, deterministic: bool = True
+) -> Evaluation:
+    """Plays complete episodes and returns how they went.
+
+    How many episodes each environment contributes is fixed beforehand: taking the first ones to finish, whichever
+    they are, would favour the short ones.
+
+    Args:
+        policy: what acts.
+        envs: a vector environment, in any autoreset mode. Stays open.
+        episodes: how many to play.
+        seed: of the environments, and of the actions if they are drawn.
+        deterministic: whether to act without noise. Otherwise the policy's `act` is given a seed.
+
+    Returns:
+        Their returns, ordered by environment.
+    """
+    checks.check_count("episodes", episodes)
+    quota = episodes // envs.num_envs + (np.arange(envs.num_envs) < episodes % envs.num_envs)
+    finished: list[list[float]] = [[] for _ in quota]
+    running = np.zeros(envs.num_envs)
+    ended = np.zeros(envs.num_envs, dtype=bool)
+    mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+    action_seed = tf.constant([seed, 0], tf.int32)
+    observations, info = envs.reset(seed=seed)
+    while any(len(returns) < wanted for returns, wanted in zip(finished, quota, strict=True)):
+        if mode == AutoresetMode.DISABLED and ended.any():
+            observations, info = envs.reset(options={"reset_mask": ended})
+        if deterministic:
+            actions = policy.act(observations, action_masks(info, envs.num_envs))
+        else:
+            action_seed = ops.fold_in(action_seed, 1)
+            actions = policy.act(observations, action_masks(info, envs.num_envs), seed=action_seed)  # type: ignore[call-arg]
+        observations, rewards, terminated, truncated, info = envs.step(actions)
+        # In NEXT_STEP mode the step after the end only resets: it belongs to no episode.
+        idle = ended if mode == AutoresetMode.NEXT_STEP else np.zeros_like(ended)
+        running += np.where(idle, 0.0, rewards)
+        ended = (terminated | truncated) & ~idle
+        for index in np.flatnonzero(ended):
+            finished[index].append(float(running[index]))
+        running[ended] = 0.0
+    returns = [value for values, wanted in zip(finished, quota, strict=True) for value in values[:wanted]]
+    return Evaluation(float(np.mean(returns)), float(np.std(returns)), episodes, tuple(returns))
+
+
+def action_masks(info: dict[str, Any], num_envs: int) -> np.ndarray | None:
+    """Returns `info["action_mask"]` of a vector environment as bool `[num_envs, K]`, or None if there is none.
+
+    Where only some environments gave a mask, everything is legal in the others.
+    """
+    if "action_mask" not in info:
+        return None
+    masks = np.stack([np.asarray(mask, dtype=bool) for mask in info["action_mask"]])
+    given = info.get("_action_mask", np.ones(num_envs, dtype=bool))
+    return masks | ~np.asarray(given, dtype=bool).reshape((num_envs,) + (1,) * (masks.ndim - 1))

@@ -1,0 +1,232 @@
+"""One run and its folder: claimed before anything is computed, told every number, left with what was learned.
+
+    runs/mine/
+        config.yaml          the resolved configuration; `load` gives it back
+        metrics.jsonl        one record a line
+        checkpoint/          the policy's weights
+        evaluation.json      how good the policy is
+        learning_curve.png   return and temperature against environment steps
+        wandb/               Weights & Biases files, unless it is disabled
+
+A folder with a `config.yaml` holds a run, finished or not, and is never written over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import threading
+import time
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlsample import checks
+from rlsample.training import checkpoint, config, evaluation, tracking
+from rlsample.training.progress import Progress
+
+CONFIG, METRICS, CHECKPOINT, EVALUATION = "config.yaml", "metrics.jsonl", "checkpoint", "evaluation.json"
+
+MAX_EVALUATION_ENVS = 32
+EVALUATION_SEED = 1_000_003
+"""Added to the run's seed, so that a policy is not judged on the very episodes it was trained on."""
+
+
+class RunFolderError(ValueError):
+    """A folder that a run cannot be written to; the message says why and what to do."""
+
+
+class Run:
+    """A training run, open between `with Run(...) as run:` and the end of that block.
+
+    The agent's loop tells it the numbers with `log`, asks `stopping` after every update, and returns its policy as
+    soon as that is true. The first Ctrl-C or SIGTERM asks for a clean stop; the second one stops at once.
+
+    Args:
+        folder: the run folder; must not hold a run yet.
+        settings: the configuration; written to the folder first of all.
+        progress: whether to show progress on the standard output.
+
+    Attributes:
+        folder: as given.
+        config: the configuration.
+        stopping: whether the loop should come to an end.
+        step: environment steps so far, as last logged.
+        update: optimizer steps so far, as last logged.
+
+    Raises:
+        RunFolderError: on entering, if the folder holds a run, is a file, or cannot be written to.
+    """
+
+    def __init__(self, folder: str | Path, settings: config.RunConfig, *, progress: bool = True) -> None:
+        self.folder = Path(folder)
+        self.config = settings
+        self.stopping = False
+        self.step = 0
+        self.update = 0
+        self._show = progress
+        self._signal = 0
+        self._handlers: dict[int, Any] = {}
+        self._trackers: list[tracking.Tracker] = []
+        self._start = time.monotonic()
+        self._evaluations = 0
+
+    def __enter__(self) -> Run:
+        """Claims the folder, opens the trackers and starts to listen to signals."""
+        _claim(self.folder, self.config)
+        self._trackers.append(tracking.JsonLines(self.folder / METRICS))
+        if self._show:
+            self._trackers.append(Progress(self.config.total_steps))
+        wandb = tracking.open_wandb(self.config, self.folder, _warn)
+        if wandb is not None:
+            self._trackers.append(wandb)
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {each: signal.signal(each, self._stop) for each in (signal.SIGINT, signal.SIGTERM)}
+        self._start = time.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        """Closes the trackers and gives the signals back."""
+        self._restore_handlers()
+        for tracker in self._trackers:
+            tracker.close()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the run began."""
+        return time.monotonic() - self._start
+
+    @property
+    def exit_code(self) -> int:
+        """What the program should exit with: 0, or 128 + the signal that stopped the run."""
+        return 128 + self._signal if self._signal else 0
+
+    def log(self, step: int, metrics: Mapping[str, Any], update: int | None = None) -> None:
+        """Records the numbers of one moment, everywhere the run is tracked.
+
+        Args:
+            step: environment steps so far.
+            metrics: scalars by name: `charts/episodic_return`, `charts/episodic_length`, `losses/*`, `policy/entropy`.
+                NaN is recorded as such. `sampler/temperature` (the schedule's value at `step`) and
+                `charts/steps_per_second` are added where missing.
+            update: optimizer steps so far.
+        """
+        self.step = int(step)
+        record: dict[str, float] = {"global_step": self.step}
+        if update is not None:
+            self.update = int(update)
+            record["update"] = self.update
+        if "sampler/temperature" not in metrics:
+            record["sampler/temperature"] = float(self.config.temperature(self.step))
+        if "charts/steps_per_second" not in metrics:
+            record["charts/steps_per_second"] = self.step / max(self.seconds, 1e-9)
+        record |= {name: _scalar(name, value) for name, value in metrics.items()}
+        for tracker in self._trackers:
+            tracker.log(record)
+
+    def save(self, policy: evaluation.Policy) -> None:
+        """Writes the policy's weights to the run folder, in place of those saved before."""
+        checkpoint.save(self.folder / CHECKPOINT, self.step, model=policy.model)
+
+    def evaluate(self, policy: evaluation.Policy) -> evaluation.Evaluation:
+        """Evaluates a policy as the configuration asks, logs the outcome and writes it to `evaluation.json`."""
+        seconds = self.seconds
+        outcome = evaluate(policy, self.config)
+        self.log(
+            self.step,
+            {"evaluation/mean_return": outcome.mean_return, "evaluation/std_return": outcome.std_return},
+        )
+        summary = {name: value for name, value in dataclasses.asdict(outcome).items() if name != "returns"}
+        summary |= {"global_step": self.step, "seconds": round(seconds, 3)}
+        (self.folder / EVALUATION).write_text(json.dumps(summary) + "\n", encoding="utf-8")
+        return outcome
+
+    def evaluate_when_due(self, policy: evaluation.Policy, step: int) -> None:
+        """Evaluates and saves the policy if `evaluation.every` steps have passed since it last did."""
+        every = self.config.evaluation.every
+        if every is None or step // every <= self._evaluations:
+            return
+        self._evaluations = step // every
+        self.step = int(step)
+        self.save(policy)
+        self.evaluate(policy)
+
+    def _stop(self, number: int, frame: types.FrameType | None) -> None:
+        if self.stopping:
+            self._restore_handlers()
+            signal.raise_signal(number)
+            return
+        self.stopping, self._signal = True, number
+        print("\nStopping after this update; what was learned will be saved. Once more to stop at once.", flush=True)
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+
+def evaluate(
+    policy: evaluation.Policy,
+    settings: config.RunConfig,
+    *,
+    episodes: int | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> evaluation.Evaluation:
+    """Evaluates a policy in the environment of its configuration.
+
+    Args:
+        policy: what acts.
+        settings: the configuration, which says what is not given here.
+        episodes: how many to play.
+        seed: of the first environment.
+        **options: passed on to `gymnasium.make_vec`.
+
+    Returns:
+        As `rlsample.training.evaluation.evaluate`.
+    """
+    episodes = episodes or settings.evaluation.episodes
+    envs = settings.env.make(**({"num_envs": min(episodes, MAX_EVALUATION_ENVS)} | options))
+    try:
+        return evaluation.evaluate(
+            policy,
+            envs,
+            episodes,
+            settings.seed + EVALUATION_SEED if seed is None else seed,
+            deterministic=settings.evaluation.deterministic,
+        )
+    finally:
+        envs.close()
+
+
+def _claim(folder: Path, settings: config.RunConfig) -> None:
+    """Makes the folder and writes the configuration; of two runs that try, exactly one gets it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / CONFIG).open("x", encoding="utf-8") as file:
+            file.write(config.to_yaml(settings))
+    except FileExistsError:
+        rule = "a run folder without a run in it" if folder.is_dir() else "a folder for the run"
+        error = checks.invalid(rule, run_dir=str(folder), hint="Choose another --run-dir, or remove this one.")
+        raise RunFolderError(str(error)) from None
+    except OSError as cause:
+        error = checks.invalid(f"a folder that can be written to ({cause.strerror})", run_dir=str(folder))
+        raise RunFolderError(str(error)) from None
+
+
+def _scalar(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise checks.invalid(f"the metric {name!r} to be a scalar", value=value) from None
+
+
+def _warn(message: str) -> None:
+    print(f"Warning: {message}", flush=True)
