@@ -162,7 +162,7 @@ def check_logits(logits: Any, mask: Any = None) -> tuple[tf.Tensor, tf.Tensor | 
     logits = tf.convert_to_tensor(logits)
     if not logits.dtype.is_floating:
         raise invalid("logits to be floating-point", dtype=logits.dtype.name)
-    if logits.shape.rank == 0 or logits.shape.rank is not None and logits.shape[-1] == 0:
+    if logits.shape.rank == 0 or (logits.shape.rank is not None and logits.shape[-1] == 0):
         raise invalid("logits of shape [..., K] with K >= 1", shape=tuple(logits.shape))
     mask = check_mask(mask, logits.shape)
     if tf.executing_eagerly():
@@ -208,7 +208,9 @@ def _raise_for_unusable_row(logits: np.ndarray, mask: np.ndarray | None) -> None
     legal = legal if mask is None else legal & mask
     if not legal.any(-1).all():
         row = _first(~legal.any(-1))
-        raise invalid("at least one legal category in every row", row=row, hint="True in a mask marks a legal category.")
+        raise invalid(
+            "at least one legal category in every row", row=row, hint="True in a mask marks a legal category."
+        )
 
 
 def _first(flags: np.ndarray) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from rlsample.ops.categorical import entropy, kl_divergence, log_prob, mode
 from rlsample.ops.cross_entropy import softmax_cross_entropy, sparse_softmax_cross_entropy
 from rlsample.ops.noise import exponential, fold_in, gumbel, split, uniform
 from rlsample.ops.softmax import legal_logits, softmax, softmax_jacobian, softmax_vjp, tempered_softmax
+from rlsample.ops.surrogate import surrogate_gradient, with_gradient_of
 
 __all__ = [
     "entropy",
@@ -20,6 +21,8 @@ __all__ = [
     "softmax_vjp",
     "sparse_softmax_cross_entropy",
     "split",
+    "surrogate_gradient",
     "tempered_softmax",
     "uniform",
+    "with_gradient_of",
 ]

@@ -70,19 +70,19 @@ def softmax(logits: TensorLike, axis: int = -1, mask: TensorLike | None = None) 
     return tf.cast(_softmax(axis)(legal_logits(logits, mask, axis)), logits.dtype)
 
 
-def tempered_softmax(logits: tf.Tensor, temperature: tf.Tensor | float = 1.0) -> tf.Tensor:
+def tempered_softmax(logits: tf.Tensor, temperature: tf.Tensor | None = None) -> tf.Tensor:
     """softmax(logits / temperature) along the last axis, for logits that come from `legal_logits`.
 
         backward  to logits (1 / temperature) p * (g - <p, g>); to temperature -<that, logits> / temperature
 
     Args:
         logits: float32 or float64 `[..., K]` with row maximum 0.
-        temperature: 1.0, or a tensor of the same dtype that broadcasts to the logits.
+        temperature: a tensor of the same dtype that broadcasts to the logits; None means 1.
 
     Returns:
         Probabilities `[..., K]`; finite, also in the gradients, for every temperature above 1e-9.
     """
-    if isinstance(temperature, float) and temperature == 1.0:
+    if temperature is None:
         return _softmax(-1)(logits)
     return _softmax(-1)(tf.where(logits < LOWEST, tf.constant(LOWEST, logits.dtype), logits) / temperature)
 

@@ -1,0 +1,97 @@
+"""One estimator, one file, one registry key: logits -> Sample.
+
+sampler = samplers.create("straight_through_gumbel_softmax")
+sample = sampler(logits, seed, temperature=0.5)
+value = sampler.expectation(lambda one_hot: critic(observation, one_hot), logits, seed)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+from rlsample import checks
+from rlsample.samplers.base import Sampler
+from rlsample.samplers.categorical import Categorical
+from rlsample.samplers.exact import Exact
+from rlsample.samplers.gumbel_softmax import GumbelSoftmax
+from rlsample.samplers.score_function import ScoreFunction
+from rlsample.samplers.straight_through import StraightThrough
+from rlsample.samplers.straight_through_gumbel_softmax import StraightThroughGumbelSoftmax
+
+SAMPLERS: dict[str, type[Sampler]] = {
+    "categorical": Categorical,
+    "exact": Exact,
+    "gumbel_softmax": GumbelSoftmax,
+    "score_function": ScoreFunction,
+    "straight_through": StraightThrough,
+    "straight_through_gumbel_softmax": StraightThroughGumbelSoftmax,
+}
+
+_registered: dict[str, type[Sampler]] = {}
+
+
+def create(config: str | Mapping[str, Any] | Sampler) -> Sampler:
+    """Builds a sampler from its name, from `{"name": ..., **options}`, or returns one that is built already.
+
+    Raises:
+        ValueError: an unknown name (with the nearest one suggested), an option the sampler does not take, or a value
+            it refuses.
+    """
+    if isinstance(config, Sampler):
+        return config
+    if isinstance(config, str):
+        config = {"name": config}
+    if not isinstance(config, Mapping) or "name" not in config:
+        raise checks.invalid("a sampler's name or a mapping with the key 'name'", sampler=config)
+    options = {key: value for key, value in config.items() if key != "name"}
+    sampler = get(config["name"])
+    fields = [field.name for field in dataclasses.fields(sampler)]
+    for option in options:
+        if option not in fields:
+            raise checks.unknown(f"option for the sampler {sampler.name!r}", option, fields)
+    return sampler(**options)
+
+
+def get(name: str) -> type[Sampler]:
+    """The sampler class of that name: ours, a registered one, or one from the entry points `rlsample.samplers`.
+
+    Raises:
+        ValueError: there is none; names the nearest.
+    """
+    for table in (SAMPLERS, _registered, _installed()):
+        if name in table:
+            return table[name]
+    raise checks.unknown("sampler", name, names())
+
+
+def names() -> list[str]:
+    """Every name that `create` takes."""
+    return sorted({*SAMPLERS, *_registered, *_installed()})
+
+
+def register(sampler: type[Sampler]) -> type[Sampler]:
+    """Adds a sampler class under its `name`; may be used as a decorator.
+
+    Raises:
+        ValueError: not a subclass of `Sampler`, no name, or the name is taken.
+    """
+    if not (isinstance(sampler, type) and issubclass(sampler, Sampler)):
+        raise checks.invalid("a subclass of rlsample.samplers.Sampler", sampler=sampler)
+    if not isinstance(getattr(sampler, "name", None), str):
+        raise checks.invalid("the class attribute `name` to be a string", sampler=sampler)
+    if _registered.get(sampler.name, sampler) is not sampler or sampler.name in SAMPLERS:
+        raise checks.invalid("a name that is not taken", name=sampler.name)
+    _registered[sampler.name] = sampler
+    return sampler
+
+
+@functools.cache
+def _installed() -> dict[str, type[Sampler]]:
+    return {point.name: point.load() for point in importlib.metadata.entry_points(group="rlsample.samplers")}
+
+
+__all__ = ["SAMPLERS", "Sampler", "create", "get", "names", "register"]

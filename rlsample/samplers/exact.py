@@ -1,0 +1,105 @@
+"""The exact expectation, by enumeration: no noise, no bias, one evaluation of the objective an outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks, ops
+from rlsample.samplers import base
+from rlsample.samplers.categorical import Categorical
+from rlsample.types import Objective, TensorLike
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exact(Categorical):
+    """The all-action expectation: sum over outcomes x of p(x) f(x).
+
+        forward   `expectation` is the exact value; a call draws D ~ softmax(logits) as `categorical` does
+        backward  p * (f - <p, f>) to the logits, sum_x p(x) grad f(x) to what f closes over
+
+    Unbiased, zero variance; costs K evaluations of the objective, K^F for a joint action of F factors. Neither seed
+    nor temperature plays a part in `expectation`. Illegal outcomes are evaluated and ignored, whatever they return.
+
+    Attributes:
+        max_outcomes: bound on the number of outcomes enumerated. Beyond it use an unbiased sampler whose cost does
+            not grow with the number of outcomes (`leave_one_out`) or a pathwise one.
+
+    Source: Ciosek and Whiteson (2018), "Expected policy gradients", arXiv 1706.05374; Sutton and Barto (2018),
+    section 13.3 (the all-actions method).
+    """
+
+    name: ClassVar[str] = "exact"
+
+    max_outcomes: int = 4096
+
+    def __post_init__(self) -> None:
+        checks.check_count("max_outcomes", self.max_outcomes)
+
+    def expectation(
+        self,
+        objective: Objective,
+        logits: TensorLike,
+        seed: TensorLike,
+        *,
+        temperature: TensorLike = 1.0,
+        mask: TensorLike | None = None,
+        num_samples: int = 1,
+    ) -> tf.Tensor:
+        """See `Sampler.expectation`; `seed`, `temperature` and `num_samples` are checked and not used."""
+        checks.check_count("num_samples", num_samples)
+        checks.check_seed(seed)
+        logits, mask = checks.check_logits(logits, mask)
+        base.row_temperature(temperature, logits)
+        probs = ops.softmax(ops.legal_logits(logits, mask))
+        return enumerate_outcomes(objective, probs, logits.dtype, self.max_outcomes)
+
+
+def enumerate_outcomes(objective: Objective, probs: tf.Tensor, dtype: tf.DType, max_outcomes: int) -> tf.Tensor:
+    """Sums p(x) objective(x) over every outcome x of independent categoricals `probs` `[..., (F,) K]`."""
+    categories = probs.shape[-1]
+    if categories is None:
+        raise checks.invalid("a static number of categories", shape=tuple(probs.shape), hint="Set the static shape.")
+    if categories > max_outcomes:
+        raise _too_many(categories, max_outcomes)
+
+    def outcome(index: tuple[int, ...] | int, factor_shape: tuple[int, ...] = ()) -> tf.Tensor:
+        one_hot = np.eye(categories, dtype=dtype.as_numpy_dtype)[np.reshape(index, factor_shape)]
+        return tf.broadcast_to(tf.constant(one_hot), tf.shape(probs))
+
+    # Every factor at the same category first: all there is unless the values turn out to be of joint actions.
+    values = [base.evaluate(objective, tf.ensure_shape(outcome(k), probs.shape)) for k in range(categories)]
+    factor_axes = probs.shape.rank - 1 - values[0].shape.rank
+    if factor_axes == 0:
+        weights = tf.unstack(tf.cast(probs, values[0].dtype), axis=-1)
+        return tf.add_n([_weighted(weight, value) for weight, value in zip(weights, values, strict=True)])
+    factor_shape = tuple(probs.shape[values[0].shape.rank : -1])
+    if None in factor_shape:
+        raise checks.invalid("static factor axes", shape=tuple(probs.shape), hint="Set the static shape.")
+    factors = int(np.prod(factor_shape))
+    if categories**factors > max_outcomes:
+        raise _too_many(f"{categories}^{factors}", max_outcomes)
+    flat = tf.reshape(tf.cast(probs, values[0].dtype), tf.concat([tf.shape(values[0]), [factors, categories]], 0))
+    total = tf.zeros_like(values[0])
+    for index in np.ndindex(*[categories] * factors):
+        repeated = len(set(index)) == 1
+        value = values[index[0]] if repeated else base.evaluate(objective, outcome(index, factor_shape))
+        weight = tf.reduce_prod(tf.stack([flat[..., f, k] for f, k in enumerate(index)], -1), -1)
+        total += _weighted(weight, value)
+    return total
+
+
+def _weighted(weight: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    # An outcome of probability 0 may have any value, NaN and inf included.
+    return weight * tf.where(weight > 0, value, tf.zeros_like(value))
+
+
+def _too_many(outcomes: int | str, max_outcomes: int) -> ValueError:
+    return checks.invalid(
+        f"at most max_outcomes={max_outcomes} outcomes to enumerate",
+        outcomes=outcomes,
+        hint="Use leave_one_out (unbiased) or a pathwise sampler, or raise max_outcomes.",
+    )

@@ -1,0 +1,42 @@
+"""The score-function (REINFORCE) estimator with a constant baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks
+from rlsample.samplers.categorical import Categorical
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreFunction(Categorical):
+    """The score function with a baseline b: (f(D) - b) (D - p), D ~ softmax(logits).
+
+    Unbiased for every constant b; the variance is smallest near b = E[f]. The temperature is not used.
+
+    Attributes:
+        baseline: b. For one that follows the objective use `leave_one_out`.
+
+    Source: Williams (1992), "Simple statistical gradient-following algorithms for connectionist reinforcement
+    learning", section 4.
+    """
+
+    name: ClassVar[str] = "score_function"
+
+    baseline: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.baseline, bool)
+            or not isinstance(self.baseline, (int, float))
+            or not np.isfinite(self.baseline)
+        ):
+            raise checks.invalid("baseline to be a finite number", baseline=self.baseline)
+
+    def advantages(self, values: tf.Tensor) -> tf.Tensor:
+        """The values less the baseline."""
+        return values - tf.cast(self.baseline, values.dtype)

@@ -1,0 +1,38 @@
+"""The straight-through estimator: a hard draw forward, the softmax backward."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import tensorflow as tf
+
+from rlsample import ops
+from rlsample.samplers import base
+from rlsample.samplers.inverse_cdf import draw_category
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StraightThrough(base.Sampler):
+    """A hard draw whose gradient is that of softmax(logits / temperature).
+
+        forward   D ~ softmax(logits), one-hot
+        backward  (1 / tau) p_tau * (g - <p_tau, g>), p_tau = softmax(logits / tau)
+
+    Bias: at tau = 1 exact, and of zero variance given g, if the objective is linear in the one-hot (it then equals
+    the all-action gradient); a first-order (Euler) approximation otherwise, whose bias does not vanish as training
+    goes on. tau -> 0: the gradient vanishes unless the largest logits tie; tau -> infinity: it tends to 0 as
+    (g - mean(g)) / (K tau).
+
+    Source: Bengio, Leonard and Courville (2013), "Estimating or propagating gradients through stochastic neurons for
+    conditional computation", arXiv 1308.3432, section 4.
+    """
+
+    name: ClassVar[str] = "straight_through"
+
+    def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Sampler.draw`."""
+        probs = ops.tempered_softmax(logits)
+        action = draw_category(tf.stop_gradient(probs), seed)
+        surrogate = probs if temperature is None else ops.tempered_softmax(logits, temperature)
+        return action, ops.with_gradient_of(tf.one_hot(action, tf.shape(logits)[-1], dtype=logits.dtype), surrogate)

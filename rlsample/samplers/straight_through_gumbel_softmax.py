@@ -1,0 +1,36 @@
+"""The straight-through Gumbel-softmax: a hard draw forward, the relaxed draw with the same noise backward."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import tensorflow as tf
+
+from rlsample import ops
+from rlsample.samplers import base
+from rlsample.samplers.gumbel_softmax import centre, perturb
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StraightThroughGumbelSoftmax(base.Sampler):
+    """A hard draw with the gradient of the Gumbel-softmax that shares its noise.
+
+        forward   D = one_hot(argmax(logits + G)) ~ softmax(logits), whatever the temperature
+        backward  (1 / tau) s * (g - <s, g>), s = softmax((logits + G) / tau), g taken at D
+
+    Biased, also for linear objectives (27 % at tau = 1 on a four-way example, less at lower tau); the variance grows
+    as 1 / tau. tau -> 0: in mean the `zgr` gradient; tau -> infinity: 0.
+
+    Source: Jang, Gu and Poole (2017), "Categorical reparameterization with Gumbel-softmax", arXiv 1611.01144,
+    section 2.2.
+    """
+
+    name: ClassVar[str] = "straight_through_gumbel_softmax"
+
+    def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Sampler.draw`."""
+        perturbed = perturb(logits, seed)
+        action = tf.argmax(perturbed, -1, output_type=tf.int32)
+        one_hot = tf.one_hot(action, tf.shape(logits)[-1], dtype=logits.dtype)
+        return action, ops.with_gradient_of(one_hot, ops.tempered_softmax(centre(perturbed), temperature))

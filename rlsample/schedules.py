@@ -1,0 +1,176 @@
+"""Step -> temperature: schedules that are their own config, computed by `keras.optimizers.schedules`.
+
+temperature = schedules.create({"name": "exponential", "start": 1.0, "end": 0.1, "steps": 30_000})
+temperature(15_000)  # 0.316
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from rlsample import checks
+from rlsample.types import TensorLike
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Schedule(abc.ABC):
+    """A positive value that moves with the environment step; frozen, and equal after `create(to_config())`."""
+
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def keras_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
+        """The Keras schedule that computes the value for steps within the schedule's range."""
+
+    @property
+    def last_step(self) -> int:
+        """The step from which on the value stays the same."""
+        return getattr(self, "steps", 0)
+
+    def __call__(self, step: TensorLike) -> tf.Tensor:
+        """The value at a step: float32 scalar. Before step 0 it is the first value, past the end the last one."""
+        step = tf.clip_by_value(tf.cast(step, tf.float32), 0.0, float(self.last_step))
+        return tf.cast(self.keras_schedule()(step), tf.float32)
+
+    def to_config(self) -> dict[str, Any]:
+        """The plain dict that `schedules.create` turns back into an equal schedule."""
+        fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return {"name": self.name} | {key: list(value) if isinstance(value, tuple) else value for key, value in fields}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    """`value` at every step."""
+
+    name: ClassVar[str] = "constant"
+
+    value: float = 1.0
+
+    def __post_init__(self) -> None:
+        # A float, because Keras computes in the type of the first value: an int would decay to int 0.
+        object.__setattr__(self, "value", checks.check_positive("value", self.value))
+
+    def keras_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
+        """See `Schedule.keras_schedule`."""
+        return keras.optimizers.schedules.PolynomialDecay(self.value, 1, self.value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Decay(Schedule):
+    start: float = 1.0
+    end: float = 0.1
+    steps: int = 30_000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", checks.check_positive("start", self.start))
+        object.__setattr__(self, "end", checks.check_positive("end", self.end))
+        checks.check_count("steps", self.steps)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Linear(_Decay):
+    """From `start` to `end` in `steps` equal steps, then `end`."""
+
+    name: ClassVar[str] = "linear"
+
+    def keras_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
+        """See `Schedule.keras_schedule`."""
+        return keras.optimizers.schedules.PolynomialDecay(self.start, self.steps, self.end)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exponential(_Decay):
+    """start * (end / start)^(step / steps), then `end`: the schedule of Jang, Gu and Poole (2017) and of TAGS."""
+
+    name: ClassVar[str] = "exponential"
+
+    def keras_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
+        """See `Schedule.keras_schedule`."""
+        return keras.optimizers.schedules.ExponentialDecay(self.start, self.steps, self.end / self.start)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cosine(_Decay):
+    """Half a cosine from `start` to `end`: slow at both ends, then `end`."""
+
+    name: ClassVar[str] = "cosine"
+
+    def keras_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
+        """See `Schedule.keras_schedule`."""
+        return keras.optimizers.schedules.CosineDecay(self.start, self.steps, alpha=self.end / self.start)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Piecewise(Schedule):
+    """`values[i]` up to and including step `boundaries[i]`, the last value after the last boundary."""
+
+    name: ClassVar[str] = "piecewise"
+
+    boundaries: Sequence[int]
+    values: Sequence[float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "boundaries", tuple(checks.check_count("boundaries", b) for b in self.boundaries))
+        object.__setattr__(self, "values", tuple(checks.check_positive("values", v) for v in self.values))
+        if len(self.values) != len(self.boundaries) + 1:
+            raise checks.invalid(
+                "one value more than boundaries", boundaries=len(self.boundaries), values=len(self.values)
+            )
+        if any(later <= earlier for earlier, later in zip(self.boundaries, self.boundaries[1:], strict=False)):
+            raise checks.invalid("boundaries to increase", boundaries=self.boundaries)
+
+    @property
+    def last_step(self) -> int:
+        """See `Schedule.last_step`."""
+        return self.boundaries[-1] + 1 if self.boundaries else 0
+
+    def keras_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
+        """See `Schedule.keras_schedule`."""
+        return keras.optimizers.schedules.PiecewiseConstantDecay(
+            [float(boundary) for boundary in self.boundaries], list(self.values)
+        )
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "exponential": Exponential,
+    "linear": Linear,
+    "piecewise": Piecewise,
+}
+
+
+def create(config: float | str | Mapping[str, Any] | Schedule) -> Schedule:
+    """Builds a schedule from a number (a constant), a name, `{"name": ..., **options}`, or returns a built one.
+
+    Raises:
+        ValueError: an unknown name or option (with the nearest one suggested), or a value the schedule refuses.
+    """
+    if isinstance(config, Schedule):
+        return config
+    if isinstance(config, (int, float)):
+        return Constant(value=checks.check_positive("temperature", config))
+    if isinstance(config, str):
+        config = {"name": config}
+    if not isinstance(config, Mapping) or "name" not in config:
+        raise checks.invalid("a number, a schedule's name or a mapping with the key 'name'", schedule=config)
+    if config["name"] not in SCHEDULES:
+        raise checks.unknown("schedule", config["name"], SCHEDULES)
+    schedule = SCHEDULES[config["name"]]
+    fields = [field.name for field in dataclasses.fields(schedule)]
+    options = {key: value for key, value in config.items() if key != "name"}
+    for option in options:
+        if option not in fields:
+            raise checks.unknown(f"option for the schedule {schedule.name!r}", option, fields)
+    for field in dataclasses.fields(schedule):
+        if field.default is dataclasses.MISSING and field.name not in options:
+            raise checks.invalid(
+                f"the schedule {schedule.name!r} to be given {field.name!r}", **options or {"options": {}}
+            )
+    return schedule(**options)
