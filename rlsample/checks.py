@@ -36,17 +36,19 @@ def unknown(kind: str, name: Any, choices: Iterable[str]) -> ValueError:
 
 def check_positive(name: str, value: float) -> float:
     """Returns `value` as a float if it is a finite number above zero; raises ValueError otherwise."""
+    received: dict[str, Any] = {name: value}
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise invalid(f"{name} to be a number", **{name: value})
+        raise invalid(f"{name} to be a number", **received)
     if not (math.isfinite(value) and value > 0):
-        raise invalid(f"{name} to be a finite number > 0", **{name: value})
+        raise invalid(f"{name} to be a finite number > 0", **received)
     return float(value)
 
 
 def check_count(name: str, value: int, minimum: int = 1) -> int:
     """Returns `value` as an int if it is a whole number of at least `minimum`; raises ValueError otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise invalid(f"{name} to be a whole number >= {minimum}", **{name: value})
+        received: dict[str, Any] = {name: value}
+        raise invalid(f"{name} to be a whole number >= {minimum}", **received)
     return int(value)
 
 
@@ -208,13 +210,11 @@ def _raise_for_unusable_row(logits: np.ndarray, mask: np.ndarray | None) -> None
     legal = legal if mask is None else legal & mask
     if not legal.any(-1).all():
         row = _first(~legal.any(-1))
-        raise invalid(
-            "at least one legal category in every row", row=row, hint="True in a mask marks a legal category."
-        )
+        raise invalid("at least one legal category in every row", row=row, hint="True or 1 in a mask means legal.")
 
 
-def _first(flags: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(index) for index in np.argwhere(flags)[0]) if flags.ndim else ()
+def _first(flags: Any) -> tuple[int, ...]:
+    return tuple(int(index) for index in np.argwhere(flags)[0]) if np.ndim(flags) else ()
 
 
 def check_action(name: str, action: Any, logits_shape: tf.TensorShape) -> tf.Tensor:

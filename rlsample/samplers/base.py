@@ -111,8 +111,8 @@ class Sampler(abc.ABC):
         seed: TensorLike,
         num_samples: int,
         *,
-        temperature: TensorLike,
-        mask: TensorLike | None,
+        temperature: TensorLike = 1.0,
+        mask: TensorLike | None = None,
     ) -> list[Sample]:
         """Independent samples; the only one of `num_samples=1` is that of `__call__` with the same seed."""
         checks.check_count("num_samples", num_samples)

@@ -30,11 +30,8 @@ class ScoreFunction(Categorical):
     baseline: float = 0.0
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.baseline, bool)
-            or not isinstance(self.baseline, (int, float))
-            or not np.isfinite(self.baseline)
-        ):
+        number = isinstance(self.baseline, (int, float)) and not isinstance(self.baseline, bool)
+        if not (number and np.isfinite(self.baseline)):
             raise checks.invalid("baseline to be a finite number", baseline=self.baseline)
 
     def advantages(self, values: tf.Tensor) -> tf.Tensor:
