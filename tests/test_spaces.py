@@ -157,6 +157,14 @@ def test_one_discrete_action_is_a_numpy_integer():
     assert spaces.factorise(Discrete(3, start=5)).from_env(7) == 2
 
 
+@pytest.mark.parametrize("space", [MultiDiscrete(np.array(3)), MultiBinary(())], ids=space_name)
+def test_a_space_without_axes_still_gets_an_array(space):
+    factors = spaces.factorise(space)
+    action = factors.to_env([1])
+    assert space.contains(action)
+    np.testing.assert_array_equal(factors.from_env(action), [1])
+
+
 def test_starts_beyond_int64_stay_exact():
     space = MultiDiscrete(np.array([3], np.uint64), dtype=np.uint64, start=np.array([2**64 - 4], np.uint64))
     factors = spaces.factorise(space)

@@ -124,7 +124,9 @@ def test_ragged_lists_are_one_mask_per_factor():
 
 def test_what_a_padded_mask_says_of_the_padding_is_ignored():
     factors = spaces.factorise(MultiDiscrete([1, 3]))
-    np.testing.assert_array_equal(factors.mask(np.ones((2, 3), bool)), factors.padding_mask)
+    mask = np.ones((2, 3), bool)
+    np.testing.assert_array_equal(factors.mask(mask), factors.padding_mask)
+    assert mask.all()  # the caller's array is left alone
 
 
 def test_integers_in_the_shape_of_a_multibinary_are_gymnasiums():
@@ -166,6 +168,15 @@ def test_masks_survive_a_vector_environment(space):
     expected = padded(factors, masks)
     expected[0] = True if factors.padding_mask is None else factors.padding_mask
     np.testing.assert_array_equal(legal, expected)
+
+
+def test_flags_inside_a_dict_free_the_rows_without_a_mask():
+    space = Dict({"a": Discrete(2), "b": Dict({"c": Discrete(2)})})
+    rows = [{"a": np.array([0, 1], np.int8)}, {"a": np.array([1, 0], np.int8), "b": {"c": np.array([0, 1], np.int8)}}]
+    envs = gym.vector.SyncVectorEnv([lambda row=row: Recorder(space, [row]) for row in rows])
+    _, info = envs.reset(seed=0)
+    legal = spaces.factorise(space).mask(info["action_mask"])
+    np.testing.assert_array_equal(legal, [[[0, 1], [1, 1]], [[1, 0], [0, 1]]])
 
 
 def test_taxi_reports_a_mask_for_every_row():

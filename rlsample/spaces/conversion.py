@@ -49,7 +49,8 @@ def encode(part: Part, indices: np.ndarray) -> Any:
     own = indices[..., part.first : part.stop].reshape(indices.shape[:-1] + space.shape)
     # In the space's own dtype: index, start and their sum all fit it, whereas int64 cannot hold every uint64.
     values = own.astype(space.dtype) + _start(space)
-    return values[()] if isinstance(space, gym.spaces.Discrete) else np.asarray(values)
+    # A sum without axes is a NumPy scalar: right for Discrete, whereas the others contain arrays only.
+    return values if isinstance(space, gym.spaces.Discrete) else np.asarray(values)
 
 
 def decode(root: Part, action: Any) -> np.ndarray:
