@@ -24,3 +24,11 @@ def _register(name: str, functional: str, max_episode_steps: int, **spec: Any) -
 
 
 _register("CartPole-v1", "envs.cartpole:CartPole", 500, reward_threshold=475.0)
+_register("Acrobot-v1", "envs.acrobot:Acrobot", 500, reward_threshold=-100.0)
+_register("MountainCar-v0", "envs.mountain_car:MountainCar", 200, reward_threshold=-110.0)
+_register("GridWorld-v0", "envs.grid_world:GridWorld", 100)
+_register("Bandit-v0", "envs.bandit:Bandit", 1)
+_register("Identity-v0", "envs.identity:Identity", 32)
+_register("MultiDiscrete-v0", "envs.multi_discrete:MultiDiscrete", 32)
+_register("RaggedDict-v0", "envs.ragged_dict:RaggedDict", 32)
+_register("Breakout-v0", "envs.breakout:Breakout", 1000)

@@ -5,6 +5,8 @@ Both run one compiled step function, keep the state as tensors, and leave the ma
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +18,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from envs import actions
-from envs.functional import FunctionalEnv, select
-from rlsample import checks, ops
+from envs.functional import FunctionalEnv
+from rlsample import checks
 
 
 class GymEnv(gym.Env):
@@ -37,8 +39,9 @@ class GymEnv(gym.Env):
     def __init__(self, functional: FunctionalEnv, render_mode: str | None = None):
         """See the class."""
         self.functional = functional
-        self.action_space = functional.action_space
-        self.observation_space = functional.observation_space
+        # Copies, since a space carries its own random state.
+        self.action_space = copy.deepcopy(functional.action_space)
+        self.observation_space = copy.deepcopy(functional.observation_space)
         self.metadata = dict(functional.metadata)
         self.render_mode = _check_render_mode(render_mode)
         self._core = _Core(functional, 1)
@@ -106,8 +109,8 @@ class GymVectorEnv(gym.vector.VectorEnv):
         self.max_episode_steps = max_episode_steps
         self.metadata = functional.metadata | {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.render_mode = _check_render_mode(render_mode)
-        self.single_action_space = functional.action_space
-        self.single_observation_space = functional.observation_space
+        self.single_action_space = copy.deepcopy(functional.action_space)
+        self.single_observation_space = copy.deepcopy(functional.observation_space)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._core = _Core(functional, num_envs)
@@ -167,7 +170,7 @@ class GymVectorEnv(gym.vector.VectorEnv):
 
 def make_env(functional: str, render_mode: str | None = None, **arguments: Any) -> GymEnv:
     """Builds the `Env` of a class given as "module:Class"; `arguments` go to the class."""
-    return GymEnv(load_env_creator(functional)(**arguments), render_mode)
+    return GymEnv(_build(functional, arguments), render_mode)
 
 
 def make_vector_env(
@@ -178,44 +181,87 @@ def make_vector_env(
     **arguments: Any,
 ) -> GymVectorEnv:
     """Builds the `VectorEnv` of a class given as "module:Class"; `arguments` go to the class."""
-    return GymVectorEnv(load_env_creator(functional)(**arguments), num_envs, max_episode_steps, render_mode)
+    return GymVectorEnv(_build(functional, arguments), num_envs, max_episode_steps, render_mode)
+
+
+def _build(functional: str, arguments: dict[str, Any]) -> FunctionalEnv:
+    """Returns the same object for the same arguments: it has no state, and its compiled programs are then shared."""
+    try:
+        return _build_cached(functional, tuple(sorted(arguments.items())))
+    except TypeError:  # an argument that cannot be hashed, or one that the class does not know: the class will say
+        return load_env_creator(functional)(**arguments)
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _build_cached(functional: str, arguments: tuple[tuple[str, Any], ...]) -> FunctionalEnv:
+    return load_env_creator(functional)(**dict(arguments))
+
+
+class _Programs:
+    """The two programs that step a batch of environments: `reset(seed)` and `step(state, action, done, seed)`."""
+
+    def __init__(self, functional: FunctionalEnv, num_envs: int):
+        self._functional = functional
+        self._num_envs = num_envs
+        seed = tf.TensorSpec([2], tf.int32)
+        self.reset = tf.function(self._reset, autograph=False).get_concrete_function(seed)
+        self.state_spec: Any = self.reset.structured_outputs[0]
+        factors = (
+            [num_envs]
+            if isinstance(functional.action_space, gym.spaces.Discrete)
+            else [num_envs, len(functional.sizes)]
+        )
+        # A concrete function skips the signature look-up, and a small XLA program has no cost per operation.
+        self.step = tf.function(self._step, autograph=False, jit_compile=True).get_concrete_function(
+            self.state_spec, tf.TensorSpec(factors, tf.int32), tf.TensorSpec([num_envs], tf.bool), seed
+        )
+
+    def _mask(self, state: Any) -> tf.Tensor | None:
+        mask = self._functional.action_mask(state)
+        factors = len(self._functional.sizes)
+        return None if mask is None else tf.reshape(mask, [self._num_envs, factors, max(self._functional.sizes)])
+
+    def _reset(self, seed: tf.Tensor) -> tuple[Any, ...]:
+        state = self._functional.initial(seed, self._num_envs)
+        return state, self._functional.observation(state), self._mask(state)
+
+    def _step(self, state: Any, action: tf.Tensor, done: tf.Tensor, seed: tf.Tensor) -> tuple[Any, ...]:
+        step = self._functional.step(state, action, seed)
+        # Environments that had ended are reset in place of this step: the NEXT_STEP contract.
+        state = self._functional.reset_where(done, step.state, seed)
+        reward = tf.where(done, tf.zeros_like(step.reward), step.reward)
+        return state, self._functional.observation(state), reward, step.terminated & ~done, self._mask(state)
+
+
+_compile = functools.lru_cache(maxsize=64)(_Programs)
 
 
 class _Core:
-    """State, seeds and the two compiled functions of a batch of environments; NumPy in, NumPy out."""
+    """State and seeds of a batch of environments; NumPy in, NumPy out."""
 
     def __init__(self, functional: FunctionalEnv, num_envs: int):
-        self.functional = functional
-        self.num_envs = num_envs
+        self.programs = _compile(functional, num_envs)
         self.state: Any = None
         self.seed = np.zeros(2, np.int32)  # drawn at reset, then counted up: each step its own
-        self._step: Callable[..., Any] | None = None
-        self._reset = tf.function(self._reset_graph).get_concrete_function(tf.TensorSpec([2], tf.int32))
 
     def reset(self, generator: np.random.Generator, options: dict[str, Any] | None) -> tuple[Any, np.ndarray | None]:
         if options:
             raise checks.invalid("no reset options", options=options, hint="Pass arguments to gym.make instead.")
         self.seed = generator.integers(2**31, size=2, dtype=np.int32)
-        self.state, observation, mask = self._reset(tf.constant(self.seed))
+        self.state, observation, mask = self.programs.reset(tf.constant(self.seed))
         return _to_numpy(observation), _to_numpy(mask)
 
     def step(self, factors: np.ndarray, done: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray | None]:
         if self.state is None:
             raise gym.error.ResetNeeded("Call reset (or set the state) before step.")
-        if self._step is None:
-            specs = tf.nest.map_structure(tf.TensorSpec.from_tensor, (self.state, tf.constant(factors)))
-            flags = tf.TensorSpec([self.num_envs], tf.bool)
-            self._step = tf.function(self._step_graph).get_concrete_function(
-                *specs, flags, tf.TensorSpec([2], tf.int32)
-            )
         self.seed[1] = (int(self.seed[1]) + 1) % 2**31
-        before = self.state
-        self.state, *outputs = self._step(before, tf.constant(factors), tf.constant(done), tf.constant(self.seed))
+        inputs = tf.constant(factors), tf.constant(done), tf.constant(self.seed)
+        state, *outputs = self.programs.step(self.state, *inputs)
         observation, reward, terminated, mask = map(_to_numpy, outputs)
         if not np.isfinite(reward).all():
-            self.state = before
             rows = np.flatnonzero(~np.isfinite(reward)).tolist()
-            raise checks.invalid("finite states and rewards", rows=rows, state=self.numpy_state(lambda leaf: leaf[rows]))
+            raise checks.invalid("finite states and rewards", rows=rows, reward=reward[rows])
+        self.state = state
         return observation, reward, terminated, mask
 
     def numpy_state(self, pick: Callable[[np.ndarray], np.ndarray]) -> Any:
@@ -223,7 +269,6 @@ class _Core:
 
     def set_state(self, value: Any, lift: Callable[[np.ndarray], np.ndarray]) -> None:
         """Takes NumPy values of the structure, shapes and dtypes that `initial` gives; casts between floats."""
-        template = self._reset.structured_outputs[0]
 
         def one(spec: tf.TensorSpec, leaf: Any) -> tf.Tensor:
             array = lift(np.asarray(leaf, spec.dtype.as_numpy_dtype))
@@ -231,27 +276,11 @@ class _Core:
                 raise checks.invalid(f"a finite state of shape {tuple(spec.shape)}, batch axis first", state=array)
             return tf.constant(array)
 
-        if not tf.nest.is_nested(template):
-            self.state = one(template, value)
+        spec = self.programs.state_spec
+        if tf.nest.is_nested(spec):
+            self.state = type(spec)(*(one(leaf_spec, leaf) for leaf_spec, leaf in zip(spec, value, strict=True)))
         else:
-            self.state = type(template)(*(one(spec, leaf) for spec, leaf in zip(template, value, strict=True)))
-
-    def _mask(self, state: Any) -> tf.Tensor | None:
-        mask = self.functional.action_mask(state)
-        factors = len(self.functional.sizes)
-        return None if mask is None else tf.reshape(mask, [self.num_envs, factors, max(self.functional.sizes)])
-
-    def _reset_graph(self, seed: tf.Tensor) -> tuple[Any, Any, Any]:
-        state = self.functional.initial(seed, self.num_envs)
-        return state, self.functional.observation(state), self._mask(state)
-
-    def _step_graph(self, state: Any, action: tf.Tensor, done: tf.Tensor, seed: tf.Tensor) -> tuple[Any, ...]:
-        step = self.functional.step(state, action, ops.fold_in(seed, 0))
-        # Environments that had ended are reset in place of this step: the NEXT_STEP contract.
-        fresh = self.functional.initial(ops.fold_in(seed, 1), self.num_envs)
-        state = select(done, fresh, step.state)
-        reward = tf.where(done, tf.zeros_like(step.reward), step.reward)
-        return state, self.functional.observation(state), reward, step.terminated & ~done, self._mask(state)
+            self.state = one(spec, value)
 
 
 def _to_numpy(value: Any) -> Any:

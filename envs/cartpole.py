@@ -75,7 +75,7 @@ class CartPole(FunctionalEnv):
 
     def transition(self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Advances each state by one Euler step of 0.02 s: float `[B, 4]`."""
-        position, velocity, angle, angular_velocity = tf.unstack(state, axis=1)
+        _, velocity, angle, angular_velocity = tf.unstack(state, axis=1)
         weights = self.action_weights(action)
         force = FORCE * (weights[:, 1] - weights[:, 0])
         cos, sin = tf.cos(angle), tf.sin(angle)

@@ -1,8 +1,8 @@
 """The in-graph environment: a Gymnasium `FuncEnv` written in TensorFlow, batched, without hidden state.
 
 One object has three faces. Its own methods are pure functions of tensors, for use inside a compiled program;
-`envs.adapters.GymEnv` makes it a `gymnasium.Env` and `envs.adapters.GymVectorEnv` a native `VectorEnv`, and both keep it
-as `env.unwrapped.functional`. A whole rollout in one XLA program:
+`envs.adapters.GymEnv` makes it a `gymnasium.Env` and `envs.adapters.GymVectorEnv` a native `VectorEnv`; both keep it as
+`env.unwrapped.functional`. A whole rollout in one XLA program:
 
     env = CartPole()
     state = env.initial(seed, num_envs=64)
@@ -164,6 +164,12 @@ def select(condition: tf.Tensor, chosen: Any, otherwise: Any) -> Any:
         return tf.where(tf.reshape(condition, [-1] + [1] * (a.shape.rank - 1)), a, b)
 
     return tf.nest.map_structure(one, chosen, otherwise)
+
+
+def draw_index(count: Any, shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+    """Draws integers uniformly from 0 to count - 1: int32 of `shape`, to which `count` broadcasts."""
+    index = tf.cast(ops.uniform(shape, seed) * tf.cast(count, tf.float32), tf.int32)
+    return tf.minimum(index, tf.cast(count, tf.int32) - 1)  # rounding can carry the product up to the count itself
 
 
 def check_bounds(low: float, high: float) -> tuple[float, float]:

@@ -54,7 +54,7 @@ class Canvas:
 
 
 def cells(colours: np.ndarray, size: int = 32) -> np.ndarray:
-    """Draws a grid of cells: uint8 `[rows, columns, 3]` to uint8 `[rows * size, columns * size, 3]`, with grey lines."""
+    """Draws a grid of cells with lines: uint8 `[rows, columns, 3]` to uint8 `[rows * size, columns * size, 3]`."""
     picture = np.repeat(np.repeat(colours, size, axis=0), size, axis=1)
     picture[::size] = picture[:, ::size] = GREY
     return picture
