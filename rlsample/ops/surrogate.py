@@ -110,7 +110,8 @@ def surrogate_gradient(forward: Callable[..., Any], backward: Callable[..., Any]
     """
     for name, function in (("forward", forward), ("backward", backward)):
         if not callable(function):
-            raise checks.invalid(f"{name} to be a function or a layer", **{name: function})
+            received: dict[str, Any] = {name: function}
+            raise checks.invalid(f"{name} to be a function or a layer", **received)
 
     def apply(*args: Any, **kwargs: Any) -> Any:
         value, surrogate = forward(*args, **kwargs), backward(*args, **kwargs)
