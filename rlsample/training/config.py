@@ -39,6 +39,8 @@ def _built_by(create: Callable[[Any], Any]) -> pydantic.BeforeValidator:
 
 _SECRET = re.compile(r"api_?key|secret|passw(or)?d|credential|(^|_)token$", re.IGNORECASE)
 
+_OWN_OPTIONS = frozenset({"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"})
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names every place and the way out, for a person to read."""
@@ -98,7 +100,9 @@ class EnvConfig(_Frozen):
 
     @pydantic.field_validator("kwargs")
     @classmethod
-    def _without_secrets(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    def _harmless(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for key in _OWN_OPTIONS.intersection(value):
+            raise checks.invalid("options of the environment itself", kwargs=key)
         for secret in filter(_SECRET.search, _keys(value)):
             raise ValueError(
                 f"Expected no secret in a configuration, which is saved and tracked. Received: {secret}. "
@@ -110,8 +114,8 @@ class EnvConfig(_Frozen):
         """Returns a new `gymnasium.vector.VectorEnv`; `options` go to `gymnasium.make_vec` and win over the fields."""
         import gymnasium
 
-        made = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode, **self.kwargs}
-        return gymnasium.make_vec(self.id, **(made | options))
+        made = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
+        return gymnasium.make_vec(self.id, **(made | self.kwargs | options))
 
 
 class TrackingConfig(_Frozen):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 import time
 from typing import Any
 
 from rlsample.training.tracking import Record
 
 SHOWN = {"return": "charts/episodic_return", "temperature": "sampler/temperature", "entropy": "policy/entropy"}
-"""Label and metric of the numbers shown besides steps and speed."""
+"""Label and metric of the numbers shown besides steps, speed and the time that is left."""
 
 SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress:
-    """Tracks steps, steps per second, return, temperature, entropy and the time that is left.
+    """A tracker for the eye.
 
     Args:
         total_steps: environment steps the run will take.
@@ -26,42 +28,52 @@ class Progress:
 
         self.console = console or Console()
         self._total_steps = total_steps
-        self._shown = {label: float("nan") for label in SHOWN}
-        self._start = time.monotonic()
-        self._last_line = self._start - SECONDS_BETWEEN_LINES
-        self._bar: Any = None
-        if self.console.is_terminal:
-            self._open_bar()
+        self._latest: dict[str, float] = {}
+        self._printed_at = -math.inf
+        self._printed_step = -1
+        self._bar = self._open_bar() if self.console.is_terminal else None
 
     def log(self, record: Record) -> None:
         """Shows the newest numbers; those that a record lacks stay as they were."""
-        self._shown |= {label: record[name] for label, name in SHOWN.items() if name in record}
+        self._latest |= record
         step = int(record["global_step"])
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, numbers=self._numbers(step))
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES or step >= self._total_steps:
-            self._last_line = time.monotonic()
-            self.console.print(f"{step:,}/{self._total_steps:,} steps  {self._numbers(step)}", highlight=False)
+            self._bar.update(self._bar.task_ids[0], completed=step, numbers=self._numbers())
+        elif step > self._printed_step and (step >= self._total_steps or self._is_time()):
+            self._printed_at, self._printed_step = time.monotonic(), step
+            self.console.print(
+                f"{step:,}/{self._total_steps:,} steps  {self._numbers()}{self._left()}", highlight=False
+            )
 
     def close(self) -> None:
-        """Leaves the last state of the bar on the screen."""
+        """Leaves the last state on the screen."""
         if self._bar is not None:
             self._bar.stop()
 
-    def _numbers(self, step: int) -> str:
-        rate = step / max(time.monotonic() - self._start, 1e-9)
-        known = (f"{label} {value:.4g}" for label, value in self._shown.items() if value == value)
-        return "  ".join([f"{rate:,.0f} steps/s", *known])
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES
 
-    def _open_bar(self) -> None:
+    def _numbers(self) -> str:
+        rate = self._latest.get("charts/steps_per_second", 0.0)
+        known = {label: self._latest.get(name, math.nan) for label, name in SHOWN.items()}
+        shown = [f"{label} {value:.4g}" for label, value in known.items() if not math.isnan(value)]
+        return "  ".join([f"{rate:,.0f} steps/s", *shown])
+
+    def _left(self) -> str:
+        rate = self._latest.get("charts/steps_per_second", 0.0)
+        seconds = (self._total_steps - self._latest["global_step"]) / rate if rate > 0 else 0.0
+        return f"  {datetime.timedelta(seconds=round(seconds))} left" if seconds >= 1 else ""
+
+    def _open_bar(self) -> Any:
         from rich import progress
 
-        self._bar = progress.Progress(
+        bar = progress.Progress(
             progress.BarColumn(),
             progress.MofNCompleteColumn(),
             progress.TextColumn("{task.fields[numbers]}"),
             progress.TimeRemainingColumn(),
             console=self.console,
         )
-        self._task = self._bar.add_task("", total=self._total_steps, numbers="")
-        self._bar.start()
+        bar.add_task("", total=self._total_steps, numbers="")
+        bar.start()
+        return bar

@@ -27,7 +27,8 @@ from rlsample import checks
 from rlsample.training import checkpoint, config, evaluation, tracking
 from rlsample.training.progress import Progress
 
-CONFIG, METRICS, CHECKPOINT, EVALUATION = "config.yaml", "metrics.jsonl", "checkpoint", "evaluation.json"
+CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint"
+EVALUATION, PICTURE = "evaluation.json", "learning_curve.png"
 
 MAX_EVALUATION_ENVS = 32
 EVALUATION_SEED = 1_000_003
@@ -128,8 +129,7 @@ class Run:
         if "charts/steps_per_second" not in metrics:
             record["charts/steps_per_second"] = self.step / max(self.seconds, 1e-9)
         record |= {name: _scalar(name, value) for name, value in metrics.items()}
-        for tracker in self._trackers:
-            tracker.log(record)
+        self._track(record)
 
     def save(self, policy: evaluation.Policy) -> None:
         """Writes the policy's weights to the run folder, in place of those saved before."""
@@ -139,9 +139,9 @@ class Run:
         """Evaluates a policy as the configuration asks, logs the outcome and writes it to `evaluation.json`."""
         seconds = self.seconds
         outcome = evaluate(policy, self.config)
-        self.log(
-            self.step,
-            {"evaluation/mean_return": outcome.mean_return, "evaluation/std_return": outcome.std_return},
+        record = {"global_step": self.step, "sampler/temperature": float(self.config.temperature(self.step))}
+        self._track(
+            record | {"evaluation/mean_return": outcome.mean_return, "evaluation/std_return": outcome.std_return}
         )
         summary = {name: value for name, value in dataclasses.asdict(outcome).items() if name != "returns"}
         summary |= {"global_step": self.step, "seconds": round(seconds, 3)}
@@ -157,6 +157,10 @@ class Run:
         self.step = int(step)
         self.save(policy)
         self.evaluate(policy)
+
+    def _track(self, record: dict[str, float]) -> None:
+        for tracker in self._trackers:
+            tracker.log(record)
 
     def _stop(self, number: int, frame: types.FrameType | None) -> None:
         if self.stopping:

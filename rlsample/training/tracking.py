@@ -89,8 +89,9 @@ def open_wandb(config: RunConfig, folder: Path, warn: Callable[[str], None]) -> 
     mode = config.tracking.wandb
     if mode == "disabled":
         return None
-    # Read by wandb when it is imported: without it, wandb-core looks up the address of its error reporter.
+    # Read by wandb when it is imported. Without the first, wandb-core looks up the address of its error reporter.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
     try:
         import wandb
     except ImportError:
@@ -125,7 +126,6 @@ def _check_online(wandb: Any) -> None:
 def _start(wandb: Any, config: RunConfig, folder: Path, mode: str) -> Any:
     tracking = config.tracking
     settings = wandb.Settings(
-        silent=True,
         console="off",
         init_timeout=CONNECT_SECONDS,
         finish_timeout=FINISH_SECONDS,

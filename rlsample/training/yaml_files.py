@@ -60,7 +60,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.012345
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader` reads back; strings are quoted wherever YAML 1.1 or 1.2 would take them for something else."""
+    """Writes what `_Loader` reads back, strings quoted wherever YAML 1.1 or 1.2 would take them for something else."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -76,7 +76,7 @@ def parse(text: str | bytes, source: str) -> Any:
     except RecursionError:
         raise checks.invalid("YAML of moderate depth", source=source) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"Expected plain YAML in {source}. {error}") from None
+        raise ValueError(f"Expected plain YAML in {source}. Received: {error}.") from None
 
 
 def dump(data: Mapping[str, Any]) -> str:

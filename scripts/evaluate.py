@@ -1,0 +1,103 @@
+"""Evaluates the policy of a run folder.
+
+    python -m scripts.evaluate runs/mine --episodes 100 --video
+
+Ends with 0, or with 2 when the folder holds no run that can be evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import gymnasium
+
+import envs  # noqa: F401 (registers its environments)
+from rlsample.training import ConfigError, Policy, RunConfig, evaluate, load
+from rlsample.training.checkpoint import CheckpointError
+from rlsample.training.checkpoint import load as load_weights
+from rlsample.training.run import CHECKPOINT, CONFIG
+from scripts.agent_modules import AgentConfigs, import_modules, make_policy
+
+
+def main(arguments: Sequence[str] | None = None, agents: AgentConfigs | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parser().parse_intermixed_args(arguments)
+    agents = agents or AgentConfigs()
+    try:
+        import_modules(options.imports)
+        config = load(options.run / CONFIG, agents=agents, inherit=False)
+        policy = make_policy(agents.module(config.agent.name), config)
+        step = load_weights(options.run / CHECKPOINT, model=policy.model)
+        outcome = evaluate(policy, config, episodes=options.episodes, seed=options.seed)
+        print(
+            f"{config.env.id} after {step:,} steps: return {outcome.mean_return:.1f} ± {outcome.std_return:.1f} "
+            f"over {outcome.episodes} episodes"
+        )
+        if options.video:
+            print(_record(policy, config, options.run / "video", options.seed))
+    except (ConfigError, CheckpointError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scripts.evaluate", description="Evaluates a run.")
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--episodes", type=_positive, help="how many to play; by default as the run's configuration")
+    parser.add_argument("--seed", type=int, help="of the environments; by default one derived from the run's")
+    parser.add_argument("--video", action="store_true", help="record one episode into the run folder")
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="a module to import first, for the environments or samplers that it registers; may be repeated",
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _record(policy: Policy, config: RunConfig, folder: Path, seed: int | None) -> Path:
+    """Plays one episode in front of a camera; returns the path of the video."""
+
+    def film(env: gymnasium.Env) -> gymnasium.Env:
+        return gymnasium.wrappers.RecordVideo(env, str(folder), episode_trigger=lambda episode: episode == 0)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*Overwriting existing videos")
+            evaluate(
+                policy,
+                config,
+                episodes=1,
+                seed=seed,
+                num_envs=1,
+                vectorization_mode="sync",
+                render_mode="rgb_array",
+                wrappers=[film],
+            )
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ConfigError(f"A video needs the extra `video`: pip install 'rlsample[video]'. {error}") from error
+    except (gymnasium.error.Error, TypeError, ValueError) as error:
+        raise ConfigError(f"{config.env.id} cannot be recorded: {error}") from error
+    return next(folder.glob("*.mp4"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

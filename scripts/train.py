@@ -1,0 +1,99 @@
+"""Trains an agent from a configuration.
+
+    python -m scripts.train agents/configs/cartpole.yaml sampler=reinmax temperature.start=2.0 --run-dir runs/mine
+
+Ends with 0 when it trained to the end, with 2 when what it was given cannot be used, and with 130 or 143 when Ctrl-C or
+SIGTERM stopped it, after saving what it had learned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from rich.console import Console
+from rich.table import Table
+
+import envs  # noqa: F401 (registers its environments)
+from rlsample.training import ConfigError, Evaluation, Run, RunConfig, RunFolderError, load, to_yaml
+from rlsample.training.picture import draw_learning_curve
+from rlsample.training.run import METRICS, PICTURE
+from scripts.agent_modules import AgentConfigs, import_modules, make_policy
+
+
+def main(arguments: Sequence[str] | None = None, agents: AgentConfigs | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parser().parse_intermixed_args(arguments)
+    agents = agents or AgentConfigs()
+    try:
+        import_modules(options.imports)
+        config = load(options.config, options.overrides, agents=agents)
+        agent = agents.module(config.agent.name)
+        make_policy(agent, config)
+        with Run(options.run_dir or _default_folder(options.config, config), config) as run:
+            print(to_yaml(config), flush=True)
+            outcome = _train(agent, run)
+    except (ConfigError, RunFolderError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    _show(run, outcome)
+    return run.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scripts.train", description="Trains an agent.")
+    parser.add_argument("config", type=Path, help="a YAML file, such as agents/configs/cartpole.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="laid over the file: sampler=reinmax temperature.start=2.0"
+    )
+    parser.add_argument("--run-dir", type=Path, help="where the run goes; by default a new folder in runs/")
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="a module to import first, for the environments or samplers that it registers; may be repeated",
+    )
+    return parser
+
+
+def _default_folder(path: Path, config: RunConfig) -> Path:
+    return Path("runs") / f"{path.stem}-{config.sampler.name}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _train(agent: ModuleType, run: Run) -> Evaluation | None:
+    """Trains, saves, evaluates unless the run was stopped, and draws."""
+    policy = agent.train(run.config, run)
+    run.save(policy)
+    outcome = None if run.stopping else run.evaluate(policy)
+    config = run.config
+    title = f"{config.env.id}, {config.agent.name}, {config.sampler.name}, seed {config.seed}"
+    draw_learning_curve(run.folder / METRICS, run.folder / PICTURE, title)
+    return outcome
+
+
+def _show(run: Run, outcome: Evaluation | None) -> None:
+    table = Table(show_header=False, title="stopped early" if run.stopping else "trained", title_justify="left")
+    if outcome is not None:
+        kind = "deterministic" if run.config.evaluation.deterministic else "sampled"
+        table.add_row("return", f"{outcome.mean_return:.1f} ± {outcome.std_return:.1f}")
+        table.add_row("over", f"{outcome.episodes} {kind} episodes")
+    table.add_row("steps", f"{run.step:,}")
+    table.add_row("run folder", str(run.folder))
+    table.add_row("picture", str(run.folder / PICTURE))
+    table.add_row("again", f"python -m scripts.evaluate {run.folder}")
+    Console(soft_wrap=True).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Agents that learn nothing, for the tests of everything around an agent."""
