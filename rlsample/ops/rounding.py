@@ -220,7 +220,7 @@ def soft_round_inverse(y: TensorLike, alpha: TensorLike, eps: float = 1e-3) -> t
         (log1p(t expm1(alpha)) - log1p(t expm1(-alpha))) / (2 alpha)
 
     which is computed here, and is exact there and finite for every alpha. The gradient at the integers is large by
-    nature (1.1e3 at alpha 10, 1.1e5 at 15) and leaves float32 beyond alpha 90; from alpha 80 on it is taken as
+    nature (1.1e3 at alpha 10, 1.1e5 at 15) and leaves float32 beyond alpha 93; from alpha 80 on it is taken as
     1 / (2 alpha) at the integers themselves. Near an integer other than 0, y has too few digits to say where
     x was once alpha exceeds about 15.
 
