@@ -1,1 +1,38 @@
 """Reinforcement-learning policies for TensorFlow and Keras 3 in which a discrete action is a differentiable value."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from rlsample import checks, ops, samplers, schedules, spaces
+from rlsample.types import Sample
+
+__version__ = "0.1.0"
+
+# Loaded on first use: TensorFlow Probability, and what only some programs need, stay out of `import rlsample`.
+_LAZY = ("distributions", "heads", "lab", "layers", "training")
+
+__all__ = [
+    "Sample",
+    "checks",
+    "distributions",
+    "heads",
+    "lab",
+    "layers",
+    "ops",
+    "samplers",
+    "schedules",
+    "spaces",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"rlsample.{name}")
+    raise AttributeError(f"module 'rlsample' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

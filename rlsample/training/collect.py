@@ -1,0 +1,137 @@
+"""Stepping Gymnasium vector environments: every transition right, whatever the autoreset mode."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from rlsample import checks
+from rlsample.spaces import Factors
+from rlsample.training.observations import encode
+
+Autoreset = gym.vector.AutoresetMode
+
+
+class Transition(NamedTuple):
+    """One step of `B` environments.
+
+    Attributes:
+        observation: float32 `[B, D]`, the features acted on.
+        mask: bool `[B, K]` or `[B, F, K]`, what was legal there.
+        action: int32 `[B]` or `[B, F]`, factor indices.
+        reward: float32 `[B]`.
+        next_observation: float32 `[B, D]`, what the action led to: the last observation of the episode where it ended.
+        next_mask: what is legal there; everything that exists where the episode ended.
+        terminated: bool `[B]`, the task ended: no value beyond.
+        truncated: bool `[B]`, only the time did: the value of `next_observation` counts.
+        valid: bool `[B]`, False where the environment ignored the action to reset itself; no loss may use such a row.
+    """
+
+    observation: np.ndarray
+    mask: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    next_observation: np.ndarray
+    next_mask: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    valid: np.ndarray
+
+
+class Collector:
+    """A vector environment with its current observations, masks and running returns.
+
+    Attributes:
+        observation: float32 `[B, D]`, the current features.
+        mask: bool `[B, K]` or `[B, F, K]`, what is legal now.
+        returns: undiscounted returns of the episodes that ended since `pop_episodes` was last called.
+        lengths: their lengths.
+    """
+
+    def __init__(self, envs: gym.vector.VectorEnv, factors: Factors, seed: int) -> None:
+        self.envs, self.factors = envs, factors
+        self.autoreset = Autoreset(envs.metadata.get("autoreset_mode", Autoreset.NEXT_STEP))
+        if self.autoreset is Autoreset.DISABLED:
+            raise checks.invalid(
+                "environments that reset themselves", autoreset_mode=self.autoreset, hint="Use NEXT_STEP or SAME_STEP."
+            )
+        self.returns: list[float] = []
+        self.lengths: list[int] = []
+        self._return = np.zeros(envs.num_envs)
+        self._length = np.zeros(envs.num_envs, int)
+        self._resetting = np.zeros(envs.num_envs, bool)
+        observations, info = envs.reset(seed=seed)
+        self.observation = encode(envs.single_observation_space, observations)
+        self.mask = self._read_mask(info)
+
+    def step(self, action: np.ndarray) -> Transition:
+        """Takes one action an environment, given as factor indices.
+
+        Raises:
+            ValueError: NaN or inf in a reward or an observation; names the environment, before anything learns from it.
+        """
+        observations, rewards, terminated, truncated, info = self.envs.step(self.factors.to_env(action))
+        rewards = np.asarray(rewards, np.float32)
+        if not np.isfinite(rewards).all():
+            bad = int(np.flatnonzero(~np.isfinite(rewards))[0])
+            raise checks.invalid("finite rewards", environment=bad, reward=float(rewards[bad]))
+        following = encode(self.envs.single_observation_space, observations)
+        following_mask = self._read_mask(info)
+        done = terminated | truncated
+        transition = Transition(
+            observation=self.observation,
+            mask=self.mask,
+            action=np.asarray(action, np.int32),
+            reward=rewards,
+            next_observation=self._final(following, info, done),
+            next_mask=np.where(done.reshape(-1, *[1] * (following_mask.ndim - 1)), self._everything(), following_mask),
+            terminated=terminated,
+            truncated=truncated,
+            valid=~self._resetting,
+        )
+        self._count(rewards, done & transition.valid, transition.valid)
+        self._resetting = done if self.autoreset is Autoreset.NEXT_STEP else np.zeros_like(done)
+        self.observation, self.mask = following, following_mask
+        return transition
+
+    def pop_episodes(self) -> dict[str, float]:
+        """Mean return and length of the episodes that ended since the last call, as metrics; empty if none did."""
+        if not self.returns:
+            return {}
+        metrics = {
+            "charts/episodic_return": float(np.mean(self.returns)),
+            "charts/episodic_length": float(np.mean(self.lengths)),
+        }
+        self.returns, self.lengths = [], []
+        return metrics
+
+    def _final(self, following: np.ndarray, info: dict[str, Any], done: np.ndarray) -> np.ndarray:
+        # With SAME_STEP the observation is already the next episode's; what the action led to is in the info.
+        if self.autoreset is not Autoreset.SAME_STEP or not done.any():
+            return following
+        space, ended = self.envs.single_observation_space, np.flatnonzero(done)
+        batch = gym.vector.utils.create_empty_array(space, len(ended))
+        final = following.copy()
+        final[ended] = encode(space, gym.vector.utils.concatenate(space, [info["final_obs"][i] for i in ended], batch))
+        return final
+
+    def _count(self, rewards: np.ndarray, ended: np.ndarray, valid: np.ndarray) -> None:
+        self._return += np.where(valid, rewards, 0.0)
+        self._length += valid
+        for index in np.flatnonzero(ended):
+            self.returns.append(float(self._return[index]))
+            self.lengths.append(int(self._length[index]))
+        self._return[ended] = 0.0
+        self._length[ended] = 0
+
+    def _everything(self) -> np.ndarray:
+        legal = self.factors.mask(None, batch=self.envs.num_envs)
+        return np.ones((self.envs.num_envs, *self.factors.event_shape), bool) if legal is None else legal
+
+    def _read_mask(self, info: dict[str, Any]) -> np.ndarray:
+        if "action_mask" not in info:
+            return self._everything()
+        mask = self.factors.mask(info["action_mask"], batch=self.envs.num_envs, present=info.get("_action_mask"))
+        return self._everything() if mask is None else mask

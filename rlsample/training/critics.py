@@ -1,0 +1,83 @@
+"""Action values of a differentiable action: Q(observation, one_hot)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from rlsample import ops
+from rlsample.training.networks import mlp
+
+
+@keras.saving.register_keras_serializable(package="rlsample")
+class LinearCritic(keras.Model):
+    """Q(s, a) = sum_k q_k(s) a_k: a table of values, linear in each one-hot.
+
+    Its slope at a corner of the simplex is the difference between the corners, which is what a gradient through the
+    action needs; the straight-through gradient is then the exact one. Factors of a joint action add up.
+
+    Args:
+        features: size of the observation's features.
+        event_shape: `(K,)` or `(F, K)`, shape of one action as one-hots.
+        hidden_sizes: widths of the hidden layers.
+    """
+
+    def __init__(self, features: int, event_shape: Sequence[int], hidden_sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self.network = mlp(features, hidden_sizes, math.prod(self.event_shape))
+
+    def call(self, observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
+        """`[B, D]`, `[B, K]` or `[B, F, K]` -> values `[B]`."""
+        table = tf.reshape(self.network(observation), (-1, *self.event_shape))
+        return tf.reduce_sum(table * one_hot, range(1, 1 + len(self.event_shape)))
+
+
+@keras.saving.register_keras_serializable(package="rlsample")
+class ConcatenatingCritic(keras.Model):
+    """Q(s, a) = network([s, a]): values of any interaction between observation and action factors.
+
+    Nothing trains its slope at the corners of the simplex, where every action it sees lies, and a gradient through the
+    action follows that slope: train it with `chord_loss`.
+
+    Args: as for `LinearCritic`.
+    """
+
+    def __init__(self, features: int, event_shape: Sequence[int], hidden_sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.event_size = math.prod(event_shape)
+        self.network = mlp(features + self.event_size, hidden_sizes, 1)
+
+    def call(self, observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
+        """`[B, D]`, `[B, K]` or `[B, F, K]` -> values `[B]`."""
+        return self.network(tf.concat([observation, tf.reshape(one_hot, (-1, self.event_size))], -1))[:, 0]
+
+
+CRITICS: dict[str, Callable[..., keras.Model]] = {"linear": LinearCritic, "concatenating": ConcatenatingCritic}
+
+
+def chord_loss(
+    critic: keras.Model, observation: tf.Tensor, one: tf.Tensor, other: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    """Asks a critic to be straight between two corners: its value at a random point of the chord to be the mix of both.
+
+        m = (1 - t) one + t other, t ~ U(0, 1);   mean (Q(s, m) - stop_gradient((1 - t) Q(s, one) + t Q(s, other)))^2
+
+    Args:
+        critic: (observation, one_hot) -> `[B]`.
+        observation: `[B, D]`.
+        one: one-hots `[B, K]` or `[B, F, K]`.
+        other: more of them.
+        seed: int32 `[2]`.
+
+    Returns:
+        A scalar; 0 for a critic that is linear in the one-hot.
+    """
+    share = ops.uniform(tf.shape(observation)[:1], seed)
+    wide = tf.reshape(share, (-1, *[1] * (one.shape.rank - 1)))
+    target = (1 - share) * critic(observation, one) + share * critic(observation, other)
+    value = critic(observation, (1 - wide) * one + wide * other)
+    return tf.reduce_mean(tf.square(value - tf.stop_gradient(target)))

@@ -1,0 +1,92 @@
+"""The house: imports point down, importing the library is light, the wheel ships the library alone."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Rooms by level, lowest first; a room may import from strictly lower levels, and within itself.
+LEVELS = [
+    {"types", "checks"},
+    {"ops"},
+    {"samplers", "schedules", "spaces"},
+    {"distributions", "lab", "gumbel_softmax"},
+    {"heads", "layers"},
+    {"training"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            rooms |= {room_of(alias.name) for alias in node.names if alias.name.split(".")[0] == "rlsample"}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "rlsample":
+            whole = node.module == "rlsample"
+            rooms |= {alias.name for alias in node.names} if whole else {room_of(node.module)}
+    return rooms
+
+
+def library_files() -> list[Path]:
+    return [path for path in (ROOT / "rlsample").rglob("*.py") if path != ROOT / "rlsample" / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", library_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    relative = path.relative_to(ROOT / "rlsample")
+    room = relative.parts[0].removesuffix(".py")
+    assert room in LEVEL, f"{room} has no level: add it to LEVELS"
+    for other in imported_rooms(path) - {room}:
+        assert other in LEVEL, f"{relative} imports {other}, which has no level"
+        same_floor_of_the_ground = {room, other} == {"checks", "types"}
+        assert LEVEL[other] < LEVEL[room] or same_floor_of_the_ground, f"{relative} (L{LEVEL[room]}) imports {other}"
+
+
+@pytest.mark.parametrize("folder", ["rlsample", "envs"])
+def test_nothing_below_imports_agents_or_scripts(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            tops = {name.split(".")[0] for name in names}
+            forbidden = {"agents", "scripts", "tests"} | ({"envs"} if folder == "rlsample" else set())
+            assert not tops & forbidden, path
+
+
+def test_import_is_light():
+    heavy = ["tensorflow_probability", "wandb", "ray", "matplotlib", "scipy", "torch", "jax", "rich"]
+    code = f"import sys, rlsample; print([name for name in {heavy} if name in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_public_names_exist():
+    import rlsample
+
+    for name in rlsample.__all__:
+        assert getattr(rlsample, name) is not None
+    assert set(rlsample.__all__) <= set(dir(rlsample))
+    with pytest.raises(AttributeError, match="no attribute 'sampler'"):
+        _ = rlsample.sampler
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_alone(tmp_path):
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"rlsample"}
+    assert "rlsample/py.typed" in names
