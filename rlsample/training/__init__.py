@@ -22,7 +22,7 @@ from rlsample.training.config import (
     to_dict,
     to_yaml,
 )
-from rlsample.training.evaluation import Evaluation, Policy, action_masks
+from rlsample.training.evaluation import Evaluation, Policy
 from rlsample.training.run import Run, RunFolderError, evaluate
 from rlsample.training.tracking import read_metrics
 
@@ -37,7 +37,6 @@ __all__ = [
     "RunConfig",
     "RunFolderError",
     "TrackingConfig",
-    "action_masks",
     "evaluate",
     "from_dict",
     "load",

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rlsample import checks, ops
+from rlsample import checks, ops, spaces
 
-AutoresetMode = gymnasium.vector.AutoresetMode
+Autoreset = gymnasium.vector.AutoresetMode
 
 
 class Policy(Protocol):
@@ -24,14 +24,13 @@ class Policy(Protocol):
 
     model: keras.Model
 
-    def act(self, observations: np.ndarray, mask: np.ndarray | None = None) -> Any:
-        """Chooses the most probable legal actions.
-
-        A policy that can also draw takes a third argument, `seed` (stateless, int32 `[2]`, None for no noise).
+    def act(self, observations: Any, mask: Any = None, seed: Any = None) -> Any:
+        """Chooses legal actions.
 
         Args:
-            observations: `[B, ...]`, as the vector environment gives them.
-            mask: bool `[B, K]`, True = legal, or None if everything is.
+            observations: a batch of `B`, as the vector environment gives it.
+            mask: bool `[B, K]`, for several factors `[B, F, K]`, True = legal; None if everything is.
+            seed: stateless, int32 `[2]`, to draw; None for the most probable ones.
 
         Returns:
             A batch of `B` actions, as the vector environment's `step` takes them.
@@ -78,20 +77,22 @@ def evaluate(
     finished: list[list[float]] = [[] for _ in quota]
     running = np.zeros(envs.num_envs)
     ended = np.zeros(envs.num_envs, dtype=bool)
-    mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+    autoreset = envs.metadata.get("autoreset_mode", Autoreset.NEXT_STEP)
+    factors = spaces.factorise(envs.single_action_space)
     action_seed = tf.constant([seed, 0], tf.int32)
     observations, info = envs.reset(seed=seed)
     while any(len(returns) < wanted for returns, wanted in zip(finished, quota, strict=True)):
-        if mode == AutoresetMode.DISABLED and ended.any():
+        # In NEXT_STEP mode the step after the end only resets: its action is ignored and it belongs to no episode.
+        idle = ended if autoreset == Autoreset.NEXT_STEP else np.zeros_like(ended)
+        if autoreset == Autoreset.DISABLED and ended.any():
             observations, info = envs.reset(options={"reset_mask": ended})
+        mask = _legal(factors, info, ~idle)
         if deterministic:
-            actions = policy.act(observations, action_masks(info, envs.num_envs))
+            actions = policy.act(observations, mask)
         else:
             action_seed = ops.fold_in(action_seed, 1)
-            actions = policy.act(observations, action_masks(info, envs.num_envs), seed=action_seed)  # type: ignore[call-arg]
+            actions = policy.act(observations, mask, seed=action_seed)
         observations, rewards, terminated, truncated, info = envs.step(actions)
-        # In NEXT_STEP mode the step after the end only resets: it belongs to no episode.
-        idle = ended if mode == AutoresetMode.NEXT_STEP else np.zeros_like(ended)
         running += np.where(idle, 0.0, rewards)
         ended = (terminated | truncated) & ~idle
         for index in np.flatnonzero(ended):
@@ -101,13 +102,8 @@ def evaluate(
     return Evaluation(float(np.mean(returns)), float(np.std(returns)), episodes, tuple(returns))
 
 
-def action_masks(info: dict[str, Any], num_envs: int) -> np.ndarray | None:
-    """Returns `info["action_mask"]` of a vector environment as bool `[num_envs, K]`, or None if there is none.
-
-    Where only some environments gave a mask, everything is legal in the others.
-    """
+def _legal(factors: spaces.Factors, info: dict[str, Any], acting: np.ndarray) -> np.ndarray | None:
+    """Returns the mask that `info` gives for the environments that act, everything legal in those that do not say."""
     if "action_mask" not in info:
         return None
-    masks = np.stack([np.asarray(mask, dtype=bool) for mask in info["action_mask"]])
-    given = info.get("_action_mask", np.ones(num_envs, dtype=bool))
-    return masks | ~np.asarray(given, dtype=bool).reshape((num_envs,) + (1,) * (masks.ndim - 1))
+    return factors.mask(info["action_mask"], batch=len(acting), present=info.get("_action_mask", True) & acting)

@@ -41,9 +41,8 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=step, numbers=self._numbers())
         elif step > self._printed_step and (step >= self._total_steps or self._is_time()):
             self._printed_at, self._printed_step = time.monotonic(), step
-            self.console.print(
-                f"{step:,}/{self._total_steps:,} steps  {self._numbers()}{self._left()}", highlight=False
-            )
+            line = f"{step:,}/{self._total_steps:,} steps  {self._numbers()}{self._left()}"
+            self.console.print(line, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leaves the last state on the screen."""
@@ -68,7 +67,7 @@ class Progress:
         from rich import progress
 
         bar = progress.Progress(
-            progress.BarColumn(),
+            progress.BarColumn(bar_width=12),
             progress.MofNCompleteColumn(),
             progress.TextColumn("{task.fields[numbers]}"),
             progress.TimeRemainingColumn(),

@@ -117,8 +117,8 @@ def _check_online(wandb: Any) -> None:
         urllib.request.urlopen(address, timeout=CONNECT_SECONDS).close()
     except urllib.error.HTTPError:
         pass  # It answered.
-    except urllib.error.URLError as error:
-        raise ConnectionError(f"{address} cannot be reached: {error.reason}") from None
+    except OSError as error:
+        raise ConnectionError(f"{address} cannot be reached: {getattr(error, 'reason', error)}") from None
     if not wandb.login(prompt=False):
         raise PermissionError("no API key; run `wandb login` or set WANDB_API_KEY")
 
@@ -133,6 +133,7 @@ def _start(wandb: Any, config: RunConfig, folder: Path, mode: str) -> Any:
         disable_code=True,
         save_code=False,
         disable_job_creation=True,
+        host="",
         x_disable_meta=True,
         x_disable_machine_info=True,
         x_disable_stats=True,

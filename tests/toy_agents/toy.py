@@ -16,13 +16,14 @@ class Config(AgentConfig):
     hidden: tuple[int, ...] = (8,)
     learning_rate: float = 1e-3
     pause: float = 0.0
+    stubborn: bool = False
 
 
 class Policy:
     def __init__(self, model: keras.Model):
         self.model = model
 
-    def act(self, observations, mask=None):
+    def act(self, observations, mask=None, seed=None):
         logits = self.model(observations).numpy()
         return np.argmax(logits if mask is None else np.where(mask, logits, -np.inf), axis=-1)
 
@@ -46,6 +47,6 @@ def train(config: RunConfig, run: Run) -> Policy:
         time.sleep(config.agent.pause)
         run.log(100 * update, {"charts/episodic_return": update, "losses/critic": float("nan")}, update=update)
         run.evaluate_when_due(policy, 100 * update)
-        if run.stopping:
+        if run.stopping and not config.agent.stubborn:
             break
     return policy
