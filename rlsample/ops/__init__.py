@@ -3,10 +3,24 @@
 from rlsample.ops.categorical import entropy, kl_divergence, log_prob, mode
 from rlsample.ops.cross_entropy import softmax_cross_entropy, sparse_softmax_cross_entropy
 from rlsample.ops.noise import exponential, fold_in, gumbel, split, uniform
-from rlsample.ops.softmax import legal_logits, softmax, softmax_jacobian, softmax_vjp, tempered_softmax
+from rlsample.ops.rounding import (
+    ROUNDERS,
+    SHARPNESS,
+    round_fourier,
+    round_ramp,
+    round_sigmoid,
+    round_sine,
+    round_straight_through,
+    soft_round,
+    soft_round_conditional_mean,
+    soft_round_inverse,
+)
+from rlsample.ops.softmax import legal_logits, softmax, softmax_jacobian, softmax_vjp, temper, tempered_softmax
 from rlsample.ops.surrogate import surrogate_gradient, with_gradient_of
 
 __all__ = [
+    "ROUNDERS",
+    "SHARPNESS",
     "entropy",
     "exponential",
     "fold_in",
@@ -15,6 +29,14 @@ __all__ = [
     "legal_logits",
     "log_prob",
     "mode",
+    "round_fourier",
+    "round_ramp",
+    "round_sigmoid",
+    "round_sine",
+    "round_straight_through",
+    "soft_round",
+    "soft_round_conditional_mean",
+    "soft_round_inverse",
     "softmax",
     "softmax_cross_entropy",
     "softmax_jacobian",
@@ -22,6 +44,7 @@ __all__ = [
     "sparse_softmax_cross_entropy",
     "split",
     "surrogate_gradient",
+    "temper",
     "tempered_softmax",
     "uniform",
     "with_gradient_of",
