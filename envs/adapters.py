@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -19,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from envs import actions
 from envs.functional import FunctionalEnv
+from envs.stepping import Stepper
 from rlsample import checks
 
 
@@ -44,21 +44,21 @@ class GymEnv(gym.Env):
         self.observation_space = copy.deepcopy(functional.observation_space)
         self.metadata = dict(functional.metadata)
         self.render_mode = _check_render_mode(render_mode)
-        self._core = _Core(functional, 1)
+        self.stepper = Stepper(functional, 1)
 
     @property
     def state(self) -> Any:
         """The state without the batch axis, NumPy; None before the first reset. Set it to continue from there."""
-        return self._core.numpy_state(lambda leaf: leaf[0])
+        return self.stepper.numpy_state(lambda leaf: leaf[0])
 
     @state.setter
     def state(self, value: Any) -> None:
-        self._core.set_state(value, lambda leaf: leaf[np.newaxis])
+        self.stepper.set_state(value, lambda leaf: leaf[np.newaxis])
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts an episode; Gymnasium's contract. No options are known."""
         super().reset(seed=seed)
-        observation, mask = self._core.reset(self.np_random, options)
+        observation, mask = self.stepper.reset(self.np_random, options)
         return observation[0], self._info(mask)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -68,8 +68,7 @@ class GymEnv(gym.Env):
             ValueError: the action is not in the action space, or the state has become NaN or infinite.
             gymnasium.error.ResetNeeded: there is no state yet.
         """
-        factors = actions.to_factors(self.action_space, action)
-        observation, reward, terminated, mask = self._core.step(factors, np.zeros(1, np.bool_))
+        observation, reward, terminated, mask = self.stepper.step(action, np.zeros(1, np.bool_), lift=True)
         return observation[0], float(reward[0]), bool(terminated[0]), False, self._info(mask)
 
     def render(self) -> np.ndarray | None:
@@ -113,25 +112,25 @@ class GymVectorEnv(gym.vector.VectorEnv):
         self.single_observation_space = copy.deepcopy(functional.observation_space)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._core = _Core(functional, num_envs)
+        self.stepper = Stepper(functional, num_envs)
         self._elapsed = np.zeros(num_envs, np.int64)
         self._done = np.zeros(num_envs, np.bool_)
 
     @property
     def state(self) -> Any:
         """The states with B in front, NumPy; None before the first reset. Set them to continue from there."""
-        return self._core.numpy_state(np.copy)
+        return self.stepper.numpy_state(np.copy)
 
     @state.setter
     def state(self, value: Any) -> None:
-        self._core.set_state(value, lambda leaf: leaf)
+        self.stepper.set_state(value, lambda leaf: leaf)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts an episode in each environment; Gymnasium's contract. No options are known."""
         super().reset(seed=seed)
         self._elapsed[:] = 0
         self._done[:] = False
-        observation, mask = self._core.reset(self.np_random, options)
+        observation, mask = self.stepper.reset(self.np_random, options)
         return observation, self._info(mask)
 
     def step(self, actions_: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -141,8 +140,7 @@ class GymVectorEnv(gym.vector.VectorEnv):
             ValueError: an action is not in the action space, or a state has become NaN or infinite.
             gymnasium.error.ResetNeeded: there is no state yet.
         """
-        factors = actions.to_factors(self.single_action_space, actions_, self.num_envs)
-        observation, reward, terminated, mask = self._core.step(factors, self._done)
+        observation, reward, terminated, mask = self.stepper.step(actions_, self._done)
         self._elapsed = np.where(self._done, 0, self._elapsed + 1)
         truncated = self._elapsed >= (self.max_episode_steps or np.inf)
         self._done = terminated | truncated
@@ -195,97 +193,6 @@ def _build(functional: str, arguments: dict[str, Any]) -> FunctionalEnv:
 @functools.lru_cache(maxsize=64, typed=True)
 def _build_cached(functional: str, arguments: tuple[tuple[str, Any], ...]) -> FunctionalEnv:
     return load_env_creator(functional)(**dict(arguments))
-
-
-class _Programs:
-    """The two programs that step a batch of environments: `reset(seed)` and `step(state, action, done, seed)`."""
-
-    def __init__(self, functional: FunctionalEnv, num_envs: int):
-        self._functional = functional
-        self._num_envs = num_envs
-        seed = tf.TensorSpec([2], tf.int32)
-        self.reset = tf.function(self._reset, autograph=False).get_concrete_function(seed)
-        self.state_spec: Any = self.reset.structured_outputs[0]
-        factors = (
-            [num_envs]
-            if isinstance(functional.action_space, gym.spaces.Discrete)
-            else [num_envs, len(functional.sizes)]
-        )
-        # A concrete function skips the signature look-up, and a small XLA program has no cost per operation.
-        self.step = tf.function(self._step, autograph=False, jit_compile=True).get_concrete_function(
-            self.state_spec, tf.TensorSpec(factors, tf.int32), tf.TensorSpec([num_envs], tf.bool), seed
-        )
-
-    def _mask(self, state: Any) -> tf.Tensor | None:
-        mask = self._functional.action_mask(state)
-        factors = len(self._functional.sizes)
-        return None if mask is None else tf.reshape(mask, [self._num_envs, factors, max(self._functional.sizes)])
-
-    def _reset(self, seed: tf.Tensor) -> tuple[Any, ...]:
-        state = self._functional.initial(seed, self._num_envs)
-        return state, self._functional.observation(state), self._mask(state)
-
-    def _step(self, state: Any, action: tf.Tensor, done: tf.Tensor, seed: tf.Tensor) -> tuple[Any, ...]:
-        step = self._functional.step(state, action, seed)
-        # Environments that had ended are reset in place of this step: the NEXT_STEP contract.
-        state = self._functional.reset_where(done, step.state, seed)
-        reward = tf.where(done, tf.zeros_like(step.reward), step.reward)
-        return state, self._functional.observation(state), reward, step.terminated & ~done, self._mask(state)
-
-
-_compile = functools.lru_cache(maxsize=64)(_Programs)
-
-
-class _Core:
-    """State and seeds of a batch of environments; NumPy in, NumPy out."""
-
-    def __init__(self, functional: FunctionalEnv, num_envs: int):
-        self.programs = _compile(functional, num_envs)
-        self.state: Any = None
-        self.seed = np.zeros(2, np.int32)  # drawn at reset, then counted up: each step its own
-
-    def reset(self, generator: np.random.Generator, options: dict[str, Any] | None) -> tuple[Any, np.ndarray | None]:
-        if options:
-            raise checks.invalid("no reset options", options=options, hint="Pass arguments to gym.make instead.")
-        self.seed = generator.integers(2**31, size=2, dtype=np.int32)
-        self.state, observation, mask = self.programs.reset(tf.constant(self.seed))
-        return _to_numpy(observation), _to_numpy(mask)
-
-    def step(self, factors: np.ndarray, done: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray | None]:
-        if self.state is None:
-            raise gym.error.ResetNeeded("Call reset (or set the state) before step.")
-        self.seed[1] = (int(self.seed[1]) + 1) % 2**31
-        inputs = tf.constant(factors), tf.constant(done), tf.constant(self.seed)
-        state, *outputs = self.programs.step(self.state, *inputs)
-        observation, reward, terminated, mask = map(_to_numpy, outputs)
-        if not np.isfinite(reward).all():
-            rows = np.flatnonzero(~np.isfinite(reward)).tolist()
-            raise checks.invalid("finite states and rewards", rows=rows, reward=reward[rows])
-        self.state = state
-        return observation, reward, terminated, mask
-
-    def numpy_state(self, pick: Callable[[np.ndarray], np.ndarray]) -> Any:
-        return None if self.state is None else tf.nest.map_structure(lambda leaf: pick(leaf.numpy()).copy(), self.state)
-
-    def set_state(self, value: Any, lift: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Takes NumPy values of the structure, shapes and dtypes that `initial` gives; casts between floats."""
-
-        def one(spec: tf.TensorSpec, leaf: Any) -> tf.Tensor:
-            array = lift(np.asarray(leaf, spec.dtype.as_numpy_dtype))
-            if array.shape != tuple(spec.shape) or (spec.dtype.is_floating and not np.isfinite(array).all()):
-                raise checks.invalid(f"a finite state of shape {tuple(spec.shape)}, batch axis first", state=array)
-            return tf.constant(array)
-
-        spec = self.programs.state_spec
-        if tf.nest.is_nested(spec):
-            self.state = type(spec)(*(one(leaf_spec, leaf) for leaf_spec, leaf in zip(spec, value, strict=True)))
-        else:
-            self.state = one(spec, value)
-
-
-def _to_numpy(value: Any) -> Any:
-    # A copy, because the caller keeps what it gets and .numpy() may share memory with a tensor.
-    return None if value is None else value.numpy().copy()
 
 
 def _check_render_mode(render_mode: str | None) -> str | None:

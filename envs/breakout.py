@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
-from envs import raster
+from envs import actions, raster
 from envs.functional import FunctionalEnv, draw_index, select
 from rlsample import checks, ops
 
@@ -181,7 +181,7 @@ class Breakout(FunctionalEnv):
 
     def _move(self, state: BreakoutState, action: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """Returns the step of the paddle, -1, 0 or 1, after stickiness: int32 `[B]`."""
-        action = tf.convert_to_tensor(action)
+        action = actions.check_shape(action, self.factors)
         if action.dtype.is_floating:
             action = tf.argmax(self.action_weights(action), axis=-1, output_type=tf.int32)
         move = tf.cast(action == self.right, tf.int32) - tf.cast(action == self.left, tf.int32)

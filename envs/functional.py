@@ -34,6 +34,7 @@ from gymnasium.experimental.functional import FuncEnv
 
 from envs import actions
 from rlsample import checks, ops
+from rlsample.spaces import factorise
 
 
 class Step(NamedTuple):
@@ -51,7 +52,7 @@ class FunctionalEnv(FuncEnv):
     Attributes:
         observation_space: of one environment, as Gymnasium has it.
         action_space: of one environment; any space made of Discrete, MultiDiscrete and MultiBinary.
-        sizes: number of categories of each action factor.
+        factors: the action space as categorical factors (`rlsample.spaces`): sizes, F, K and padding mask.
         max_episode_steps: steps after which an episode is to be truncated.
         differentiable: whether rewards or states depend smoothly on a relaxed action.
         dtype: of states, observations and rewards; float32, or float64 to check gradients with.
@@ -68,7 +69,7 @@ class FunctionalEnv(FuncEnv):
         super().__init__()
         self.action_space = action_space
         self.observation_space = observation_space
-        self.sizes = actions.factor_sizes(action_space)
+        self.factors = factorise(action_space)
         self.dtype = tf.as_dtype(dtype)
 
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> Any:
@@ -124,10 +125,14 @@ class FunctionalEnv(FuncEnv):
         Returns:
             `Step(state, observation, reward, terminated)`. The reward is NaN where the action was out of range or
             anything was NaN or infinite.
+
+        Raises:
+            ValueError: the action has the wrong rank or number of categories.
         """
+        action = actions.check_shape(action, self.factors)
         next_state = self.transition(state, action, ops.fold_in(seed, 0))
         reward = self.reward(state, action, next_state, ops.fold_in(seed, 1))
-        sound = actions.is_valid(action, self.sizes) & _is_finite(next_state)
+        sound = actions.is_valid(action, self.factors) & _is_finite(next_state)
         reward = tf.where(sound, reward, tf.constant(np.nan, self.dtype))
         return Step(next_state, self.observation(next_state), reward, self.terminal(next_state))
 
@@ -147,11 +152,7 @@ class FunctionalEnv(FuncEnv):
         Raises:
             ValueError: the action has the wrong rank or number of categories.
         """
-        return actions.weights(action, self.sizes, self._is_factored, self.dtype)
-
-    @property
-    def _is_factored(self) -> bool:
-        return not isinstance(self.action_space, gym.spaces.Discrete)
+        return actions.weights(action, self.factors, self.dtype)
 
     def _uniform(self, num_envs: int, size: int, low: float, high: float, seed: tf.Tensor) -> tf.Tensor:
         return low + (high - low) * tf.cast(ops.uniform([num_envs, size], seed), self.dtype)

@@ -87,13 +87,18 @@ class GridWorld(FunctionalEnv):
     def transition(self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Moves the probability of each cell by the weight of each move: float `[B, cells]`."""
         weights = self.action_weights(action)
-        cells = tf.reshape(state, [-1, *self.shape])
-        moved = tf.zeros_like(cells)
-        for k, move in enumerate(MOVES):
-            leaving = tf.where(self.open[k], cells, tf.zeros_like(cells))
-            after = cells - leaving + tf.roll(leaving, move, axis=(1, 2))
-            moved += weights[:, k, tf.newaxis, tf.newaxis] * after
-        return tf.reshape(moved, tf.shape(state))
+        columns, cells = self.shape[1], self.walls.size
+        padded = tf.pad(state, [[0, 0], [columns, columns]])
+        moved = tf.zeros_like(state)
+        for k, (down, right) in enumerate(MOVES):
+            # Slices of the padded row fuse with the arithmetic, which a roll does not.
+            # No move crosses the border, so none wraps around to the next row.
+            source = columns - (down * columns + right)
+            leaves = np.pad(self.open[k].reshape(-1), columns).astype(state.dtype.as_numpy_dtype)
+            stays = 1 - leaves[columns:-columns]
+            arriving = padded[:, source : source + cells] * leaves[source : source + cells]
+            moved += weights[:, k, tf.newaxis] * (state * stays + arriving)
+        return moved
 
     def observation(self, state: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the state itself: float `[B, cells]`."""

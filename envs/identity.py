@@ -58,7 +58,9 @@ class Identity(FunctionalEnv):
 
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> tf.Tensor:
         """Draws symbols: one-hot float `[B, K]`."""
-        return tf.one_hot(draw_index(self.sizes[0], [num_envs], seed), self.sizes[0], dtype=self.dtype)
+        return tf.one_hot(
+            draw_index(self.factors.num_categories, [num_envs], seed), self.factors.num_categories, dtype=self.dtype
+        )
 
     def transition(self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Draws new symbols, whatever the action: one-hot float `[B, K]`."""

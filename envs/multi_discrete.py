@@ -59,7 +59,7 @@ class MultiDiscrete(FunctionalEnv):
 
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> tf.Tensor:
         """Draws positions: one-hot float `[B, F, K]`."""
-        return draw_targets(self.sizes, num_envs, seed, self.dtype)
+        return draw_targets(self.factors.sizes, num_envs, seed, self.dtype)
 
     def transition(self, state: tf.Tensor, action: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Draws new positions, whatever the action: one-hot float `[B, F, K]`."""
@@ -67,13 +67,13 @@ class MultiDiscrete(FunctionalEnv):
 
     def observation(self, state: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the positions without the padding: float `[B, sum(nvec)]`."""
-        return flatten_factors(state, self.sizes)
+        return flatten_factors(state, self.factors.sizes)
 
     def reward(
         self, state: tf.Tensor, action: tf.Tensor, next_state: tf.Tensor, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Returns the share of dials set right: float `[B]`."""
-        return tf.reduce_sum(self.action_weights(action) * state, axis=[1, 2]) / len(self.sizes)
+        return tf.reduce_sum(self.action_weights(action) * state, axis=[1, 2]) / self.factors.num_factors
 
     def terminal(self, state: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns False: bool `[B]`."""
@@ -81,7 +81,7 @@ class MultiDiscrete(FunctionalEnv):
 
     def render_image(self, state: np.ndarray, render_state: Any = None) -> tuple[Any, np.ndarray]:
         """Draws a row of cells for each dial, padding in grey: uint8 `[32 * F, 32 * K, 3]`."""
-        return render_state, raster.cells(shade_factors(state, self.sizes))
+        return render_state, raster.cells(shade_factors(state, self.factors.sizes))
 
 
 def draw_targets(sizes: tuple[int, ...], num_envs: int, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -69,8 +69,8 @@ class RaggedDict(FunctionalEnv):
 
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> RaggedState:
         """Draws the choices and what is legal."""
-        target = draw_targets(self.sizes, num_envs, ops.fold_in(seed, 0), self.dtype)
-        exists = tf.sequence_mask(self.sizes, max(self.sizes))
+        target = draw_targets(self.factors.sizes, num_envs, ops.fold_in(seed, 0), self.dtype)
+        exists = tf.sequence_mask(self.factors.sizes, self.factors.num_categories)
         free = ops.uniform(target.shape, ops.fold_in(seed, 1)) < 0.5
         return RaggedState(target, (free & exists) | (target > 0))
 
@@ -80,14 +80,14 @@ class RaggedDict(FunctionalEnv):
 
     def observation(self, state: RaggedState, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the choices to be made, without padding: float `[B, 14]`."""
-        return flatten_factors(state.target, self.sizes)
+        return flatten_factors(state.target, self.factors.sizes)
 
     def reward(
         self, state: RaggedState, action: tf.Tensor, next_state: RaggedState, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Returns the mean score of the factors: float `[B]`."""
         score = state.target - tf.cast(~state.legal, self.dtype)
-        return tf.reduce_sum(self.action_weights(action) * score, axis=[1, 2]) / len(self.sizes)
+        return tf.reduce_sum(self.action_weights(action) * score, axis=[1, 2]) / self.factors.num_factors
 
     def terminal(self, state: RaggedState, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns False: bool `[B]`."""
@@ -99,7 +99,7 @@ class RaggedDict(FunctionalEnv):
 
     def render_image(self, state: RaggedState, render_state: Any = None) -> tuple[Any, np.ndarray]:
         """Draws a row for each factor, what is named in blue, blocked in black: uint8 `[160, 160, 3]`."""
-        colours = shade_factors(state.target, self.sizes)
-        exists = np.arange(max(self.sizes)) < np.array(self.sizes)[:, np.newaxis]
+        colours = shade_factors(state.target, self.factors.sizes)
+        exists = np.arange(self.factors.num_categories) < np.array(self.factors.sizes)[:, np.newaxis]
         colours[exists & ~state.legal] = raster.BLACK
         return render_state, raster.cells(colours)
