@@ -82,9 +82,14 @@ def tempered_softmax(logits: tf.Tensor, temperature: tf.Tensor | None = None) ->
     Returns:
         Probabilities `[..., K]`; finite, also in the gradients, for every temperature above 1e-9.
     """
+    return _softmax(-1)(temper(logits, temperature))
+
+
+def temper(logits: tf.Tensor, temperature: tf.Tensor | None = None) -> tf.Tensor:
+    """Divides logits that come from `legal_logits` by a temperature; illegal ones stay far enough below to be 0."""
     if temperature is None:
-        return _softmax(-1)(logits)
-    return _softmax(-1)(tf.where(logits < LOWEST, tf.constant(LOWEST, logits.dtype), logits) / temperature)
+        return logits
+    return tf.where(logits < LOWEST, tf.constant(LOWEST, logits.dtype), logits) / temperature
 
 
 def _softmax(axis: int) -> Callable[[tf.Tensor], tf.Tensor]:
