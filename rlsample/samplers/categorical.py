@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from rlsample import ops
 from rlsample.samplers import base
-from rlsample.samplers.inverse_cdf import draw_category
+from rlsample.samplers.inverse_cdf import draw_one_hot
 from rlsample.types import Objective, TensorLike
 
 
@@ -31,8 +31,7 @@ class Categorical(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        action = draw_category(tf.stop_gradient(ops.tempered_softmax(logits)), seed)
-        return action, tf.one_hot(action, tf.shape(logits)[-1], dtype=logits.dtype)
+        return draw_one_hot(tf.stop_gradient(ops.tempered_softmax(logits)), seed)
 
     def expectation(
         self,

@@ -1,28 +1,73 @@
-"""Exact categorical draws from one uniform a row: what a hard sampler needs whose backward is a function of probs."""
+"""Categorical draws by inversion: for hard samplers whose backward pass needs the probabilities only."""
 
 from __future__ import annotations
+
+import math
 
 import tensorflow as tf
 
 from rlsample import ops
 
+# Up to this many categories one cumulative sum is quick and precise; beyond, a block is drawn first.
+LARGEST_BLOCK = 64
+
+
+def draw_one_hot(probs: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws as `draw_category` does: (action int32 `[...]`, the same one-hot `[..., K]` in the dtype of `probs`)."""
+    action = draw_category(probs, seed)
+    return action, tf.one_hot(action, tf.shape(probs)[-1], dtype=probs.dtype)
+
 
 def draw_category(probs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws categories with the given probabilities by inverting the cumulative distribution.
 
-    Illegal categories (probability 0) are never drawn, at the end of the cumulative sum neither, whatever its rounding.
+    One uniform a row for up to 64 categories. More are split into about sqrt(K) blocks: a block is drawn, then a
+    category inside it, each with a uniform of its own. Cumulative sums stay short, which is both quicker and, since
+    uniforms lie on a grid of 2^-23, what keeps a million categories undistorted. A category of probability 0 is never
+    drawn, whatever the rounding at the end of a cumulative sum.
 
     Args:
-        probs: float `[..., K]`, rows that sum to 1 up to rounding.
+        probs: float `[..., K]`, rows that sum to 1 up to rounding; no gradient flows to them.
         seed: int32 `[2]`.
 
     Returns:
         int32 `[...]`; -1 for a row of NaN.
     """
-    cumulative = tf.cumsum(probs, -1)
-    threshold = tf.cast(ops.uniform(tf.shape(probs)[:-1], seed), probs.dtype)[..., None] * cumulative[..., -1:]
-    category = tf.range(tf.shape(probs)[-1])
-    possible = probs > 0
-    last = tf.reduce_max(tf.where(possible, category, -1), -1)
-    beyond = tf.where(possible & (cumulative > threshold), category, last[..., None])
-    return tf.reduce_min(beyond, -1)
+    probs = tf.stop_gradient(probs)
+    batch, known = tf.shape(probs)[:-1], probs.shape[-1]
+    categories = tf.shape(probs)[-1] if known is None else known
+    rows = tf.reshape(probs, [-1, categories])
+    if known is not None and known <= LARGEST_BLOCK:
+        action = _invert(rows, ops.uniform([tf.shape(rows)[0]], seed))
+    else:
+        action = _draw_by_blocks(rows, categories, seed)
+    return tf.ensure_shape(tf.reshape(action, batch), probs.shape[:-1])
+
+
+def _draw_by_blocks(rows: tf.Tensor, categories: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    if isinstance(categories, int):
+        width = math.isqrt(categories - 1) + 1
+    else:
+        width = tf.cast(tf.math.ceil(tf.sqrt(tf.cast(categories, tf.float64))), tf.int32)
+    count = (categories + width - 1) // width
+    uniforms = ops.uniform([2, tf.shape(rows)[0]], seed)
+    padded = tf.pad(rows, [[0, 0], [0, count * width - categories]])
+    block = _invert(tf.reduce_sum(tf.reshape(padded, [-1, count, width]), -1), uniforms[0])
+    # Read the block from the rows, not from their padded copy, which XLA then need not write.
+    index = tf.maximum(block, 0)[:, None] * width + tf.range(width)
+    inside = tf.gather(rows, tf.minimum(index, categories - 1), batch_dims=1)
+    position = _invert(tf.where(index < categories, inside, tf.zeros_like(inside)), uniforms[1])
+    return tf.where((block < 0) | (position < 0), tf.constant(-1), block * width + position)
+
+
+def _invert(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    """First index `[N]` at which the cumulative sum of `weights` `[N, K]` exceeds its share `uniform` `[N]`."""
+    cumulative = tf.cumsum(weights, -1)
+    threshold = tf.cast(uniform, weights.dtype)[:, None] * cumulative[:, -1:]
+    index = tf.range(tf.shape(weights)[-1])
+    size = tf.shape(weights)[-1]
+    # Rounding may leave no entry above the threshold, and a parallel cumulative sum need not increase. So: the first
+    # possible entry above it, else the last possible one (ranked size..2 size, later first), else none.
+    rank = tf.where(cumulative > threshold, index, 2 * size - index)
+    rank = tf.reduce_min(tf.where(weights > 0, rank, 2 * size + 1), -1)
+    return tf.where(rank < size, rank, 2 * size - rank)

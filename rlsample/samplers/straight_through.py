@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from rlsample import ops
 from rlsample.samplers import base
-from rlsample.samplers.inverse_cdf import draw_category
+from rlsample.samplers.inverse_cdf import draw_one_hot
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,6 @@ class StraightThrough(base.Sampler):
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
         probs = ops.tempered_softmax(logits)
-        action = draw_category(tf.stop_gradient(probs), seed)
+        action, one_hot = draw_one_hot(probs, seed)
         surrogate = probs if temperature is None else ops.tempered_softmax(logits, temperature)
-        return action, ops.with_gradient_of(tf.one_hot(action, tf.shape(logits)[-1], dtype=logits.dtype), surrogate)
+        return action, ops.with_gradient_of(one_hot, surrogate)

@@ -1,0 +1,55 @@
+"""The decoupled straight-through estimator: one temperature for the draw, another for the gradient."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import tensorflow as tf
+
+from rlsample import checks, ops
+from rlsample.samplers import base
+from rlsample.samplers.inverse_cdf import draw_one_hot
+from rlsample.types import TensorLike
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoupledStraightThrough(base.Sampler):
+    """A hard draw from softmax(logits / forward_temperature) with the gradient of softmax(logits / temperature).
+
+        forward   D ~ softmax(logits / tau_f), one-hot
+        backward  (1 / tau) p_tau * (g - <p_tau, g>), p_tau = softmax(logits / tau)
+
+    This is the one sampler whose forward law is not softmax(logits): `law` gives the logits of the distribution that
+    is drawn from, and log-probabilities, entropies and importance ratios must use those. The forward temperature has
+    to change the law itself: dividing after the Gumbel noise is added, argmax((logits + G) / tau_f), changes nothing.
+
+    Bias: exact only if tau_f = tau = 1 and the objective is linear in the one-hot; with tau_f = tau it is
+    `straight_through` on logits / tau. tau_f -> 0: the draw becomes the mode; tau_f -> infinity: uniform. In tau the
+    limits are those of `straight_through`.
+
+    Attributes:
+        forward_temperature: tau_f. Above 1 it explores more than softmax(logits) does, below 1 less.
+
+    Source: Shah, Yan, Mozer and Liu (2024), "Improving discrete optimisation via decoupled straight-through
+    estimator", arXiv 2410.13331, version 2.
+    """
+
+    name: ClassVar[str] = "decoupled_straight_through"
+
+    forward_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.check_positive("forward_temperature", self.forward_temperature)
+
+    def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Sampler.draw`."""
+        forward_temperature = tf.constant(self.forward_temperature, logits.dtype)
+        action, one_hot = draw_one_hot(ops.tempered_softmax(logits, forward_temperature), seed)
+        return action, ops.with_gradient_of(one_hot, ops.tempered_softmax(logits, temperature))
+
+    def law(self, logits: TensorLike, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None) -> tf.Tensor:
+        """The logits divided by `forward_temperature`, with a row maximum of 0 so that dividing cannot overflow."""
+        logits = tf.convert_to_tensor(logits)
+        # The floor of illegal entries may overflow to -inf, which is what marks them.
+        return tf.cast(ops.legal_logits(logits, mask) / self.forward_temperature, logits.dtype)

@@ -1,0 +1,54 @@
+"""ReinMax: straight-through to second order, by Heun's method."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar
+
+import tensorflow as tf
+
+from rlsample import ops
+from rlsample.samplers import base
+from rlsample.samplers.inverse_cdf import draw_one_hot
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReinMax(base.Sampler):
+    """A hard draw whose gradient is a second-order approximation of the exact one.
+
+        forward   D ~ softmax(logits), one-hot
+        backward  2 J(m) g - 1/2 J(p) g, with J(q) g = q * (g - <q, g>), p = softmax(logits),
+                  m = (D + softmax(logits / tau)) / 2
+
+    Bias: at tau = 1, and only there, unbiased for objectives up to quadratic in the one-hot; it then equals `zgr`,
+    sample by sample. Other temperatures, which enter m alone and without a factor 1 / tau, trade that for variance:
+    tau = 1.3 has 25 % error on a linear four-way example. Second order is not always better: for a cubic objective
+    `straight_through` can be nearer. More variance than `straight_through`. tau -> 0: m mixes D and the mode;
+    tau -> infinity: D and the uniform distribution over legal categories. No gradient to the temperature.
+
+    The authors tune tau in 1 to 1.5 and refuse less than 1; any above 0 is taken here.
+
+    Source: Liu, Dong, Liu, Yu and Gao (2023), "Bridging discrete and backpropagation: straight-through and beyond",
+    arXiv 2304.08612, section 4.
+    """
+
+    name: ClassVar[str] = "reinmax"
+
+    def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Sampler.draw`."""
+        probs = ops.tempered_softmax(logits)
+        action, one_hot = draw_one_hot(probs, seed)
+        tempered = probs if temperature is None else ops.tempered_softmax(logits, tf.stop_gradient(temperature))
+        return action, _heun(one_hot, logits, probs, tempered)
+
+
+# Tensors that the backward pass needs are arguments: one closed over would be searched for variables.
+@tf.custom_gradient
+def _heun(one_hot: tf.Tensor, logits: tf.Tensor, probs: tf.Tensor, tempered: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    def backward(upstream: tf.Tensor) -> tuple[None, tf.Tensor, None, None]:
+        midpoint = 0.5 * (one_hot + tempered)
+        to_logits = 2 * ops.softmax_vjp(midpoint, upstream) - 0.5 * ops.softmax_vjp(probs, upstream)
+        return None, to_logits, None, None
+
+    return tf.identity(one_hot), backward
