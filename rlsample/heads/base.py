@@ -1,0 +1,150 @@
+"""What every policy head has: an action space, a temperature, sampling state, and a law for its output."""
+
+from __future__ import annotations
+
+import abc
+import random
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks, ops, spaces
+from rlsample.heads.trunk import Trunk
+from rlsample.laws import Law
+from rlsample.spaces import config as space_config
+from rlsample.types import Sample, TensorLike
+
+if TYPE_CHECKING:
+    from rlsample.distributions import PolicyDistribution
+
+
+class PolicyHead(Trunk):
+    """Features -> the parameters of a law over actions. A Keras layer; base class of the heads.
+
+        logits = head(features)                       a tensor: functional models, .keras files and export work
+        draw = head.sample(logits, seed).one_hot      differentiable where the sampler is
+        action = head.to_env(draw)                    what `env.step` takes
+
+    Every method takes the tensor that calling the head returned (`logits`; two heads return parameters of another
+    kind, and say so), with a mask of legal categories beside it. Noise enters in `sample` alone.
+
+    Attributes:
+        action_space: the Gymnasium space of one action.
+        factors: the space as categorical factors: sizes, padding, masks in every form (`factors.mask`).
+        temperature: the current temperature, a float32 scalar variable that is not trained: `head.temperature.assign(
+            schedule(step))` never retraces, compiled functions included. With `trainable_temperature` a tensor.
+
+    Args:
+        action_space: the space.
+        temperature: its first value.
+        trainable_temperature: learn the temperature, as exp of a weight.
+        seed: start of the sampling state, see `next_seed`; None draws one (`keras.utils.set_random_seed` decides).
+        **kwargs: hidden_sizes, activation, kernel_gain (see `Trunk`) and those of every Keras layer.
+
+    Raises:
+        ValueError: a space with a part that is not discrete, or an option out of range.
+    """
+
+    def __init__(
+        self,
+        action_space: gym.Space,
+        *,
+        temperature: float = 1.0,
+        trainable_temperature: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.action_space = action_space
+        self.factors = spaces.factorise(action_space)
+        self.initial_temperature = checks.check_positive("temperature", temperature)
+        self.trainable_temperature = bool(trainable_temperature)
+        self._temperature = self.add_weight(
+            name="log_temperature" if trainable_temperature else "temperature",
+            shape=(),
+            dtype="float32",
+            autocast=False,
+            trainable=self.trainable_temperature,
+            initializer=keras.initializers.Constant(np.log(temperature) if trainable_temperature else temperature),
+        )
+        # Python's generator is the one `keras.utils.set_random_seed` seeds for Keras's own unseeded layers.
+        self.seed = random.getrandbits(31) if seed is None else checks.check_count("seed", seed, 0)
+        self._sampling_state = self.add_weight(
+            name="sampling_state",
+            shape=(2,),
+            dtype="int64",
+            autocast=False,
+            trainable=False,
+            initializer=lambda shape, dtype=None: tf.constant([self.seed, 0], tf.int64),
+        )
+
+    @property
+    def temperature(self) -> Any:
+        """The current temperature: a variable to assign to, or exp(weight) if it is trained."""
+        return tf.exp(self._temperature) if self.trainable_temperature else self._temperature
+
+    @abc.abstractmethod
+    def law(self, logits: TensorLike, mask: TensorLike | None = None) -> Law:
+        """The law of the action: sample, mode, log_prob, entropy, kl_divergence, expectation, without TFP.
+
+        Args:
+            logits: what calling the head returned.
+            mask: boolean `[..., K]` or `[..., F, K]`, True = legal; `head.factors.mask` makes one from any other form.
+        """
+
+    @abc.abstractmethod
+    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> PolicyDistribution:
+        """The law as a TensorFlow Probability distribution over one-hots `[..., K]` or `[..., F, K]`."""
+
+    def sample(self, logits: TensorLike, seed: TensorLike, mask: TensorLike | None = None) -> Sample:
+        """Draws one action a row.
+
+        Args:
+            logits: what calling the head returned.
+            seed: stateless seed, int32 `[2]`; `head.next_seed()` for one of the head's own.
+            mask: as in `law`.
+
+        Returns:
+            `Sample(action, one_hot)`: int32 `[...]` or `[..., F]`, float `[..., K]` or `[..., F, K]`.
+        """
+        return self.law(logits, mask).sample(seed)
+
+    def mode(self, logits: TensorLike, mask: TensorLike | None = None) -> Sample:
+        """The most probable action of every row, without noise."""
+        return self.law(logits, mask).mode()
+
+    def next_seed(self) -> tf.Tensor:
+        """A fresh stateless seed, int32 `[2]`, from the head's sampling state, which advances by one.
+
+        The state is a weight (`sampling_state`: seed and count), so it is in `.keras` files, `.weights.h5` files and
+        checkpoints, and a restored head goes on with the noise it would have drawn.
+        """
+        state = tf.convert_to_tensor(self._sampling_state)
+        self._sampling_state.assign_add([0, 1])
+        return ops.fold_in(tf.bitcast(state[0], tf.int32), state[1])
+
+    def to_env(self, draw: Any) -> Any:
+        """Turns draws (float one-hots or integer actions) into the environment's actions; see `Factors.to_env`."""
+        return self.factors.to_env(draw)
+
+    def from_env(self, actions: Any) -> np.ndarray:
+        """Turns the environment's actions into integer actions, int32 `[...]` or `[..., F]`; see `Factors.from_env`."""
+        return self.factors.from_env(actions)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything needed to make the layer again, without its weights."""
+        return {
+            **super().get_config(),
+            "action_space": space_config.to_config(self.action_space),
+            "temperature": self.initial_temperature,
+            "trainable_temperature": self.trainable_temperature,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> PolicyHead:
+        """Makes the layer from what `get_config` returned."""
+        return cls(**{**config, "action_space": space_config.from_config(config["action_space"])})

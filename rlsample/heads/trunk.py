@@ -1,0 +1,91 @@
+"""What every head is made of: hidden layers and a linear output in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rlsample import checks
+
+
+class Trunk(keras.layers.Layer):
+    """Hidden layers and one linear output layer; base class of the heads.
+
+    Matrix products run in the compute dtype of the layer's policy (bfloat16 under `mixed_bfloat16`); the output is
+    widened to float32 (float64 for float64), since softmax and sampling need the precision.
+
+    Args:
+        hidden_sizes: widths of the hidden layers; none by default, the features then come from a torso of your own.
+        activation: of the hidden layers.
+        kernel_gain: of the output layer's orthogonal kernel (the hidden ones have sqrt(2)); small, and the untrained
+            policy is close to uniform.
+        **kwargs: as of every Keras layer (`name`, `dtype`, `trainable`).
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_sizes: Sequence[int] = (),
+        activation: Any = "tanh",
+        kernel_gain: float = 0.01,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.hidden_sizes = tuple(checks.check_count("hidden_sizes", size) for size in hidden_sizes)
+        self.activation = keras.activations.get(activation)
+        self.kernel_gain = checks.check_positive("kernel_gain", kernel_gain)
+        self._hidden = [
+            keras.layers.Dense(
+                size,
+                self.activation,
+                kernel_initializer=_orthogonal(2**0.5),
+                dtype=self.dtype_policy,
+                name=f"hidden_{i}",
+            )
+            for i, size in enumerate(self.hidden_sizes)
+        ]
+        self._output: keras.layers.Dense | None = None
+
+    @property
+    def units(self) -> int:
+        """Width of the output layer."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the layers for features `[..., D]`."""
+        if input_shape[-1] is None:
+            raise checks.invalid("features of a known size", shape=input_shape)
+        self._output = keras.layers.Dense(
+            self.units, kernel_initializer=_orthogonal(self.kernel_gain), dtype=self.dtype_policy, name="output"
+        )
+        for layer in (*self._hidden, self._output):
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+        super().build(input_shape)
+
+    def forward(self, features: tf.Tensor) -> tf.Tensor:
+        """The output layer's values `[..., units]`, float32 at least."""
+        for layer in self._hidden:
+            features = layer(features)
+        return widen(self._output(features))  # type: ignore[misc]
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything needed to make the layer again, without its weights."""
+        return {
+            **super().get_config(),
+            "hidden_sizes": list(self.hidden_sizes),
+            "activation": keras.activations.serialize(self.activation),
+            "kernel_gain": self.kernel_gain,
+        }
+
+
+def widen(tensor: tf.Tensor) -> tf.Tensor:
+    """Casts to float32; float64 stays."""
+    return tf.cast(tensor, tf.float64 if tensor.dtype == tf.float64 else tf.float32)
+
+
+def _orthogonal(gain: float) -> keras.initializers.Initializer:
+    return keras.initializers.Orthogonal(gain)

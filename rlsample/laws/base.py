@@ -1,0 +1,113 @@
+"""What the law of a policy answers, whatever its form."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import tensorflow as tf
+
+from rlsample import checks, ops
+from rlsample.types import Objective, Sample, TensorLike
+
+
+class Law(abc.ABC):
+    """The law of one action (of one or several factors) for every row of a batch.
+
+    An action is an integer `[...]` if the law has one factor without an axis of its own, else integers `[..., F]`; as
+    a one-hot `[..., K]` or `[..., F, K]`. Probabilities are those of the whole action: `[...]` in both cases. All of it
+    runs in eager, graph and XLA code; rows that nothing can be drawn from raise in eager code and come out as action
+    -1 and NaN in compiled code.
+
+    Attributes:
+        event_ndims: axes of one action as a one-hot, 1 or 2.
+        pathwise: whether draws carry a gradient.
+    """
+
+    event_ndims: int
+    pathwise: bool
+
+    @abc.abstractmethod
+    def sample(self, seed: TensorLike, sample_shape: TensorLike = ()) -> Sample:
+        """Draws.
+
+        Args:
+            seed: stateless seed, int32 `[2]`.
+            sample_shape: axes to put in front of the batch's, filled with independent draws.
+
+        Returns:
+            `Sample(action, one_hot)`; `one_hot` carries the gradient if `pathwise`.
+        """
+
+    @abc.abstractmethod
+    def mode(self) -> Sample:
+        """The most probable action, without noise and without gradient."""
+
+    @abc.abstractmethod
+    def log_prob(self, action: TensorLike) -> tf.Tensor:
+        """Log-mass of integer actions, which may have sample axes in front; -inf (gradient 0) for illegal ones."""
+
+    @abc.abstractmethod
+    def entropy(self) -> tf.Tensor:
+        """Entropy of the action in nats, `[...]`."""
+
+    @abc.abstractmethod
+    def kl_divergence(self, other: Any) -> tf.Tensor:
+        """Kullback-Leibler divergence from this law to another of its kind, `[...]`."""
+
+    def action(self, draw: TensorLike) -> tf.Tensor:
+        """The integer action that a draw `[..., (F,) K]`, hard or relaxed, stands for: its largest entry, int32."""
+        return tf.argmax(draw, -1, output_type=tf.int32)
+
+    def expectation(self, objective: Objective, seed: TensorLike, num_samples: int = 1) -> tf.Tensor:
+        """Estimates E[objective(one_hot)] with a gradient to the parameters and to what `objective` closes over.
+
+        Args:
+            objective: one_hot `[..., K]` or `[..., F, K]` -> values `[...]`.
+            seed: stateless seed, int32 `[2]`.
+            num_samples: how many independent draws to average.
+        """
+        checks.check_count("num_samples", num_samples)
+        seeds = [seed] if num_samples == 1 else tf.unstack(ops.split(seed, num_samples), num_samples)
+        values = [tf.convert_to_tensor(objective(self.sample(each).one_hot)) for each in seeds]
+        return tf.add_n(values) / tf.cast(num_samples, values[0].dtype)
+
+
+def masked_logits(logits: TensorLike, mask: TensorLike | None) -> tf.Tensor:
+    """Logits with -inf where the mask is False; the gradient there is 0.
+
+    Raises:
+        ValueError: logits or mask of another shape or dtype than `Sampler.__call__` takes.
+    """
+    logits = tf.convert_to_tensor(logits)
+    if not logits.dtype.is_floating:
+        raise checks.invalid("logits to be floating-point", dtype=logits.dtype.name)
+    mask = checks.check_mask(mask, logits.shape)
+    return logits if mask is None else tf.where(mask, logits, tf.constant(float("-inf"), logits.dtype))
+
+
+def one_hot_like(action: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """One-hot of integer categories over the last axis of logits, in their dtype; NaN for action -1."""
+    one_hot = tf.one_hot(action, tf.shape(logits)[-1], dtype=logits.dtype)
+    one_hot = tf.ensure_shape(one_hot, action.shape + logits.shape[-1:])
+    if tf.executing_eagerly():
+        return one_hot
+    return tf.where(action[..., None] < 0, tf.constant(float("nan"), logits.dtype), one_hot)
+
+
+def with_sample_axes(tensor: tf.Tensor, sample_shape: TensorLike) -> tf.Tensor:
+    """Repeats a tensor along new leading axes."""
+    if isinstance(sample_shape, tuple) and not sample_shape:
+        return tensor
+    return tf.broadcast_to(tensor, tf.concat([sample_shape, tf.shape(tensor)], 0))
+
+
+def broadcast_batch(tensor: tf.Tensor, batch: tf.Tensor, event_ndims: int) -> tf.Tensor:
+    """Repeats `tensor` `[..., event]` so that its batch shape is the broadcast of its own and that of `batch`."""
+    rank = tensor.shape.rank
+    if tensor.shape[: rank - event_ndims].is_fully_defined() and tensor.shape[: rank - event_ndims] == batch.shape:
+        return tensor
+    own, event = tf.split(tf.shape(tensor), [rank - event_ndims, event_ndims])
+    shape = tf.concat([tf.broadcast_dynamic_shape(own, tf.shape(batch)), event], 0)
+    static = tf.broadcast_static_shape(tensor.shape[: rank - event_ndims], batch.shape)
+    return tf.ensure_shape(tf.broadcast_to(tensor, shape), static + tensor.shape[rank - event_ndims :])
