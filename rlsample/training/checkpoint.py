@@ -44,7 +44,8 @@ def save(folder: str | Path, step: int, **objects: Any) -> None:
     before = {path.name for path in folder.iterdir()}
     prefix = f"weights-{1 + max(map(_number, before), default=0):06d}"
     try:
-        tf.train.Checkpoint(**objects).write(str(folder / prefix))
+        copies = {name: [tf.Variable(variable) for variable in _variables(item)] for name, item in objects.items()}
+        tf.train.Checkpoint(**copies).write(str(folder / prefix))
         names = sorted(path.name for path in folder.glob(f"{prefix}.*"))
         content = {
             "format": FORMAT,
@@ -84,16 +85,24 @@ def load(folder: str | Path, **objects: Any) -> int:
         present = _describe(objects[name]) if name in objects else []
         if saved != present:
             raise CheckpointError(f"Expected the checkpoint {folder} to fit {name!r}. {_difference(saved, present)}")
-    tf.train.Checkpoint(**objects).read(str(folder / manifest["prefix"])).assert_existing_objects_matched()
+    copies = {name: [tf.Variable(variable) for variable in _variables(item)] for name, item in objects.items()}
+    tf.train.Checkpoint(**copies).read(str(folder / manifest["prefix"])).assert_consumed()
+    for name, item in objects.items():
+        for variable, value in zip(_variables(item), copies[name], strict=True):
+            variable.assign(value)
     return manifest["step"]
+
+
+def _variables(item: Any) -> list[Any]:
+    """Returns the variables in Keras's order. Tracking by attribute, TensorFlow's way, would miss some of them."""
+    if not item.variables:
+        raise checks.invalid("an object whose variables are built", item=type(item).__name__)
+    return item.variables
 
 
 def _describe(item: Any) -> list[list[Any]]:
     """Returns shape and dtype of each variable. Not the path: Keras numbers layers by process."""
-    variables = item.variables() if callable(item.variables) else item.variables
-    if not variables:
-        raise checks.invalid("an object whose variables are built", item=type(item).__name__)
-    return [[list(variable.shape), tf.as_dtype(variable.dtype).name] for variable in variables]
+    return [[list(variable.shape), tf.as_dtype(variable.dtype).name] for variable in _variables(item)]
 
 
 def _difference(saved: list[Any], present: list[Any]) -> str:

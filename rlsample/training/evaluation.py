@@ -64,13 +64,16 @@ def evaluate(
 
     Args:
         policy: what acts.
-        envs: a vector environment, in any autoreset mode. Stays open.
+        envs: a vector environment that resets its environments itself. Stays open.
         episodes: how many to play.
         seed: of the environments, and of the actions if they are drawn.
         deterministic: whether to act without noise. Otherwise the policy's `act` is given a seed.
 
     Returns:
         Their returns, ordered by environment.
+
+    Raises:
+        ValueError: no episodes are asked for, or the environments do not reset themselves.
     """
     checks.check_count("episodes", episodes)
     quota = episodes // envs.num_envs + (np.arange(envs.num_envs) < episodes % envs.num_envs)
@@ -78,14 +81,14 @@ def evaluate(
     running = np.zeros(envs.num_envs)
     ended = np.zeros(envs.num_envs, dtype=bool)
     autoreset = envs.metadata.get("autoreset_mode", Autoreset.NEXT_STEP)
+    if autoreset == Autoreset.DISABLED:
+        raise checks.invalid("environments that reset themselves", autoreset_mode=autoreset)
     factors = spaces.factorise(envs.single_action_space)
     action_seed = tf.constant([seed, 0], tf.int32)
     observations, info = envs.reset(seed=seed)
     while any(len(returns) < wanted for returns, wanted in zip(finished, quota, strict=True)):
         # In NEXT_STEP mode the step after the end only resets: its action is ignored and it belongs to no episode.
         idle = ended if autoreset == Autoreset.NEXT_STEP else np.zeros_like(ended)
-        if autoreset == Autoreset.DISABLED and ended.any():
-            observations, info = envs.reset(options={"reset_mask": ended})
         mask = _legal(factors, info, ~idle)
         if deterministic:
             actions = policy.act(observations, mask)
