@@ -171,8 +171,9 @@ def check_logits(logits: Any, mask: Any = None) -> tuple[tf.Tensor, tf.Tensor | 
         _raise_for_unusable_row(logits.numpy(), None if mask is None else mask.numpy())
     else:
         usable = usable_rows(logits, mask)
-        rows = tf.where(~usable)[:1]
-        tf.debugging.Assert(tf.reduce_all(usable), [_UNUSABLE + " Received at row:", rows])
+        # Not tf.where: XLA would spend seconds on compiling it, for an assert that it then drops.
+        row = tf.argmin(tf.cast(tf.reshape(usable, [-1]), tf.int32))
+        tf.debugging.Assert(tf.reduce_all(usable), [_UNUSABLE + " Received at row (rows counted flat):", row])
     return logits, mask
 
 
@@ -229,6 +230,10 @@ def check_action(name: str, action: Any, logits_shape: tf.TensorShape) -> tf.Ten
     if not action.shape.is_compatible_with(logits_shape[:-1]):
         raise invalid(f"{name} to have the logits' batch shape {logits_shape[:-1]}", shape=tuple(action.shape))
     known, categories = static_value(action), logits_shape[-1]
-    if known is not None and categories is not None and np.any(bad := (known < 0) | (known >= categories)):
-        raise invalid(f"{name} in [0, {categories})", row=_first(bad), value=int(known[bad][0] if bad.ndim else known))
+    if known is not None and categories is not None:
+        # No assignment expression: AutoGraph cannot read one, and warns.
+        bad = (known < 0) | (known >= categories)
+        if np.any(bad):
+            value = int(known[bad][0] if bad.ndim else known)
+            raise invalid(f"{name} in [0, {categories})", row=_first(bad), value=value)
     return tf.cast(action, tf.int32)
