@@ -18,13 +18,13 @@ WIDE_STARTS = {
 }
 
 
-def margin(name, state):
+def margin(name, env, state):
     """Distance of a state from the nearest threshold that ends an episode."""
     if name == "CartPole-v1":
         return np.minimum(abs(abs(state[:, 0]) - 2.4), abs(abs(state[:, 2]) - math.radians(12)))
     if name == "Acrobot-v1":
         return abs(-np.cos(state[:, 0]) - np.cos(state[:, 0] + state[:, 1]) - 1.0)
-    return np.minimum(abs(state[:, 0] - 0.5), abs(state[:, 1]))
+    return np.minimum(abs(state[:, 0] - 0.5), abs(state[:, 1] - env.goal_velocity))
 
 
 def record(name, max_steps, **arguments):
@@ -55,7 +55,7 @@ def assert_agrees(name, env, recorded, tolerance):
     if name == "Acrobot-v1":  # -pi and pi are one angle
         difference[:, :2] = (difference[:, :2] + math.pi) % (2 * math.pi) - math.pi
     np.testing.assert_array_less(abs(difference), tolerance * (1 + abs(next_state)))
-    clear = margin(name, next_state) > 10 * tolerance
+    clear = margin(name, env, next_state) > 10 * tolerance
     assert clear.mean() > 0.99
     np.testing.assert_array_equal(step.terminated.numpy()[clear], terminated[clear])
     np.testing.assert_array_equal(step.reward.numpy()[clear], reward[clear])
@@ -63,7 +63,7 @@ def assert_agrees(name, env, recorded, tolerance):
 
 def check_port(name, max_steps, **arguments):
     recorded = record(name, max_steps, **arguments)
-    assert 0 < recorded[4].sum()
+    assert recorded[4].any()
     # One Runge-Kutta step of Acrobot at full speed amplifies the last bit of float32 a hundredfold.
     single = 2e-4 if name == "Acrobot-v1" else 1e-6
     for dtype, tolerance in (("float64", 1e-11), ("float32", single)):

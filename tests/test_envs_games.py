@@ -1,0 +1,208 @@
+"""Rules that belong to one environment: GridWorld, Breakout, Bandit, MultiDiscrete and RaggedDict."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from envs.breakout import BreakoutState
+from envs.grid_world import FOUR_ROOMS
+from tests.helpers_envs import functional_env, seed_of
+
+UP, RIGHT, DOWN, LEFT = range(4)
+
+
+def test_gridworld_moves_walls_and_masks():
+    env = functional_env("rlsample/GridWorld-v0", layout=("S#.", "..G"))
+    state = env.initial(seed_of(0), 1)
+    assert env.action_mask(state).numpy().tolist() == [[False, False, True, False]]
+    # (move, cell after it, reward, terminated): into border and wall, then around to the goal.
+    script = [
+        (UP, 0, -0.01, False),
+        (RIGHT, 0, -0.01, False),
+        (LEFT, 0, -0.01, False),
+        (DOWN, 3, -0.01, False),
+        (LEFT, 3, -0.01, False),
+        (RIGHT, 4, -0.01, False),
+        (UP, 4, -0.01, False),
+        (RIGHT, 5, 0.99, True),
+    ]
+    for move, cell, reward, terminated in script:
+        step = env.step(state, tf.constant([move]), seed_of(1))
+        state = step.state
+        assert state.numpy()[0].tolist() == [float(i == cell) for i in range(6)]
+        assert step.reward.numpy()[0] == pytest.approx(reward)
+        assert step.terminated.numpy()[0] == terminated
+
+
+def test_gridworld_mask_is_where_a_move_leads_anywhere():
+    env = functional_env("rlsample/GridWorld-v0")
+    cells = np.flatnonzero(~env.walls)
+    states = tf.one_hot(cells, env.walls.size)
+    leads = [(env.transition(states, tf.fill([len(cells)], k)).numpy() != states.numpy()).any(1) for k in range(4)]
+    mask = env.action_mask(states).numpy()
+    np.testing.assert_array_equal(mask, np.stack(leads, 1))
+    assert mask.any(1).all()
+
+
+def test_gridworld_keeps_probability_and_never_enters_walls():
+    env = functional_env("rlsample/GridWorld-v0", dtype="float64")
+    state = env.initial(seed_of(0), 2)
+    generator = np.random.default_rng(0)
+    for _ in range(30):
+        state = env.transition(state, tf.constant(generator.dirichlet(np.ones(4), size=2)))
+    np.testing.assert_allclose(tf.reduce_sum(state, axis=1), 1.0, rtol=1e-12)
+    assert (state.numpy()[:, env.walls.ravel()] == 0).all()
+    assert state.numpy()[:, env.goal].min() > 0
+
+
+def test_gridworld_draws_its_starts_uniformly():
+    env = functional_env("rlsample/GridWorld-v0", layout=[row.replace("S", ".") for row in FOUR_ROOMS])
+    counts = tf.reduce_sum(env.initial(seed_of(4), 51_000), axis=0).numpy()
+    floor = np.array([character == "." for character in "".join(FOUR_ROOMS).replace("S", ".")])
+    assert (counts[~floor] == 0).all()
+    expected = 51_000 / floor.sum()
+    # A binomial count strays six standard deviations with probability 2e-9; some fifty cells, 1e-7 in all.
+    assert (abs(counts[floor] - expected) < 6 * np.sqrt(expected)).all()
+
+
+class Game:
+    """The published rules for one game, in scalars; the oracle for the batched form."""
+
+    def __init__(self, from_right):
+        self.paddle, self.row, self.column = 4, 3, 9 if from_right else 0
+        self.down, self.right = 1, -1 if from_right else 1
+        self.trail, self.passing = (self.row, self.column), False
+        self.wall = {(row, column) for row in (1, 2, 3) for column in range(10)}
+
+    def step(self, move):
+        """Moves paddle and ball; returns (reward, lost)."""
+        self.paddle = min(max(self.paddle + move, 0), 9)
+        start = self.trail = (self.row, self.column)
+        row, column, reward, lost = start[0] + self.down, start[1] + self.right, 0, False
+        if column in (-1, 10):
+            column, self.right = min(max(column, 0), 9), -self.right
+        among_bricks = (row, column) in self.wall
+        if row < 0:
+            row, self.down = 0, -self.down
+        elif among_bricks and not self.passing:
+            self.wall.remove((row, column))
+            row, self.down, reward = start[0], -self.down, 1
+        elif row == 9:
+            self.wall = self.wall or {(row, column) for row in (1, 2, 3) for column in range(10)}
+            if self.paddle in (start[1], column):
+                if self.paddle != start[1]:
+                    self.right = -self.right
+                row, self.down = start[0], -self.down
+            else:
+                lost = True
+        self.passing = among_bricks
+        self.row, self.column = row, column
+        return reward, lost
+
+    def observation(self):
+        grid = np.zeros((10, 10, 4), np.float32)
+        grid[9, self.paddle, 0] = grid[self.row, self.column, 1] = 1
+        grid[(*self.trail, 2)] = 1
+        for cell in self.wall:
+            grid[(*cell, 3)] = 1
+        return grid
+
+
+def test_breakout_follows_the_rules():
+    env = functional_env("rlsample/Breakout-v0", sticky_action=0.0)
+    num_envs = 40
+    state = env.initial(seed_of(7), num_envs)
+    games = [Game(column == 9) for column in state.ball.numpy()[:, 1]]
+    assert {game.right for game in games} == {-1, 1}
+    step, generator = tf.function(env.step, jit_compile=True), np.random.default_rng(0)
+    lost, score = np.zeros(num_envs, bool), np.zeros(num_envs)
+    for t in range(450):
+        # Most follow the ball, so that walls come down and are built again; others stumble.
+        follow = np.array([np.sign(game.column - game.paddle) for game in games])
+        stumble = generator.random(num_envs) < np.where(np.arange(num_envs) < 20, 0.0, 0.1)
+        moves = np.where(stumble, generator.integers(-1, 2, num_envs), follow)
+        state, observation, reward, terminated = step(
+            state, tf.constant(np.where(moves < 0, 1, 2 * moves), tf.int32), seed_of(t)
+        )
+        for i in np.flatnonzero(~lost):
+            expected_reward, lost[i] = games[i].step(moves[i])
+            assert reward.numpy()[i] == expected_reward
+            np.testing.assert_array_equal(observation.numpy()[i], games[i].observation())
+        np.testing.assert_array_equal(terminated, lost)
+        score += reward.numpy()
+    assert score.max() > 30  # past the first wall
+    assert 0 < lost.sum() < num_envs
+
+
+def test_breakout_repeats_sticky_actions():
+    env = functional_env("rlsample/Breakout-v0", sticky_action=0.25)
+    num_envs = 20_000
+    state = env.initial(seed_of(1), num_envs)
+    state = env.transition(state, tf.fill([num_envs], 2), seed_of(2))
+    went = state.paddle.numpy() == 5  # the action before the first counts as staying
+    # A share of 20,000 draws strays 0.016 from 3/4 or 1/4 (five standard deviations) with probability 6e-7.
+    assert went.mean() == pytest.approx(0.75, abs=0.016)
+    again = env.transition(state, tf.fill([num_envs], 0), seed_of(3)).paddle.numpy() - state.paddle.numpy()
+    assert (again[~went] == 0).all()
+    assert again[went].mean() == pytest.approx(0.25, abs=0.018)
+
+
+def test_breakout_with_all_actions_of_minatar():
+    minimal = functional_env("rlsample/Breakout-v0", sticky_action=0.0)
+    full = functional_env("rlsample/Breakout-v0", sticky_action=0.0, minimal_actions=False)
+    state = full.initial(seed_of(0), 6)
+    moves = full.transition(state, tf.range(6)).paddle.numpy() - 4
+    assert moves.tolist() == [0, -1, 0, 1, 0, 0]
+    assert (minimal.transition(state, tf.range(6) % 3).paddle.numpy() - 4).tolist() == [0, -1, 1] * 2
+
+
+def test_breakout_stays_lost():
+    env = functional_env("rlsample/Breakout-v0", sticky_action=0.0)
+    state = env.initial(seed_of(0), 1)
+    for _ in range(6):
+        state, _, _, terminated = env.step(state, tf.constant([0]), seed_of(1))
+    assert terminated.numpy().all() == (state.ball.numpy()[0, 0] == 9)
+    after = env.step(state._replace(lost=tf.constant([True])), tf.constant([1]), seed_of(1))
+    assert isinstance(after.state, BreakoutState)
+    assert after.state.paddle.numpy() == state.paddle.numpy()
+    assert after.reward.numpy() == 0
+
+
+def test_bandit_pays_its_means_and_noise():
+    env = functional_env("rlsample/Bandit-v0", means=(1.0, -2.0, 3.0), noise=0.5)
+    num_envs = 30_000
+    state = env.initial(seed_of(0), num_envs)
+    step = env.step(state, tf.range(num_envs) % 3, seed_of(1))
+    assert step.terminated.numpy().all()
+    rewards = step.reward.numpy().reshape(-1, 3)
+    # Means of 10,000 draws stray 5 standard errors, 0.025, with probability 6e-7; deviations likewise 0.018.
+    np.testing.assert_allclose(rewards.mean(0), [1.0, -2.0, 3.0], atol=0.025)
+    np.testing.assert_allclose(rewards.std(0), 0.5, atol=0.018)
+
+
+def test_multi_discrete_rewards_each_dial_alike():
+    env = functional_env("rlsample/MultiDiscrete-v0", nvec=(2, 5, 3))
+    state = env.initial(seed_of(3), 8)
+    target = tf.argmax(state, axis=-1, output_type=tf.int32).numpy()
+    assert (target < [2, 5, 3]).all()
+    observation = env.observation(state).numpy()
+    np.testing.assert_array_equal(observation[np.arange(8), 2 + target[:, 1]], 1.0)
+    for wrong in range(4):
+        action = target.copy()
+        action[:, :wrong] = (action[:, :wrong] + 1) % np.array([2, 5, 3])[:wrong]
+        np.testing.assert_allclose(env.step(state, tf.constant(action), seed_of(4)).reward, 1 - wrong / 3, rtol=1e-6)
+
+
+def test_ragged_dict_pays_for_right_and_illegal_choices():
+    env = functional_env("rlsample/RaggedDict-v0")
+    assert env.factors.sizes == (3, 2, 2, 5, 2)
+    state = env.initial(seed_of(3), 200)
+    assert not (state.legal.numpy() & ~env.factors.padding_mask).any()
+    assert tf.reduce_all(state.legal | (state.target == 0)).numpy()
+    best = tf.argmax(state.target, axis=-1, output_type=tf.int32)
+    np.testing.assert_allclose(env.step(state, best, seed_of(4)).reward, 1.0, rtol=1e-6)
+    illegal = np.argwhere(~state.legal.numpy() & env.factors.padding_mask)
+    row, factor, category = illegal[0]
+    action = best.numpy()
+    action[row, factor] = category
+    assert env.step(state, tf.constant(action), seed_of(4)).reward.numpy()[row] == pytest.approx(1 - 2 / 5)
