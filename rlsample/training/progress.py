@@ -44,7 +44,7 @@ class Progress:
             line = f"{step:,}/{self._total_steps:,} steps  {self._numbers()}{self._left()}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         """Leaves the last state on the screen."""
         if self._bar is not None:
             self._bar.stop()

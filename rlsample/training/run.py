@@ -97,7 +97,7 @@ class Run:
         """Closes the trackers and gives the signals back."""
         self._restore_handlers()
         for tracker in self._trackers:
-            tracker.close()
+            tracker.close(failed=kind is not None)
 
     @property
     def seconds(self) -> float:

@@ -29,8 +29,8 @@ class Tracker(Protocol):
     def log(self, record: Record) -> None:
         """Takes the numbers of one moment, `global_step` among them."""
 
-    def close(self) -> None:
-        """Is told that no more will come."""
+    def close(self, failed: bool) -> None:
+        """Is told that no more will come, and whether that is because of an error."""
 
 
 class JsonLines:
@@ -44,7 +44,7 @@ class JsonLines:
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         """Closes the file."""
         self._file.close()
 
@@ -67,9 +67,9 @@ class Wandb:
         """Logs the record whole; wandb's own step is left to count, for it drops what comes out of order."""
         self._run.log(dict(record))
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         """Finishes the run."""
-        self._run.finish()
+        self._run.finish(exit_code=int(failed))
 
 
 def open_wandb(config: RunConfig, folder: Path, warn: Callable[[str], None]) -> Wandb | None:

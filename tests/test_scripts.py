@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+from rlsample.training import read_metrics
+from scripts import evaluate, train
+from scripts.agent_modules import AgentConfigs
+from tests import toy_agents
+
+ROOT = Path(__file__).parents[1]
+TOY = Path(toy_agents.__path__[0]) / "toy.yaml"
+AGENTS = AgentConfigs(toy_agents)
+CANARY = "canary5ecret" * 4
+
+
+def trained(folder: Path, *words: str) -> int:
+    return train.main([str(TOY), "--run-dir", str(folder), *words], AGENTS)
+
+
+def in_a_process(folder: Path, *words: str) -> subprocess.Popen:
+    """Starts training with the toy agent, in a process group of its own, as a terminal would."""
+    program = (
+        "import sys; from scripts import train; from scripts.agent_modules import AgentConfigs;"
+        "from tests import toy_agents; sys.exit(train.main(sys.argv[1:], AgentConfigs(toy_agents)))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(TOY), "--run-dir", str(folder), *words],
+        cwd=ROOT,
+        env={**os.environ, "WANDB_API_KEY": CANARY, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    while process.poll() is None and not (path.is_file() and path.stat().st_size):
+        time.sleep(0.05)
+
+
+def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
+    assert trained(tmp_path / "run", "seed=3", "sampler=gumbel_softmax", "agent.hidden=[5]") == 0
+    shown = capsys.readouterr().out
+    names = {"config.yaml", "metrics.jsonl", "checkpoint", "evaluation.json", "learning_curve.png"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == names
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert evaluation.keys() == {"mean_return", "std_return", "episodes", "global_step", "seconds"}
+    assert evaluation["global_step"] == 1000
+    records = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert len(records) == 11
+    assert all(record["sampler/temperature"] > 0 for record in records)
+    assert "seed: 3" in shown
+    assert "sampler: {name: gumbel_softmax}" in shown
+    assert f"{evaluation['mean_return']:.1f}" in shown
+
+    assert evaluate.main([str(tmp_path / "run")], AGENTS) == 0
+    again = capsys.readouterr().out
+    assert f"after 1,000 steps: return {evaluation['mean_return']:.1f} ± {evaluation['std_return']:.1f}" in again
+    assert evaluate.main([str(tmp_path / "run"), "--episodes", "7", "--seed", "5"], AGENTS) == 0
+    assert "over 7 episodes" in capsys.readouterr().out
+
+
+def test_the_default_folder_says_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train.main([str(TOY), "seed=4"], AGENTS) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("toy-straight_through-seed4-")
+
+
+def test_the_same_seed_gives_the_same_policy(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert trained(tmp_path / name, f"seed={seed}") == 0
+    weights = [next((tmp_path / name / "checkpoint").glob("*.data-*")).read_bytes() for name in "abc"]
+    assert weights[0] == weights[1] != weights[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sampler=straight_thru"], "Did you mean 'straight_through'?"),
+        (["sampel=reinmax"], "Did you mean 'sampler'?"),
+        (["agent=toi"], "Did you mean 'toy'?"),
+        (["agent=../toy"], "Unknown agent"),
+        (["env=CartPole-v9"], "Did you mean 'CartPole-v1'?"),
+        (["temperature=0"], "temperature:"),
+        (["temperature.start=.nan"], "temperature:"),
+        (["env=Pendulum-v1"], "Box(-2.0, 2.0, (1,), float32)"),
+        (["env.kwargs.colour=red"], "colour"),
+        (["env=Acrobot-v1", "env.vectorization_mode=vector_entry_point"], "vector entry point"),
+        (["reinmax"], "key=value"),
+        (["--import", "no_such_module"], "no_such_module"),
+    ],
+)
+def test_what_cannot_be_used_is_told_without_a_traceback_or_a_folder(tmp_path, capfd, words, said):
+    assert trained(tmp_path / "run", *words) == 2
+    captured = capfd.readouterr()
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert trained(tmp_path / "file") == 2
+    assert "--run-dir" in capsys.readouterr().err
+    assert trained(tmp_path / "run") == 0
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    assert trained(tmp_path / "run") == 2
+    assert "without a run in it" in capsys.readouterr().err
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_words_and_options_come_in_any_order(tmp_path):
+    assert train.main(["seed=5", "--run-dir", str(tmp_path / "run")], AGENTS) == 2
+    assert train.main([str(TOY), "seed=5", "--run-dir", str(tmp_path / "run"), "total_steps=200"], AGENTS) == 0
+    assert "total_steps: 200" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_what_cannot_be_evaluated_is_told(tmp_path, capsys):
+    assert evaluate.main([str(tmp_path)], AGENTS) == 2
+    assert "config.yaml" in capsys.readouterr().err
+    assert trained(tmp_path / "run") == 0
+    data = next((tmp_path / "run" / "checkpoint").glob("*.data-*"))
+    data.write_bytes(data.read_bytes()[:-1] + b"?")
+    assert evaluate.main([str(tmp_path / "run")], AGENTS) == 2
+    assert data.name in capsys.readouterr().err
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text("base: /etc/hostname\n" + config.read_text())
+    assert evaluate.main([str(tmp_path / "run")], AGENTS) == 2
+    assert "base: Unknown key" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main([str(tmp_path / "run"), "--episodes", "0"], AGENTS)
+
+
+def test_a_video_needs_what_it_needs(tmp_path, capsys, monkeypatch):
+    def missing(*arguments, **options):
+        raise gymnasium.error.DependencyNotInstalled("MoviePy is not installed")
+
+    assert trained(tmp_path / "run") == 0
+    monkeypatch.setattr(gymnasium.wrappers, "RecordVideo", missing)
+    assert evaluate.main([str(tmp_path / "run"), "--video"], AGENTS) == 2
+    assert "rlsample[video]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_leaves_what_it_learned(tmp_path, capsys, number, code):
+    folder = tmp_path / "run"
+    process = in_a_process(folder, "total_steps=1000000", "agent.pause=0.02", "tracking.wandb=offline")
+    wait_for(folder / "metrics.jsonl", process)
+    # As Ctrl-C in a terminal does, to every process of the group: wandb's too.
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "stopped early" in output
+    assert "Traceback" not in errors
+    assert evaluate.main([str(folder)], AGENTS) == 0
+    assert (folder / "learning_curve.png").is_file()
+    assert not (folder / "evaluation.json").exists()
+    (tracked,) = folder.glob("wandb/offline-run-*/*.wandb")
+    assert tracked.stat().st_size > 1000
+    assert not [path for path in folder.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_is_immediate(tmp_path):
+    process = in_a_process(tmp_path / "run", "total_steps=1000000", "agent.pause=0.02", "agent.stubborn=true")
+    wait_for(tmp_path / "run" / "metrics.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_a_checkpoint_that_loads(tmp_path):
+    for trial in range(5):
+        folder = tmp_path / str(trial)
+        process = in_a_process(
+            folder, "total_steps=1000000", "agent.hidden=[512,512]", "evaluation={every: 100, episodes: 1}"
+        )
+        wait_for(folder / "evaluation.json", process)
+        time.sleep(0.1 * trial)
+        process.kill()
+        process.communicate(timeout=60)
+        assert evaluate.main([str(folder), "--episodes", "1"], AGENTS) == 0
+        assert read_metrics(folder / "metrics.jsonl")
