@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+
+from rlsample import samplers
 
 # Every kind of discrete action space: shifted, ragged, with several axes, of other dtypes, nested.
 ALL_SPACES = (
@@ -35,3 +38,27 @@ ALL_SPACES = (
 def space_name(space: object) -> str:
     """Readable pytest id of a space."""
     return " ".join(str(space).split())
+
+
+# Every sampler by its name alone, and the options that choose another code path.
+ALL_SAMPLERS = (
+    *(samplers.create(name) for name in sorted(samplers.SAMPLERS)),
+    samplers.create({"name": "decoupled_straight_through", "forward_temperature": 2.5}),
+    samplers.create({"name": "entmax", "alpha": 2.0}),
+    samplers.create({"name": "entmax", "alpha": 1.25}),
+    samplers.create({"name": "gapped_straight_through", "gap": "probability"}),
+)
+PATHWISE_SAMPLERS = tuple(sampler for sampler in ALL_SAMPLERS if sampler.pathwise)
+
+MODES = {
+    "eager": lambda function: function,
+    "graph": tf.function,
+    "xla": lambda function: tf.function(function, jit_compile=True),
+}
+
+
+def sampler_name(sampler: samplers.Sampler) -> str:
+    """Readable pytest id of a sampler: its name and what differs from the defaults."""
+    default = type(sampler)().to_config()
+    options = [f"{key}={value}" for key, value in sampler.to_config().items() if default[key] != value]
+    return " ".join([sampler.name, *options])

@@ -86,6 +86,8 @@ def _solve(logits: tf.Tensor, alpha: float) -> tf.Tensor:
     scaled = tf.where(scaled < -1, tf.constant(-1, scaled.dtype), scaled)
     solver = {1.5: _threshold_by_sorting_15, 2: _threshold_by_sorting_2}.get(alpha)
     threshold = solver(scaled) if solver else _threshold_by_bisection(scaled, alpha)
+    # Rounding must not let it sink below what stands in for the rest.
+    threshold = tf.where(threshold < -1, tf.constant(-1, scaled.dtype), threshold)
     powers = _power(scaled - threshold, alpha)
     return powers / tf.reduce_sum(powers, -1, keepdims=True)
 
