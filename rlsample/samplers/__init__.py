@@ -14,21 +14,50 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlsample import checks
+from rlsample.samplers.arsm import ARSM
 from rlsample.samplers.base import Sampler
 from rlsample.samplers.categorical import Categorical
+from rlsample.samplers.control_variates import ControlVariate
+from rlsample.samplers.decoupled_straight_through import DecoupledStraightThrough
+from rlsample.samplers.entmax import Entmax
 from rlsample.samplers.exact import Exact
+from rlsample.samplers.gapped_straight_through import GappedStraightThrough
+from rlsample.samplers.gumbel_rao import GumbelRao
 from rlsample.samplers.gumbel_softmax import GumbelSoftmax
+from rlsample.samplers.leave_one_out import LeaveOneOut
+from rlsample.samplers.perturbed_argmax import PerturbedArgmax
+from rlsample.samplers.rebar import REBAR
+from rlsample.samplers.reinmax import ReinMax
+from rlsample.samplers.reinmax_rao import ReinMaxRao
+from rlsample.samplers.relax import RELAX
 from rlsample.samplers.score_function import ScoreFunction
+from rlsample.samplers.softmax import Softmax
 from rlsample.samplers.straight_through import StraightThrough
 from rlsample.samplers.straight_through_gumbel_softmax import StraightThroughGumbelSoftmax
+from rlsample.samplers.unordered_set import UnorderedSet
+from rlsample.samplers.zgr import ZGR
 
 SAMPLERS: dict[str, type[Sampler]] = {
+    "arsm": ARSM,
     "categorical": Categorical,
+    "decoupled_straight_through": DecoupledStraightThrough,
+    "entmax": Entmax,
     "exact": Exact,
+    "gapped_straight_through": GappedStraightThrough,
+    "gumbel_rao": GumbelRao,
     "gumbel_softmax": GumbelSoftmax,
+    "leave_one_out": LeaveOneOut,
+    "perturbed_argmax": PerturbedArgmax,
+    "rebar": REBAR,
+    "reinmax": ReinMax,
+    "reinmax_rao": ReinMaxRao,
+    "relax": RELAX,
     "score_function": ScoreFunction,
+    "softmax": Softmax,
     "straight_through": StraightThrough,
     "straight_through_gumbel_softmax": StraightThroughGumbelSoftmax,
+    "unordered_set": UnorderedSet,
+    "zgr": ZGR,
 }
 
 _registered: dict[str, type[Sampler]] = {}
@@ -94,4 +123,4 @@ def _installed() -> dict[str, type[Sampler]]:
     return {point.name: point.load() for point in importlib.metadata.entry_points(group="rlsample.samplers")}
 
 
-__all__ = ["SAMPLERS", "Sampler", "create", "get", "names", "register"]
+__all__ = ["SAMPLERS", "ControlVariate", "Sampler", "create", "get", "names", "register"]
