@@ -16,6 +16,7 @@ LEVELS = [
     {"types", "checks"},
     {"ops"},
     {"samplers", "schedules", "spaces"},
+    {"laws"},
     {"distributions", "lab", "gumbel_softmax"},
     {"heads", "layers"},
     {"training"},

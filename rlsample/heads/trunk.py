@@ -54,12 +54,17 @@ class Trunk(keras.layers.Layer):
         """Width of the output layer."""
         raise NotImplementedError
 
+    @property
+    def output_gain(self) -> float:
+        """Gain of the output layer's kernel."""
+        return self.kernel_gain
+
     def build(self, input_shape: Any) -> None:
         """Builds the layers for features `[..., D]`."""
         if input_shape[-1] is None:
             raise checks.invalid("features of a known size", shape=input_shape)
         self._output = keras.layers.Dense(
-            self.units, kernel_initializer=_orthogonal(self.kernel_gain), dtype=self.dtype_policy, name="output"
+            self.units, kernel_initializer=_orthogonal(self.output_gain), dtype=self.dtype_policy, name="output"
         )
         for layer in (*self._hidden, self._output):
             layer.build(input_shape)

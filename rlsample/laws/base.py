@@ -111,3 +111,23 @@ def broadcast_batch(tensor: tf.Tensor, batch: tf.Tensor, event_ndims: int) -> tf
     shape = tf.concat([tf.broadcast_dynamic_shape(own, tf.shape(batch)), event], 0)
     static = tf.broadcast_static_shape(tensor.shape[: rank - event_ndims], batch.shape)
     return tf.ensure_shape(tf.broadcast_to(tensor, shape), static + tensor.shape[rank - event_ndims :])
+
+
+def is_per_row(value: Any) -> bool:
+    """Whether a temperature or sharpness is one a row rather than a scalar."""
+    return not isinstance(value, (int, float)) and len(getattr(value, "shape", ())) > 0
+
+
+def with_row_temperature(tensor: tf.Tensor, temperature: TensorLike, event_ndims: int) -> tuple[tf.Tensor, Any]:
+    """Brings parameters `[..., event]` and a temperature `[...]` to one batch shape; a scalar stays a scalar.
+
+    With two event axes the temperature comes back as `[..., F]`, one for each row of the logits.
+    """
+    if not is_per_row(temperature):
+        return tensor, temperature
+    temperature = tf.convert_to_tensor(temperature)
+    tensor = broadcast_batch(tensor, temperature, event_ndims)
+    if event_ndims == 2:
+        temperature = temperature[..., None]
+    rows = tf.broadcast_to(temperature, tf.shape(tensor)[:-1])
+    return tensor, tf.ensure_shape(rows, tensor.shape[:-1])

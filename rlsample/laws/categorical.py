@@ -47,7 +47,7 @@ class CategoricalLaw(base.Law):
         self.pathwise = self.sampler.pathwise
         self.logits: tf.Tensor
         self.temperature: Any
-        self.logits, self.temperature = _broadcast_rows(prepared, temperature, self.event_ndims)
+        self.logits, self.temperature = base.with_row_temperature(prepared, temperature, self.event_ndims)
 
     @cached_property
     def drawn_logits(self) -> tf.Tensor:
@@ -56,10 +56,10 @@ class CategoricalLaw(base.Law):
 
     def sample(self, seed: TensorLike, sample_shape: TensorLike = ()) -> Sample:
         """See `Law.sample`."""
-        temperature = self.temperature
-        if tf.is_tensor(temperature) and temperature.shape.rank:
+        logits, temperature = base.with_sample_axes(self.logits, sample_shape), self.temperature
+        if base.is_per_row(temperature):
             temperature = base.with_sample_axes(temperature, sample_shape)
-        return self.sampler(base.with_sample_axes(self.logits, sample_shape), seed, temperature=temperature)
+        return self.sampler(logits, seed, temperature=temperature)
 
     def mode(self) -> Sample:
         """See `Law.mode`."""
@@ -89,15 +89,3 @@ class CategoricalLaw(base.Law):
 
     def _joint(self, per_factor: tf.Tensor) -> tf.Tensor:
         return per_factor if self.event_ndims == 1 else tf.reduce_sum(per_factor, -1)
-
-
-def _broadcast_rows(logits: tf.Tensor, temperature: TensorLike, event_ndims: int) -> tuple[tf.Tensor, Any]:
-    """A temperature of rank 0 as it is; one a row `[...]` as one a row of the logits, `[...]` or `[..., F]`."""
-    if isinstance(temperature, (int, float)) or not len(getattr(temperature, "shape", (0,))):
-        return logits, temperature
-    temperature = tf.convert_to_tensor(temperature)
-    logits = base.broadcast_batch(logits, temperature, event_ndims)
-    if event_ndims == 2:
-        temperature = temperature[..., None]
-    rows = tf.broadcast_to(temperature, tf.shape(logits)[:-1])
-    return logits, tf.ensure_shape(rows, logits.shape[:-1])

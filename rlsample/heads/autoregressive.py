@@ -1,0 +1,120 @@
+"""Factors that depend on those drawn before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import keras
+import tensorflow as tf
+
+from rlsample import checks, samplers
+from rlsample.heads.logits import LogitsHead
+from rlsample.laws import AutoregressiveLaw
+from rlsample.types import TensorLike
+
+if TYPE_CHECKING:
+    from rlsample.distributions import AutoregressiveCategorical
+
+
+@keras.saving.register_keras_serializable(package="rlsample")
+class AutoregressiveHead(LogitsHead):
+    """Factors in the order of the space, each seeing the differentiable one-hots of those before it.
+
+        context    c = output(features), [..., S]: what calling the head returns, in the place of logits
+        logits_i   activation(c + sum_{j<i} E_j one_hot_j) V_i + b_i
+
+    Joint log_prob in one pass, exact; entropy and divergence exact up to `max_outcomes` joint actions (beyond that
+    `head.law(context).sampled_entropy(seed)`); `mode` is greedy. With a pathwise sampler, what a later factor does is
+    also a gradient for the earlier ones.
+
+    Args:
+        action_space: MultiDiscrete, MultiBinary, or a Tuple or Dict of discrete spaces; or an `nvec` as a list.
+        sampler: a sampler, its name or its config; draws each factor.
+        context_size: S.
+        max_outcomes: bound on the joint actions that `entropy` and `kl_divergence` sum over.
+        **kwargs: as of `LogitsHead`; `activation` is also the one above, `kernel_gain` is that of V.
+
+    Source: Larochelle and Murray (2011), "The neural autoregressive distribution estimator", section 3.
+    """
+
+    def __init__(
+        self,
+        action_space: gym.Space | list[int],
+        sampler: str | Mapping[str, Any] | samplers.Sampler = "straight_through_gumbel_softmax",
+        *,
+        context_size: int = 64,
+        max_outcomes: int = 4096,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(action_space, list):
+            action_space = gym.spaces.MultiDiscrete(action_space)
+        if isinstance(action_space, gym.spaces.Discrete):
+            raise checks.invalid("a space of several factors", hint="Use CategoricalHead.", action_space=action_space)
+        super().__init__(action_space, sampler, **kwargs)
+        self.context_size = checks.check_count("context_size", context_size)
+        self.max_outcomes = checks.check_count("max_outcomes", max_outcomes)
+        self.sizes = self.factors.sizes
+
+    @property
+    def units(self) -> int:
+        """Width of the context."""
+        return self.context_size
+
+    @property
+    def output_gain(self) -> float:
+        """The context is a hidden layer: the small gain belongs to the factors' kernels."""
+        return 2**0.5
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the layers for features `[..., D]`."""
+        num_factors, num_categories = self.factors.event_shape
+        gain = keras.initializers.Orthogonal(self.kernel_gain)
+        self._embedding = self.add_weight(
+            name="embedding",
+            shape=(num_factors, num_categories, self.context_size),
+            initializer=keras.initializers.Orthogonal(),
+        )
+        # Wide rather than stacked, so that each factor's own columns start orthogonal.
+        self._kernel = self.add_weight(
+            name="kernel", shape=(self.context_size, num_factors * num_categories), initializer=gain
+        )
+        self._bias = self.add_weight(name="bias", shape=(num_factors, num_categories), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """The context `[..., S]`, float32."""
+        return self.forward(features)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """`[..., S]`."""
+        return (*input_shape[:-1], self.context_size)
+
+    def factor_logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
+        """Logits `[..., K]` of a factor given the state `[..., S]` that the context and the factors before it make."""
+        size = self.factors.num_categories
+        kernel = tf.cast(self._kernel, state.dtype)[:, factor * size : (factor + 1) * size]
+        values = tf.linalg.matvec(kernel, self.activation(state), transpose_a=True)
+        padding = self.factors.padding_mask
+        values += tf.cast(self._bias, state.dtype)[factor]
+        return self.shape_logits(values, None if padding is None else padding[factor])
+
+    def advance(self, state: tf.Tensor, one_hot: tf.Tensor, factor: int) -> tf.Tensor:
+        """The state `[..., S]` once a factor was decided, by its one-hot `[..., K]`."""
+        embedding = tf.cast(self._embedding, state.dtype)[factor]
+        return state + tf.linalg.matvec(embedding, tf.cast(one_hot, state.dtype), transpose_a=True)
+
+    def law(self, logits: TensorLike, mask: TensorLike | None = None) -> AutoregressiveLaw:
+        """See `PolicyHead.law`; takes the context, and a mask `[..., F, K]` that holds whatever was drawn before."""
+        return AutoregressiveLaw(logits, self, self.sampler, self.temperature, mask, self.max_outcomes)
+
+    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> AutoregressiveCategorical:
+        """See `PolicyHead.distribution`; takes the context."""
+        from rlsample.distributions import AutoregressiveCategorical
+
+        return AutoregressiveCategorical(logits, self, self.sampler, self.temperature, mask, self.max_outcomes)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything needed to make the layer again, without its weights."""
+        return {**super().get_config(), "context_size": self.context_size, "max_outcomes": self.max_outcomes}

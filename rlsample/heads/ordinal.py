@@ -1,0 +1,125 @@
+"""Ordered actions: torque levels, quantities, prices."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks, ops
+from rlsample.heads.base import PolicyHead
+from rlsample.laws import OrdinalLaw
+from rlsample.types import TensorLike
+
+if TYPE_CHECKING:
+    from rlsample.distributions import DiscretizedLogistic
+
+# The rounders whose sharpness has a least value above 0.
+_LEAST_SHARPNESS = {"ramp": 1.0}
+
+
+@keras.saving.register_keras_serializable(package="rlsample")
+class OrdinalHead(PolicyHead):
+    """Levels in order: a real number with logistic noise, rounded to the nearest legal level. See `OrdinalLaw`.
+
+    Calling it returns, in the place of logits, `[..., 2]` or `[..., F, 2]`: location and scale in levels. Two numbers
+    a factor whatever the number of levels; neighbouring levels learn together. At first every location is in the
+    middle and the scale a quarter of the range, which is close to uniform.
+
+    The temperature anneals the rounding: its sharpness is 1 / temperature (alpha of soft_round, slope of ramp and
+    sigmoid, terms of fourier, compositions of sine), so that a falling temperature goes from a smooth, biased gradient
+    to a sharp, noisy one. The law does not depend on it.
+
+    Args:
+        action_space: any discrete space, its factors all ordered; or a number of levels.
+        rounder: a name of `ops.ROUNDERS`; straight_through has no sharpness.
+        temperature: first value of 1 / sharpness.
+        **kwargs: seed, hidden_sizes, activation, kernel_gain and those of every Keras layer; see `PolicyHead`.
+
+    Raises:
+        ValueError: a space with a part that is not discrete, an unknown rounder, or an option out of range.
+    """
+
+    def __init__(
+        self, action_space: gym.Space | int, rounder: str = "soft_round", *, temperature: float = 0.2, **kwargs: Any
+    ) -> None:
+        if isinstance(action_space, int):
+            action_space = gym.spaces.Discrete(checks.check_count("num_levels", action_space))
+        super().__init__(action_space, temperature=temperature, **kwargs)
+        if rounder not in ops.ROUNDERS:
+            raise checks.unknown("rounder", rounder, ops.ROUNDERS)
+        if self.trainable_temperature and ops.SHARPNESS[rounder] is None:
+            raise checks.invalid("a rounder with a sharpness to train", rounder=rounder)
+        self.rounder = rounder
+
+    @property
+    def units(self) -> int:
+        """Width of the output layer."""
+        return 2 * self.factors.num_factors
+
+    @property
+    def sharpness(self) -> tf.Tensor:
+        """Of the rounder: 1 / temperature, or the least that it takes."""
+        sharpness = 1 / tf.convert_to_tensor(self.temperature)
+        return tf.maximum(sharpness, _LEAST_SHARPNESS.get(self.rounder, 0.0))
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Location and scale `[..., (F,) 2]`, float32."""
+        values = self.forward(features)
+        values = tf.reshape(values, tf.concat([tf.shape(values)[:-1], [*self.factors.action_shape, 2]], 0))
+        sizes = np.reshape(self.factors.sizes, self.factors.action_shape).astype(values.dtype.as_numpy_dtype)
+        location = (sizes - 1) / 2 * (1 + values[..., 0])
+        # softplus(log(e - 1)) is 1; the floor keeps a division by the scale finite.
+        scale = sizes / 4 * tf.nn.softplus(values[..., 1] + math.log(math.e - 1)) + 1e-3
+        return tf.stack([location, scale], -1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """`[..., 2]` or `[..., F, 2]`."""
+        return (*input_shape[:-1], *self.factors.action_shape, 2)
+
+    def law(self, logits: TensorLike, mask: TensorLike | None = None) -> OrdinalLaw:
+        """See `PolicyHead.law`; takes locations and scales."""
+        location, scale = self._parameters(logits)
+        return OrdinalLaw(location, scale, **self._options(mask))
+
+    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> DiscretizedLogistic:
+        """See `PolicyHead.distribution`; takes locations and scales."""
+        from rlsample.distributions import DiscretizedLogistic
+
+        location, scale = self._parameters(logits)
+        return DiscretizedLogistic(location, scale, **self._options(mask))
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything needed to make the layer again, without its weights."""
+        return {**super().get_config(), "rounder": self.rounder}
+
+    def _parameters(self, values: TensorLike) -> tuple[tf.Tensor, tf.Tensor]:
+        values = tf.convert_to_tensor(values)
+        if not values.shape[-1:].is_compatible_with([2]):
+            raise checks.invalid("locations and scales [..., 2], as calling the head gives", shape=tuple(values.shape))
+        return values[..., 0], values[..., 1]
+
+    def _options(self, mask: TensorLike | None) -> dict[str, Any]:
+        padding, single = self.factors.padding_mask, self.factors.single
+        if padding is not None:
+            event = tf.TensorShape(padding.shape)
+            mask = padding if mask is None else padding & _matching(mask, event)
+        return {
+            "num_categories": self.factors.num_categories,
+            "rounder": self.rounder,
+            "sharpness": self.sharpness,
+            "mask": mask,
+            "factored": not single,
+        }
+
+
+def _matching(mask: TensorLike, event: tf.TensorShape) -> tf.Tensor:
+    """A boolean mask whose last axes are `event`, so that combining it with another cannot broadcast a wrong one."""
+    mask = tf.convert_to_tensor(mask)
+    if not mask.shape[-2:].is_compatible_with(event):
+        raise checks.invalid(f"mask to end in the shape of the factors, {event}", mask_shape=tuple(mask.shape))
+    return tf.cast(mask, tf.bool)
