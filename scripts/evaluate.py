@@ -8,6 +8,7 @@ Ends with 0, or with 2 when the folder holds no run that can be evaluated.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 import warnings
@@ -24,6 +25,8 @@ from rlsample.training.checkpoint import CheckpointError
 from rlsample.training.checkpoint import load as load_weights
 from rlsample.training.run import CHECKPOINT, CONFIG
 from scripts.agent_modules import AgentConfigs, import_modules, make_policy
+
+VIDEO_HINT = "Install the extra `video`: pip install 'rlsample[video]'"
 
 
 def main(arguments: Sequence[str] | None = None, agents: AgentConfigs | None = None) -> int:
@@ -79,6 +82,8 @@ def _record(policy: Policy, config: RunConfig, folder: Path, seed: int | None) -
     def film(env: gymnasium.Env) -> gymnasium.Env:
         return gymnasium.wrappers.RecordVideo(env, str(folder), episode_trigger=lambda episode: episode == 0)
 
+    if importlib.util.find_spec("moviepy") is None:
+        raise ConfigError(f"A video needs moviepy. {VIDEO_HINT}")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*Overwriting existing videos")
@@ -93,7 +98,7 @@ def _record(policy: Policy, config: RunConfig, folder: Path, seed: int | None) -
                 wrappers=[film],
             )
     except gymnasium.error.DependencyNotInstalled as error:
-        raise ConfigError(f"A video needs the extra `video`: pip install 'rlsample[video]'. {error}") from error
+        raise ConfigError(f"{error} {VIDEO_HINT}") from error
     except (gymnasium.error.Error, TypeError, ValueError) as error:
         raise ConfigError(f"{config.env.id} cannot be recorded: {error}") from error
     return next(folder.glob("*.mp4"))

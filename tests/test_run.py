@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 
@@ -182,6 +183,18 @@ def test_progress_prints_plain_lines_when_nobody_watches(tmp_path, capsys):
     for word in ("steps/s", "return 50", "temperature 1", "entropy 0.25"):
         assert word in lines[0]
     assert lines[1].startswith("300/300 steps  ")
+
+
+def test_ctrl_c_leaves_the_processes_of_environments_alone():
+    before = signal.getsignal(signal.SIGINT)
+    envs = settings(env={"id": "CartPole-v1", "num_envs": 2, "vectorization_mode": "async"}).env.make()
+    envs.reset(seed=1)
+    for process in envs.processes:
+        os.kill(process.pid, signal.SIGINT)
+    observations, *_ = envs.step(np.array([0, 1]))
+    envs.close()
+    assert observations.shape == (2, 4)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_agents_without_options_of_their_own_are_fine():

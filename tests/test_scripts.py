@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 import gymnasium
@@ -142,14 +144,27 @@ def test_what_cannot_be_evaluated_is_told(tmp_path, capsys):
         evaluate.main([str(tmp_path / "run"), "--episodes", "0"], AGENTS)
 
 
-def test_a_video_needs_what_it_needs(tmp_path, capsys, monkeypatch):
+def test_a_video_that_cannot_be_made_is_told(tmp_path, capsys, monkeypatch):
     def missing(*arguments, **options):
-        raise gymnasium.error.DependencyNotInstalled("MoviePy is not installed")
+        raise gymnasium.error.DependencyNotInstalled("No pygame.")
 
     assert trained(tmp_path / "run") == 0
     monkeypatch.setattr(gymnasium.wrappers, "RecordVideo", missing)
-    assert evaluate.main([str(tmp_path / "run"), "--video"], AGENTS) == 2
-    assert "rlsample[video]" in capsys.readouterr().err
+    for present, said in ((None, "needs moviepy"), (ModuleSpec("moviepy", None), "No pygame.")):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, present=present: present)
+        assert evaluate.main([str(tmp_path / "run"), "--video"], AGENTS) == 2
+        message = capsys.readouterr().err
+        assert said in message
+        assert "rlsample[video]" in message
+
+
+@pytest.mark.skipif(find_spec("moviepy") is None, reason="needs the extra `video`")
+def test_a_video_is_recorded(tmp_path, capsys):
+    assert trained(tmp_path / "run") == 0
+    assert evaluate.main([str(tmp_path / "run"), "--video"], AGENTS) == 0
+    (video,) = (tmp_path / "run" / "video").glob("*.mp4")
+    assert str(video) in capsys.readouterr().out
+    assert video.stat().st_size > 1000
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -197,3 +212,26 @@ def test_a_killed_run_leaves_a_checkpoint_that_loads(tmp_path):
         process.communicate(timeout=60)
         assert evaluate.main([str(folder), "--episodes", "1"], AGENTS) == 0
         assert read_metrics(folder / "metrics.jsonl")
+
+
+def test_the_real_thing_learns_for_two_rounds_and_plays(tmp_path, capsys):
+    folder = tmp_path / "run"
+    words = ["total_steps=128", "agent.warmup_steps=64", "agent.batch_size=8", "agent.hidden_sizes=[8]"]
+    command = [sys.executable, "-m", "scripts.train", "agents/configs/cartpole.yaml", *words, "--run-dir", folder]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    records = read_metrics(folder / "metrics.jsonl")
+    assert [record["global_step"] for record in records if "update" in record] == [64, 128]
+    assert all("sampler/temperature" in record for record in records)
+    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
+    assert evaluate.main([str(folder), "--episodes", "3"]) == 0
+    assert "over 3 episodes" in capsys.readouterr().out
+
+
+def test_the_real_thing_says_which_action_spaces_it_takes(tmp_path, capsys):
+    config = str(ROOT / "agents" / "configs" / "cartpole.yaml")
+    assert train.main([config, "env=Pendulum-v1", "--run-dir", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "Box(-2.0, 2.0, (1,), float32)" in said
+    assert "Discrete" in said
+    assert not (tmp_path / "run").exists()

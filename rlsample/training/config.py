@@ -13,7 +13,9 @@ Names come from registries, never from import paths: a configuration file cannot
 
 from __future__ import annotations
 
+import multiprocessing
 import re
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -114,8 +116,17 @@ class EnvConfig(_Frozen):
         """Returns a new `gymnasium.vector.VectorEnv`; `options` go to `gymnasium.make_vec` and win over the fields."""
         import gymnasium
 
-        made = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
+        made: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
+        if self.vectorization_mode == "async":
+            made["wrappers"] = [_without_interrupts]
         return gymnasium.make_vec(self.id, **(made | self.kwargs | options))
+
+
+def _without_interrupts(env: Any) -> Any:
+    """Makes an environment's own process leave Ctrl-C to the run, which still needs it to come to a clean stop."""
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return env
 
 
 class TrackingConfig(_Frozen):

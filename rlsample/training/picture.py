@@ -11,13 +11,13 @@ import numpy as np
 from rlsample.training.tracking import read_metrics
 
 WINDOW = 0.05
-"""Width of the running mean, as a fraction of the episodes."""
+"""Width of the running mean, as a fraction of the points."""
 
 INK, MUTED, ACCENT = "#24292f", "#8c959f", "#0969da"
 
 
 def draw_learning_curve(metrics: str | Path, path: str | Path, title: str = "") -> None:
-    """Draws the episodes of a `metrics.jsonl` with their running mean, evaluations, and the temperature below.
+    """Draws the returns of a `metrics.jsonl`, their running mean, evaluations, and the temperature below.
 
     Args:
         metrics: the file.
@@ -44,7 +44,7 @@ def draw_learning_curve(metrics: str | Path, path: str | Path, title: str = "") 
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#d0d7de", linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.margins(x=0.01)
+        axes.set_xlim(left=0.0)
     figure.align_ylabels()
     figure.savefig(path)
 
@@ -59,11 +59,11 @@ def running_mean(values: Sequence[float] | np.ndarray, window: int) -> np.ndarra
 
 def _draw_returns(axes: Any, records: Sequence[dict[str, float]]) -> None:
     steps, returns = _series(records, "charts/episodic_return")
-    window = max(1, round(WINDOW * len(returns)))
-    axes.scatter(steps, returns, s=10, color=ACCENT, alpha=0.35, linewidths=0, label="training episodes")
+    window = max(10, round(WINDOW * len(returns)))
+    axes.scatter(steps, returns, s=10, color=ACCENT, alpha=0.35, linewidths=0, label="while training")
     if len(returns):
         mean = running_mean(returns, window)
-        axes.plot(steps, mean, color=ACCENT, linewidth=2, label=f"their mean over the last {window}")
+        axes.plot(steps, mean, color=ACCENT, linewidth=2, label=f"mean of the last {window}")
     steps, means = _series(records, "evaluation/mean_return")
     axes.scatter(steps, means, s=40, marker="D", color=INK, zorder=3, clip_on=False, label="evaluation")
     axes.set(ylabel="return")

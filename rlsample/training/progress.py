@@ -39,18 +39,21 @@ class Progress:
         step = int(record["global_step"])
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step, numbers=self._numbers())
-        elif step > self._printed_step and (step >= self._total_steps or self._is_time()):
-            self._printed_at, self._printed_step = time.monotonic(), step
-            line = f"{step:,}/{self._total_steps:,} steps  {self._numbers()}{self._left()}"
-            self.console.print(line, highlight=False, soft_wrap=True)
+        elif time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES:
+            self._print(step)
 
     def close(self, failed: bool = False) -> None:
         """Leaves the last state on the screen."""
+        step = int(self._latest.get("global_step", -1))
         if self._bar is not None:
             self._bar.stop()
+        elif step > self._printed_step:
+            self._print(step)
 
-    def _is_time(self) -> bool:
-        return time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES
+    def _print(self, step: int) -> None:
+        self._printed_at, self._printed_step = time.monotonic(), step
+        line = f"{step:,}/{self._total_steps:,} steps  {self._numbers()}{self._left()}"
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def _numbers(self) -> str:
         rate = self._latest.get("charts/steps_per_second", 0.0)
