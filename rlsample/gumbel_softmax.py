@@ -43,7 +43,7 @@ def gumbel_softmax(
     """
     logits = tf.convert_to_tensor(logits)
     rank = logits.shape.rank
-    if rank is None or rank == 0 or isinstance(axis, bool) or axis not in range(-rank, rank):
+    if rank is None or not isinstance(axis, int) or isinstance(axis, bool) or not -rank <= axis < rank:
         raise checks.invalid("axis to be one of those of the logits", axis=axis, shape=logits.shape)
     mask = checks.check_mask(mask, logits.shape)
     sampler = samplers.create("straight_through_gumbel_softmax" if hard else "gumbel_softmax")

@@ -116,6 +116,10 @@ class Piecewise(Schedule):
     values: Sequence[float]
 
     def __post_init__(self) -> None:
+        for name in ("boundaries", "values"):
+            received: dict[str, Any] = {name: getattr(self, name)}
+            if not isinstance(received[name], (list, tuple)):
+                raise checks.invalid(f"{name} to be a list", **received)
         object.__setattr__(self, "boundaries", tuple(checks.check_count("boundaries", b) for b in self.boundaries))
         object.__setattr__(self, "values", tuple(checks.check_positive("values", v) for v in self.values))
         if len(self.values) != len(self.boundaries) + 1:

@@ -41,7 +41,9 @@ def legal_logits(logits: TensorLike, mask: TensorLike | None = None, axis: int =
     logits = tf.cast(logits, dtype)
     if mask is not None:
         logits = tf.where(checks.check_mask(mask, logits.shape), logits, tf.constant(float("-inf"), dtype))
-    shifted = logits - tf.stop_gradient(tf.reduce_max(logits, axis, keepdims=True))
+    largest = tf.stop_gradient(tf.reduce_max(logits, axis, keepdims=True))
+    # Not +inf: it would make a row NaN at some entries and leave the others at the floor.
+    shifted = logits - tf.where(largest < float("inf"), largest, tf.constant(float("nan"), dtype))
     # Not tf.maximum: whether that passes NaN on depends on the device.
     floor = tf.constant(ILLEGAL, dtype)
     return tf.where(shifted < floor, floor, shifted)
