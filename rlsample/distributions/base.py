@@ -16,7 +16,7 @@ from rlsample.types import Objective, TensorLike
 Properties = tfp.util.ParameterProperties
 
 
-class PolicyDistribution(tfp.distributions.Distribution):
+class PolicyDistribution(tfp.distributions.AutoCompositeTensorDistribution):
     """A distribution whose events are actions as one-hots, `[K]` or `[F, K]`; base class of those here.
 
     `log_prob(draw)` is the log-mass of the discrete action at the largest entries of `draw`, so that it means the
