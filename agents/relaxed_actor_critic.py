@@ -45,6 +45,8 @@ class Config(AgentConfig):
         anneal_learning_rate: lower the learning rates of actor and critics linearly to 0 over the run.
         discount: of rewards, a step.
         target_rate: share of the critics that enters the target critics at each update (Polyak averaging).
+        average_rate: share of the policy that enters the averaged policy at each update. The averaged policy is the one
+            that is evaluated and returned; the current one collects.
         batch_size: transitions an update.
         replay_capacity: transitions kept.
         warmup_steps: environment steps with uniform actions before learning begins.
@@ -57,14 +59,15 @@ class Config(AgentConfig):
     num_critics: Literal[1, 2] = 2
     chord_weight: float = Field(default=1.0, ge=0)
     entropy_coefficient: float | None = Field(default=None, ge=0)
-    target_entropy_ratio: float = Field(default=0.2, ge=0, le=1)
+    target_entropy_ratio: float = Field(default=0.5, ge=0, le=1)
     hidden_sizes: tuple[int, ...] = (128, 128)
     actor_learning_rate: float = Field(default=1e-3, gt=0)
     critic_learning_rate: float = Field(default=1e-3, gt=0)
     entropy_learning_rate: float = Field(default=1e-3, gt=0)
     anneal_learning_rate: bool = True
     discount: float = Field(default=0.99, ge=0, le=1)
-    target_rate: float = Field(default=0.01, gt=0, le=1)
+    target_rate: float = Field(default=0.02, gt=0, le=1)
+    average_rate: float = Field(default=0.005, gt=0, le=1)
     batch_size: int = Field(default=256, ge=1)
     replay_capacity: int = Field(default=100_000, ge=1)
     warmup_steps: int = Field(default=1000, ge=1)
@@ -91,14 +94,15 @@ def make_policy(config: RunConfig, observation_space: gym.Space, action_space: g
 
 
 def train(config: RunConfig, run: Run) -> Policy:
-    """Trains until `config.total_steps` or until the run is asked to stop; returns what was learned."""
+    """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy."""
     agent: Config = config.agent
     keras.utils.set_random_seed(config.seed)
     generator = np.random.default_rng(config.seed)
     envs = config.env.make()
     policy = make_policy(config, envs.single_observation_space, envs.single_action_space)
     collector = Collector(envs, policy.factors, config.seed)
-    learner = Learner(agent, policy, round(config.total_steps * agent.updates_per_step))
+    averaged = make_policy(config, envs.single_observation_space, envs.single_action_space)
+    learner = Learner(agent, policy, averaged, round(config.total_steps * agent.updates_per_step))
     replay = Replay(agent.replay_capacity)
     rounds_done, update, metrics = 0, 0, {}
 
@@ -123,9 +127,9 @@ def train(config: RunConfig, run: Run) -> Policy:
             metrics = learner.learn(batch, seed)
             update += rounds
             run.log(step, metrics | collector.pop_episodes(), update)
-            run.evaluate_when_due(policy, step)
+            run.evaluate_when_due(learner.averaged, step)
     envs.close()
-    return policy
+    return learner.averaged
 
 
 def uniform_actions(generator: np.random.Generator, mask: np.ndarray) -> np.ndarray:
@@ -140,8 +144,9 @@ class Learner:
         log_coefficient: logarithm of the entropy coefficient, a variable.
     """
 
-    def __init__(self, config: Config, policy: Policy, total_updates: int) -> None:
-        self.config, self.policy = config, policy
+    def __init__(self, config: Config, policy: Policy, averaged: Policy, total_updates: int) -> None:
+        self.config, self.policy, self.averaged = config, policy, averaged
+        averaged.model.set_weights(policy.model.get_weights())
         event_shape, features = policy.factors.event_shape, policy.model.input_shape[-1]
         make = CRITICS[config.critic]
         self.critics = [make(features, event_shape, config.hidden_sizes) for _ in range(config.num_critics)]
@@ -185,7 +190,7 @@ class Learner:
             critic_seed, actor_seed = tf.unstack(ops.split(ops.fold_in(seed, index), 2))
             critic_loss = self._update_critics(row, critic_seed)
             actor_loss, entropy, logits = self._update_actor(row, actor_seed)
-            self._update_targets()
+            self._update_averages()
             usable &= checks.usable_rows(logits)[: tf.shape(usable)[0]]
             metrics = dict(zip(metrics, (critic_loss, actor_loss, entropy, tf.exp(self.log_coefficient)), strict=True))
         return usable, metrics
@@ -235,10 +240,10 @@ class Learner:
             self.entropy_optimizer.apply([surplus * tf.exp(self.log_coefficient)], [self.log_coefficient])
         return loss, tf.reduce_mean(entropy), logits
 
-    def _update_targets(self) -> None:
+    def _update_averages(self) -> None:
+        move_towards(self.averaged.model, self.policy.model, self.config.average_rate)
         for critic, target in zip(self.critics, self.targets, strict=True):
-            for source, average in zip(critic.variables, target.variables, strict=True):
-                average.assign_add(self.config.target_rate * (source - average))
+            move_towards(target, critic, self.config.target_rate)
 
     def _entropy(self, logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(ops.entropy(logits, mask), factor_axes(mask))
@@ -247,6 +252,12 @@ class Learner:
 def smallest(critics: list[keras.Model], observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
     """The least of the critics' values, `[B]`."""
     return tf.reduce_min(tf.stack([critic(observation, one_hot) for critic in critics]), 0)
+
+
+def move_towards(average: keras.Model, model: keras.Model, rate: float) -> None:
+    """Moves the weights of a running average by `rate` of the way to those of the model."""
+    for slow, fast in zip(average.trainable_variables, model.trainable_variables, strict=True):
+        slow.assign_add(rate * (fast - slow))
 
 
 def factor_axes(mask: tf.Tensor) -> list[int]:

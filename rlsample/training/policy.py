@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rlsample import heads, ops
+from rlsample import heads
 from rlsample.samplers import Sampler
 from rlsample.training.networks import mlp
 from rlsample.training.observations import encode, feature_size
@@ -45,12 +45,11 @@ class Policy:
         activation: str = "tanh",
     ) -> None:
         self.observation_space = observation_space
-        self.head = heads.for_space(action_space, sampler=sampler, kernel_gain=0.01)
+        self.head = heads.for_space(action_space, sampler=sampler)
         self.factors = self.head.factors
         torso = mlp(feature_size(observation_space), hidden_sizes, activation=activation)
-        self.model = keras.Model(torso.inputs, self.head(torso.outputs[0]))
-        self._draw = tf.function(self._draw_in_graph)
-        self._concrete: dict[int, Any] = {}
+        self.model = keras.Model(torso.inputs[0], self.head(torso.outputs[0]))
+        self._concrete: dict[tuple[str, int], Any] = {}
 
     def sample(self, features: np.ndarray, mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """Draws actions for encoded observations: factor indices int32 `[B]` or `[B, F]`.
@@ -60,15 +59,7 @@ class Policy:
             mask: bool, shape of the logits.
             seed: int32 `[2]`.
         """
-        # A concrete function spares the Python dispatch, two thirds of the time of so small a call.
-        if len(features) not in self._concrete:
-            self._concrete[len(features)] = self._draw.get_concrete_function(
-                tf.TensorSpec(features.shape, tf.float32),
-                tf.TensorSpec(mask.shape, tf.bool),
-                tf.TensorSpec((2,), tf.int32),
-            )
-        draw = self._concrete[len(features)]
-        return draw(tf.constant(features), tf.constant(mask), tf.constant(seed, tf.int32)).numpy()
+        return self._call(self._draw, features, mask, seed)
 
     def act(self, observations: Any, mask: Any = None, seed: Any = None) -> Any:
         """Chooses actions for a batch of observations: the most probable legal ones, or draws if a seed is given.
@@ -83,10 +74,27 @@ class Policy:
         """
         features = encode(self.observation_space, observations)
         legal = self.factors.mask(mask, batch=len(features))
-        logits = self.model(features)
+        if legal is None:
+            legal = np.ones((len(features), *self.factors.event_shape), bool)
         if seed is None:
-            return self.factors.to_env(ops.mode(logits, legal))
-        return self.factors.to_env(self.head.sample(logits, seed, mask=legal).action)
+            return self.factors.to_env(self._call(self._mode, features, legal, (0, 0)))
+        return self.factors.to_env(self._call(self._draw, features, legal, seed))
 
-    def _draw_in_graph(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def _call(
+        self, function: Callable[..., tf.Tensor], features: np.ndarray, mask: np.ndarray, seed: Any
+    ) -> np.ndarray:
+        # A concrete function spares the Python dispatch, two thirds of the time of so small a call.
+        key = function.__name__, len(features)
+        if key not in self._concrete:
+            self._concrete[key] = tf.function(function).get_concrete_function(
+                tf.TensorSpec(features.shape, tf.float32),
+                tf.TensorSpec(mask.shape, tf.bool),
+                tf.TensorSpec((2,), tf.int32),
+            )
+        return self._concrete[key](tf.constant(features), tf.constant(mask), tf.constant(seed, tf.int32)).numpy()
+
+    def _draw(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return self.head.sample(self.model(features), seed, mask=mask).action
+
+    def _mode(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return self.head.mode(self.model(features), mask=mask).action
