@@ -167,7 +167,9 @@ def test_a_video_is_recorded(tmp_path, capsys):
     assert video.stat().st_size > 1000
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_leaves_what_it_learned(tmp_path, capsys, number, code):
     folder = tmp_path / "run"
     process = in_a_process(folder, "total_steps=1000000", "agent.pause=0.02", "tracking.wandb=offline")

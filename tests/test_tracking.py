@@ -111,6 +111,36 @@ def test_a_failing_start_goes_offline(tmp_path, wandb_alone, monkeypatch):
     assert "(no answer)" in warnings[0]
 
 
+@pytest.mark.parametrize("breaks", ["log", "finish"])
+def test_a_breakdown_does_not_stop_the_run(breaks):
+    class Broken:
+        """What a run becomes when wandb's own process dies."""
+
+        def __getattr__(self, name):
+            def call(*arguments, **options):
+                if name == breaks:
+                    raise ConnectionResetError("Connection lost")
+
+            return call
+
+    warnings = []
+    tracker = tracking.Wandb(Broken(), warnings.append)
+    tracker.log(RECORDS[0])
+    tracker.log(RECORDS[1])
+    tracker.close()
+    assert warnings == ["Weights & Biases broke down (Connection lost); the run goes on without it."]
+
+
+def test_wandb_that_cannot_start_does_not_stop_the_run(tmp_path, wandb_alone, monkeypatch):
+    def fails(*arguments):
+        raise wandb_alone.errors.CommError("no service")
+
+    monkeypatch.setattr(tracking, "_start", fails)
+    warnings = []
+    assert tracking.open_wandb(settings("offline"), tmp_path, warnings.append) is None
+    assert "(no service)" in warnings[0]
+
+
 def test_without_wandb_there_is_a_message(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     warnings = []

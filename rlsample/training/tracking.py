@@ -56,20 +56,35 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
 
 
 class Wandb:
-    """Gives each record to a Weights & Biases run, whose horizontal axis is `global_step`."""
+    """Gives each record to a Weights & Biases run, whose horizontal axis is `global_step`.
 
-    def __init__(self, run: Any) -> None:
+    Args:
+        run: what `wandb.init` returned.
+        warn: called once if its process breaks down, after which records go nowhere: training is worth more.
+    """
+
+    def __init__(self, run: Any, warn: Callable[[str], None]) -> None:
         self._run = run
+        self._warn = warn
         run.define_metric("global_step")
         run.define_metric("*", step_metric="global_step")
 
     def log(self, record: Record) -> None:
         """Logs the record whole; wandb's own step is left to count, for it drops what comes out of order."""
-        self._run.log(dict(record))
+        if self._run is not None:
+            self._attempt(lambda: self._run.log(dict(record)))
 
     def close(self, failed: bool = False) -> None:
         """Finishes the run."""
-        self._run.finish(exit_code=int(failed))
+        if self._run is not None:
+            self._attempt(lambda: self._run.finish(exit_code=int(failed)))
+
+    def _attempt(self, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except Exception as error:  # Whatever broke over there, the run goes on.
+            self._run = None
+            self._warn(f"Weights & Biases broke down ({_reason(error)}); the run goes on without it.")
 
 
 def open_wandb(config: RunConfig, folder: Path, warn: Callable[[str], None]) -> Wandb | None:
@@ -100,11 +115,21 @@ def open_wandb(config: RunConfig, folder: Path, warn: Callable[[str], None]) -> 
     if mode == "online":
         try:
             _check_online(wandb)
-            return Wandb(_start(wandb, config, folder, "online"))
+            return Wandb(_start(wandb, config, folder, "online"), warn)
         except (wandb.Error, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            warn(f"Weights & Biases is not available ({reason}); recording offline. Send it later with `wandb sync`.")
-    return Wandb(_start(wandb, config, folder, "offline"))
+            warn(
+                f"Weights & Biases is not available ({_reason(error)}); recording offline. "
+                "Send it later with `wandb sync`."
+            )
+    try:
+        return Wandb(_start(wandb, config, folder, "offline"), warn)
+    except (wandb.Error, OSError) as error:
+        warn(f"Weights & Biases could not be started ({_reason(error)}); the run goes on without it.")
+        return None
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _check_online(wandb: Any) -> None:
