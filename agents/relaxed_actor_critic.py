@@ -119,7 +119,8 @@ def train(config: RunConfig, run: Run) -> Policy:
         replay.add({name: fields[name][transition.valid] for name in Batch._fields})
 
         step += envs.num_envs
-        if step >= agent.warmup_steps and step // agent.steps_per_round > rounds_done:
+        last = step >= config.total_steps
+        if step >= agent.warmup_steps and (last or step // agent.steps_per_round > rounds_done):
             rounds_done = step // agent.steps_per_round
             policy.head.temperature.assign(config.temperature(step))
             rounds = max(1, round(agent.steps_per_round * agent.updates_per_step))

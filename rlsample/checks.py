@@ -31,7 +31,8 @@ def unknown(kind: str, name: Any, choices: Iterable[str]) -> ValueError:
     choices = sorted(choices)
     near = difflib.get_close_matches(str(name), choices, n=1)
     suggestion = f"Did you mean {near[0]!r}? " if near else ""
-    return ValueError(f"Unknown {kind} {name!r}. {suggestion}Choose one of: {', '.join(choices)}.")
+    rest = f"{suggestion}Choose one of: {', '.join(choices)}." if choices else "It takes none."
+    return ValueError(f"Unknown {kind} {name!r}. {rest}")
 
 
 def check_positive(name: str, value: float) -> float:
@@ -200,9 +201,11 @@ def raise_for_unusable(usable: Any) -> None:
 
 
 def _raise_for_unusable_row(logits: np.ndarray, mask: np.ndarray | None) -> None:
-    # One pass decides the usual case: the sum of finite numbers is finite.
-    if mask is None and logits.dtype.itemsize >= 4 and np.isfinite(np.sum(logits)):
-        return
+    # One pass decides the usual case: if the sum is finite, so is every number (not the other way round: it may overflow).
+    if mask is None and logits.dtype.itemsize >= 4:
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.sum(logits)):
+                return
     logits = logits.astype(np.float64)
     if np.any(broken := np.isnan(logits) | (logits == np.inf)):
         row = _first(broken.any(-1))

@@ -64,7 +64,7 @@ class Collector:
         self._resetting = np.zeros(envs.num_envs, bool)
         observations, info = envs.reset(seed=seed)
         self.observation = encode(envs.single_observation_space, observations)
-        self.mask = self._read_mask(info)
+        self.mask = self._read_mask(info, np.ones(envs.num_envs, bool))
 
     def step(self, action: np.ndarray) -> Transition:
         """Takes one action an environment, given as factor indices.
@@ -78,8 +78,9 @@ class Collector:
             bad = int(np.flatnonzero(~np.isfinite(rewards))[0])
             raise checks.invalid("finite rewards", environment=bad, reward=float(rewards[bad]))
         following = encode(self.envs.single_observation_space, observations)
-        following_mask = self._read_mask(info)
         done = terminated | truncated
+        # With SAME_STEP the info is already the next episode's; otherwise a finished one has nothing legal to say.
+        following_mask = self._read_mask(info, ~done | (self.autoreset is Autoreset.SAME_STEP))
         transition = Transition(
             observation=self.observation,
             mask=self.mask,
@@ -130,8 +131,9 @@ class Collector:
         legal = self.factors.mask(None, batch=self.envs.num_envs)
         return np.ones((self.envs.num_envs, *self.factors.event_shape), bool) if legal is None else legal
 
-    def _read_mask(self, info: dict[str, Any]) -> np.ndarray:
+    def _read_mask(self, info: dict[str, Any], speaking: np.ndarray) -> np.ndarray:
         if "action_mask" not in info:
             return self._everything()
-        mask = self.factors.mask(info["action_mask"], batch=self.envs.num_envs, present=info.get("_action_mask"))
+        present = speaking & np.asarray(info.get("_action_mask", True), bool)
+        mask = self.factors.mask(info["action_mask"], batch=self.envs.num_envs, present=present)
         return self._everything() if mask is None else mask
