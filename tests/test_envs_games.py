@@ -134,6 +134,41 @@ def test_breakout_follows_the_rules():
     assert 0 < lost.sum() < num_envs
 
 
+def test_breakout_follows_the_rules_inside_the_wall():
+    """From random walls, positions and directions, most of which ordinary play seldom meets."""
+    env = functional_env("rlsample/Breakout-v0", sticky_action=0.0)
+    num_envs, generator = 300, np.random.default_rng(1)
+    draw = {
+        "paddle": generator.integers(0, 10, num_envs),
+        "ball": generator.integers(0, [9, 10], (num_envs, 2)),
+        "direction": generator.choice([-1, 1], (num_envs, 2)),
+        "bricks": generator.random((num_envs, 3, 10)) < generator.random((num_envs, 1, 1)),
+        "passing": generator.random(num_envs) < 0.5,
+    }
+    tensors = {key: tf.constant(value, tf.bool if value.dtype == bool else tf.int32) for key, value in draw.items()}
+    state = env.initial(seed_of(0), num_envs)._replace(trail=tensors["ball"], **tensors)
+    games = []
+    for i in range(num_envs):
+        game = Game(from_right=False)
+        game.paddle, (game.row, game.column), (game.down, game.right) = (
+            int(draw["paddle"][i]),
+            draw["ball"][i].tolist(),
+            draw["direction"][i].tolist(),
+        )
+        game.wall = {(int(row) + 1, int(column)) for row, column in np.argwhere(draw["bricks"][i])}
+        game.passing = bool(draw["passing"][i])
+        games.append(game)
+    lost = np.zeros(num_envs, bool)
+    for t in range(15):
+        action = generator.integers(0, 3, num_envs)
+        state, observation, reward, _ = env.step(state, tf.constant(action, tf.int32), seed_of(t))
+        for i in np.flatnonzero(~lost):
+            expected_reward, lost[i] = games[i].step((0, -1, 1)[action[i]])
+            assert reward.numpy()[i] == expected_reward
+            np.testing.assert_array_equal(observation.numpy()[i], games[i].observation())
+        np.testing.assert_array_equal(env.terminal(state), lost)
+
+
 def test_breakout_repeats_sticky_actions():
     env = functional_env("rlsample/Breakout-v0", sticky_action=0.25)
     num_envs = 20_000

@@ -54,6 +54,7 @@ def assert_agrees(name, env, recorded, tolerance):
     difference = step.state.numpy() - next_state
     if name == "Acrobot-v1":  # -pi and pi are one angle
         difference[:, :2] = (difference[:, :2] + math.pi) % (2 * math.pi) - math.pi
+        assert abs(step.state.numpy()[:, :2]).max() <= math.pi + 1e-6
     np.testing.assert_array_less(abs(difference), tolerance * (1 + abs(next_state)))
     clear = margin(name, env, next_state) > 10 * tolerance
     assert clear.mean() > 0.99

@@ -111,6 +111,16 @@ def test_seeds_decide_everything(name):
         assert not np.array_equal(run(3)[0], run(4)[0])
 
 
+@pytest.mark.parametrize("num_envs", [None, 2])
+def test_each_step_draws_anew(num_envs):
+    make = gym.make if num_envs is None else lambda name: gym.make_vec(name, num_envs)
+    env = make("rlsample/Identity-v0")
+    env.reset(seed=0)
+    action = env.action_space.sample()
+    shown = {env.step(action)[0].tobytes() for _ in range(20)}
+    assert len(shown) > 2
+
+
 def test_a_reset_without_seed_starts_differently():
     envs = gym.make_vec("rlsample/CartPole-v1", num_envs=2)
     one, other = envs.reset(seed=5)[0], envs.reset()[0]
