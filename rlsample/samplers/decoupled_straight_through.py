@@ -8,6 +8,7 @@ from typing import ClassVar
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.ops.softmax import ILLEGAL
 from rlsample.samplers import base
 from rlsample.samplers.inverse_cdf import draw_one_hot
 from rlsample.types import TensorLike
@@ -51,5 +52,7 @@ class DecoupledStraightThrough(base.Sampler):
     def law(self, logits: TensorLike, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None) -> tf.Tensor:
         """The logits divided by `forward_temperature`, with a row maximum of 0 so that dividing cannot overflow."""
         logits = tf.convert_to_tensor(logits)
-        # The floor of illegal entries may overflow to -inf, which is what marks them.
-        return tf.cast(ops.legal_logits(logits, mask) / self.forward_temperature, logits.dtype)
+        legal = ops.legal_logits(logits, mask)
+        # -inf marks the illegal; their floor divided by a temperature above 1 would pass for a legal logit.
+        divided = tf.where(legal <= ILLEGAL, tf.constant(float("-inf"), legal.dtype), legal / self.forward_temperature)
+        return tf.cast(divided, logits.dtype)
