@@ -183,7 +183,7 @@ class Learner:
         return {name: float(value) for name, value in metrics.items()}
 
     def _learn_round(self, batch: Batch, seed: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        usable = tf.ones(tf.shape(batch.reward)[1:], tf.bool)
+        usable = tf.ones(batch.mask.shape[1:-1], tf.bool)
         zero = tf.zeros([])
         metrics = dict.fromkeys(("losses/critic", "losses/actor", "policy/entropy", "policy/coefficient"), zero)
         for index in tf.range(tf.shape(batch.reward)[0]):
@@ -192,7 +192,7 @@ class Learner:
             critic_loss = self._update_critics(row, critic_seed)
             actor_loss, entropy, logits = self._update_actor(row, actor_seed)
             self._update_averages()
-            usable &= checks.usable_rows(logits)[: tf.shape(usable)[0]]
+            usable &= checks.usable_rows(logits)
             metrics = dict(zip(metrics, (critic_loss, actor_loss, entropy, tf.exp(self.log_coefficient)), strict=True))
         return usable, metrics
 

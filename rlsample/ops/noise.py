@@ -56,5 +56,11 @@ def split(seed: TensorLike, num: int) -> tf.Tensor:
 
 
 def fold_in(seed: TensorLike, data: TensorLike) -> tf.Tensor:
-    """Derives the seed that belongs to the integer `data` (a step, an index): int32 `[2]`."""
-    return tf.stack([tf.bitcast(bits([], seed), tf.int32), tf.cast(data, tf.int32)])
+    """Derives the seed that belongs to the integer `data` (a step, an index): int32 `[2]`.
+
+    Different data give different seeds; all 64 bits carry on, so that folding may be repeated.
+    """
+    # The constant sets these words apart from those that `split` and the draws make of the same seed.
+    words = bits([2], tf.bitwise.bitwise_xor(checks.check_seed(seed), tf.constant([0x5851F42D, 0x4C957F2D], tf.int32)))
+    word, other = tf.unstack(tf.bitcast(words, tf.int32))
+    return tf.stack([word, tf.bitwise.bitwise_xor(other, tf.cast(data, tf.int32))])
