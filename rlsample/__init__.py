@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from rlsample import checks, ops, samplers, schedules, spaces
+from rlsample.functional import gumbel_softmax
 from rlsample.types import Sample
 
 __version__ = "0.1.0"
@@ -17,6 +18,7 @@ __all__ = [
     "Sample",
     "checks",
     "distributions",
+    "gumbel_softmax",
     "heads",
     "lab",
     "layers",

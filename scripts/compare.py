@@ -3,8 +3,8 @@
     python -m scripts.compare agents/configs/cartpole.yaml sampler=straight_through_gumbel_softmax,exact --seeds 10
 
 A word `key=a,b,c` makes one variant for each value (of each such word: their product); other words go to every run.
-Each run is a process of its own, `python -m scripts.train`, and its folder stays: a comparison that was interrupted goes
-on where it stopped.
+Each run is a process of its own, `python -m scripts.train`, and its folder stays: a comparison that was interrupted
+goes on where it stopped.
 """
 
 from __future__ import annotations

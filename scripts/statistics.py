@@ -13,7 +13,7 @@ def interquartile_mean(values: np.ndarray) -> float:
 
 
 def interval(values: np.ndarray, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of the interquartile mean; the value itself twice where there is nothing to vary."""
+    """Percentile bootstrap interval of the interquartile mean; the value twice where nothing varies."""
     from scipy import stats
 
     values = np.asarray(values, float)

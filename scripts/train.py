@@ -9,14 +9,11 @@ SIGTERM stopped it, after saving what it had learned.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from rich.console import Console
 from rich.table import Table

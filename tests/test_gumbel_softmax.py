@@ -7,7 +7,7 @@ import scipy.stats
 import tensorflow as tf
 
 from rlsample import ops, samplers
-from rlsample.gumbel_softmax import gumbel_softmax
+from rlsample import gumbel_softmax
 from tests.helpers import MODES
 
 SEED = (1, 2)
