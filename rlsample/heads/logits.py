@@ -77,12 +77,13 @@ def _check_unimix(unimix: float) -> float:
 
 def _check_temperature_gradient(sampler: samplers.Sampler) -> None:
     """Raises ValueError unless the sampler's draws have a gradient to the temperature."""
-    with tf.init_scope(), tf.GradientTape() as tape:
+    with tf.GradientTape() as tape:
         temperature = tf.constant(0.7)
         tape.watch(temperature)
         one_hot = sampler(tf.constant([[0.3, -0.4, 0.0]]), (0, 1), temperature=temperature).one_hot
-        gradient = tape.gradient(tf.reduce_sum(one_hot * [1.0, -2.0, 0.5]), temperature)
-    if gradient is None or not gradient:
+        objective = tf.reduce_sum(one_hot * [1.0, -2.0, 0.5])
+    gradient = tape.gradient(objective, temperature)
+    if gradient is None or checks.static_value(gradient) == 0:
         raise checks.invalid(
             "a sampler whose draws have a gradient to the temperature",
             sampler=sampler.name,

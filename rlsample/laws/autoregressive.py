@@ -68,9 +68,9 @@ class AutoregressiveLaw(SequentialLaw):
         if self.mask is not None and not self.mask.shape[-2:].is_compatible_with(shape[-2:]):
             raise checks.invalid(f"mask to have the factors' shape {shape}", mask_shape=tuple(self.mask.shape))
 
-    def start(self, batch: TensorLike | None = None) -> tf.Tensor:
+    def start(self) -> tf.Tensor:
         """See `SequentialLaw.start`."""
-        return self.context if batch is None else base.broadcast_batch(self.context, batch, 1)
+        return self.context
 
     def logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
         """See `SequentialLaw.logits`: of the law that is drawn from."""

@@ -113,6 +113,37 @@ def broadcast_batch(tensor: tf.Tensor, batch: tf.Tensor, event_ndims: int) -> tf
     return tf.ensure_shape(tf.broadcast_to(tensor, shape), static + tensor.shape[rank - event_ndims :])
 
 
+def with_actions(tensor: tf.Tensor, action: TensorLike, action_ndims: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+    """Brings parameters `[..., event]` and integer actions `[..., (F)]` to one batch shape.
+
+    Args:
+        tensor: float with one event axis.
+        action: integers; their batch may have sample axes in front of the tensor's.
+        action_ndims: axes of one action that are not batch axes: 0, or 1 for F factors.
+
+    Returns:
+        (tensor, action), repeated as needed.
+
+    Raises:
+        ValueError: not integers, or of a batch shape that does not fit.
+    """
+    action = tf.convert_to_tensor(action)
+    if not action.dtype.is_integer:
+        raise checks.invalid("action to be integers", dtype=action.dtype.name, hint="A one-hot is not an action.")
+    rank = action.shape.rank
+    try:
+        tf.broadcast_static_shape(tensor.shape[:-1], action.shape[: rank - action_ndims])
+    except ValueError:
+        fit = f"action to have a batch shape that goes with {tensor.shape[:-1]}"
+        raise checks.invalid(fit, shape=tuple(action.shape)) from None
+    first = action[..., 0] if action_ndims else action
+    tensor = broadcast_batch(tensor, first, 1)
+    shape = tf.concat([tf.shape(tensor)[:-1], tf.shape(action)[rank - action_ndims :]], 0)
+    return tensor, tf.ensure_shape(
+        tf.broadcast_to(action, shape), tensor.shape[:-1].concatenate(action.shape[rank - action_ndims :])
+    )
+
+
 def is_per_row(value: Any) -> bool:
     """Whether a temperature or sharpness is one a row rather than a scalar."""
     return not isinstance(value, (int, float)) and len(getattr(value, "shape", ())) > 0

@@ -107,10 +107,7 @@ class OrdinalLaw(base.Law):
 
     def log_prob(self, action: TensorLike) -> tf.Tensor:
         """See `Law.log_prob`."""
-        action = tf.convert_to_tensor(action)
-        logits = base.broadcast_batch(self.drawn_logits, action, 1)
-        action = tf.ensure_shape(tf.broadcast_to(action, tf.shape(logits)[:-1]), logits.shape[:-1])
-        return self._joint(ops.log_prob(logits, action))
+        return self._joint(ops.log_prob(*base.with_actions(self.drawn_logits, action)))
 
     def entropy(self) -> tf.Tensor:
         """See `Law.entropy`."""

@@ -34,8 +34,8 @@ class SequentialLaw(base.Law):
     max_outcomes: int
 
     @abc.abstractmethod
-    def start(self, batch: TensorLike | None = None) -> tf.Tensor:
-        """The state `[..., S]` before the first factor; repeated to the batch shape of `batch` if given."""
+    def start(self) -> tf.Tensor:
+        """The state `[..., S]` before the first factor."""
 
     @abc.abstractmethod
     def logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
@@ -71,9 +71,7 @@ class SequentialLaw(base.Law):
         action = tf.convert_to_tensor(action)
         if action.shape.rank is not None and not action.shape[-1:].is_compatible_with([len(self.sizes)]):
             raise checks.invalid(f"actions of {len(self.sizes)} factors, [..., F]", shape=tuple(action.shape))
-        state = self.start(action[..., 0])
-        batch = tf.concat([tf.shape(state)[:-1], tf.shape(action)[-1:]], 0)
-        given = tf.ensure_shape(tf.broadcast_to(action, batch), state.shape[:-1] + action.shape[-1:])
+        state, given = base.with_actions(self.start(), action, action_ndims=1)
 
         def take(logits: tf.Tensor, factor: int) -> Sample:
             return Sample(given[..., factor], base.one_hot_like(given[..., factor], logits))

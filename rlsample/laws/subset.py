@@ -61,9 +61,9 @@ class SubsetLaw(SequentialLaw):
         self.relaxed = relaxed
         self.max_outcomes = max_outcomes
 
-    def start(self, batch: TensorLike | None = None) -> tf.Tensor:
+    def start(self) -> tf.Tensor:
         """See `SequentialLaw.start`: the logits of what is left."""
-        return self.given if batch is None else base.broadcast_batch(self.given, batch, 1)
+        return self.given
 
     def logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
         """See `SequentialLaw.logits`."""
