@@ -6,8 +6,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from rlsample import ops, samplers
-from rlsample import gumbel_softmax
+from rlsample import gumbel_softmax, ops, samplers
 from tests.helpers import MODES
 
 SEED = (1, 2)

@@ -30,9 +30,8 @@ class GumbelSoftmax(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        perturbed = perturb(logits, seed)
-        action = tf.argmax(perturbed, -1, output_type=tf.int32)
-        return action, ops.tempered_softmax(centre(perturbed), temperature)
+        action, centred = winner(perturb(logits, seed))
+        return action, ops.tempered_softmax(centred, temperature)
 
 
 def perturb(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -43,3 +42,10 @@ def perturb(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 def centre(perturbed: tf.Tensor) -> tf.Tensor:
     """Shifts rows so that their maximum is 0, which no softmax notices."""
     return perturbed - tf.stop_gradient(tf.reduce_max(perturbed, -1, keepdims=True))
+
+
+def winner(perturbed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first maximum of each row, int32 `[...]`, and the rows shifted as `centre` does."""
+    centred, size = centre(perturbed), tf.shape(perturbed)[-1]
+    # argmax would say the same, but compiled for a CPU it does not vectorise, and what it reads is computed twice.
+    return tf.reduce_min(tf.where(centred >= 0, tf.range(size), size), -1), centred

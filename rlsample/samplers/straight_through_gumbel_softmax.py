@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from rlsample import ops
 from rlsample.samplers import base
-from rlsample.samplers.gumbel_softmax import centre, perturb
+from rlsample.samplers.gumbel_softmax import perturb, winner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,6 @@ class StraightThroughGumbelSoftmax(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        perturbed = perturb(logits, seed)
-        action = tf.argmax(perturbed, -1, output_type=tf.int32)
+        action, centred = winner(perturb(logits, seed))
         one_hot = tf.one_hot(action, tf.shape(logits)[-1], dtype=logits.dtype)
-        return action, ops.with_gradient_of(one_hot, ops.tempered_softmax(centre(perturbed), temperature))
+        return action, ops.with_gradient_of(one_hot, ops.tempered_softmax(centred, temperature))
