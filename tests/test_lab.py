@@ -1,0 +1,305 @@
+"""The laboratory against closed forms: gradients by hand, standard errors by repetition, in-graph against on-host."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rlsample
+from rlsample import lab, samplers
+from tests.helpers import MODES
+
+SEED = (3, 1)
+# |z| < 5.5: each comparison fails by chance less than once in 2e7.
+Z = 5.5
+
+# Four categories, and a fifth that is masked.
+THETA = np.array([0.5, -1.0, 0.25, 1.0, 7.0])
+WEIGHTS = np.array([1.0, -2.0, 0.5, 1.5, 100.0])
+MASK = np.array([True, True, True, True, False])
+PROBS = np.where(MASK, np.exp(THETA), 0) / np.exp(THETA[MASK]).sum()
+
+
+def linear(one_hot):
+    return tf.reduce_sum(one_hot * tf.constant(WEIGHTS, one_hot.dtype), -1)
+
+
+def quadratic(one_hot):
+    return linear(one_hot) ** 2
+
+
+def all_action(values):
+    return PROBS * (values - PROBS @ values)
+
+
+TABLE = np.array([[1.0, -2.0, 4.0], [0.5, 3.0, -1.0], [-1.0, 0.7, 0.0]])
+JOINT_LOGITS = np.array([[0.3, -0.5, 0.8], [1.0, 0.2, -3.0]])
+
+
+def product(one_hot):
+    """A function of both factors that is no sum of two."""
+    return tf.einsum("...i,ij,...j->...", one_hot[..., 0, :], tf.constant(TABLE, one_hot.dtype), one_hot[..., 1, :])
+
+
+def joint_gradient(mask):
+    weights = np.where(mask, np.exp(JOINT_LOGITS), 0)
+    probs = weights / weights.sum(-1, keepdims=True)
+    gradient = np.zeros((2, 3))
+    for a, b in itertools.product(range(3), repeat=2):
+        score = np.eye(3)[[a, b]] - probs
+        gradient += probs[0, a] * probs[1, b] * TABLE[a, b] * score
+    return gradient
+
+
+# ---- the exact gradient
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_exact_gradient_is_the_all_action_gradient(mode):
+    run = MODES[mode](lambda logits: lab.exact_gradient(quadratic, logits, MASK))
+    np.testing.assert_allclose(run(tf.constant(THETA)[None])[0], all_action(WEIGHTS**2), rtol=1e-12)
+    batch = np.stack([THETA, np.zeros(5)])
+    np.testing.assert_allclose(run(tf.constant(batch))[0], all_action(WEIGHTS**2), rtol=1e-12)
+
+
+def test_exact_gradient_needs_no_derivative():
+    gradient = lab.exact_gradient(lambda d: tf.cast(tf.argmax(d, -1) == 2, tf.float64), THETA[None], MASK)
+    np.testing.assert_allclose(gradient[0], all_action(np.eye(5)[2]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("mask", [[[1, 1, 1], [1, 1, 1]], [[1, 0, 1], [1, 1, 0]]])
+def test_exact_gradient_of_a_joint_action(mask):
+    gradient = lab.exact_gradient(product, JOINT_LOGITS[None], np.array(mask, np.int8))
+    np.testing.assert_allclose(gradient[0], joint_gradient(np.array(mask, bool)), rtol=1e-12, atol=1e-15)
+
+
+def test_exact_gradient_is_a_constant():
+    logits = tf.Variable(THETA[None])
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(lab.exact_gradient(quadratic, logits, MASK) ** 2)
+    assert tape.gradient(total, logits) is None
+
+
+def test_exact_gradient_has_a_bound():
+    with pytest.raises(ValueError, match=r"Expected at most max_outcomes=8 outcomes .* outcomes='3\^2'"):
+        lab.exact_gradient(product, JOINT_LOGITS[None], max_outcomes=8)
+
+
+# ---- the audit
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "bias", "cosine", "variance"),
+    [
+        ("straight_through", linear, 0, 1, 0),
+        ("straight_through", quadratic, 1.201, 0.482, 0.302),
+        ("reinmax", linear, 0, 1, 0.1569),
+        ("reinmax", quadratic, 0, 1, 3.220),
+        ("gapped_straight_through", quadratic, 1.013, 0.567, 1.119),
+        ("leave_one_out", quadratic, 0, 1, 0.8116),
+        ("score_function", linear, 0, 1, 0.8825),
+        ("exact", quadratic, 0, 1, 0),
+    ],
+)
+def test_audit_finds_enumerated_bias_and_variance(name, objective, bias, cosine, variance):
+    report = lab.audit(name, objective, THETA, num_draws=40_000, mask=MASK, seed=SEED)
+    rounding = 6e-4
+    assert abs(report.bias - bias) < 2.5 * report.bias_standard_error + rounding
+    assert abs(report.cosine - cosine) < Z * report.cosine_standard_error + rounding
+    assert abs(report.variance - variance) < Z * report.variance_standard_error + rounding
+    assert (np.abs(report.mean - report.exact)[~MASK] == 0).all()
+    size = np.linalg.norm(report.exact)
+    error = report.variance * (1 - 1 / report.num_draws) + (report.bias * size) ** 2
+    np.testing.assert_allclose(report.mean_squared_error, error, rtol=1e-9, atol=1e-25)
+    np.testing.assert_allclose(report.exact, all_action(WEIGHTS if objective is linear else WEIGHTS**2), rtol=1e-12)
+    assert report.seconds > 0
+    assert report.num_draws == 40_000
+
+
+@pytest.fixture(scope="module")
+def repetitions():
+    """400 audits of 500 draws each."""
+    found = {}
+    for name in ("leave_one_out", "straight_through_gumbel_softmax"):
+        gradients, _ = lab.sample_gradients(name, quadratic, THETA, 400 * 500, SEED, mask=MASK)
+        found[name] = [lab.Audit.of(group, all_action(WEIGHTS**2)) for group in np.split(gradients, 400)]
+    return found
+
+
+@pytest.mark.parametrize("name", ["leave_one_out", "straight_through_gumbel_softmax"])
+@pytest.mark.parametrize("number", ["variance", "mean_squared_error", "cosine"])
+def test_standard_errors_are_the_spread_of_repeated_audits(repetitions, name, number):
+    values = np.array([getattr(report, number) for report in repetitions[name]])
+    errors = np.array([getattr(report, f"{number}_standard_error") for report in repetitions[name]])
+    # The spread of 400 is known to 1 / sqrt(800), and heavier tails than normal widen that.
+    low, high = (0.5, 1.5) if (number, name) == ("cosine", "leave_one_out") else (0.75, 1.25)
+    assert low < values.std() / np.sqrt(np.mean(errors**2)) < high
+
+
+def test_standard_errors_of_the_mean_and_of_the_bias(repetitions):
+    for reports in repetitions.values():
+        spread = np.std([report.mean for report in reports], 0)[MASK]
+        stated = np.sqrt(np.mean([report.mean_standard_error**2 for report in reports], 0))[MASK]
+        np.testing.assert_allclose(spread, stated, rtol=0.25)
+    unbiased = repetitions["leave_one_out"]
+    squares = np.array([report.bias**2 for report in unbiased])
+    stated = np.array([report.bias_standard_error**2 for report in unbiased])
+    assert abs(np.mean(squares - stated)) < Z * np.std(squares - stated) / 20
+    biased = repetitions["straight_through_gumbel_softmax"]
+    assert np.std([report.bias for report in biased]) < np.mean([report.bias_standard_error for report in biased])
+
+
+def test_signal_to_noise_and_the_degenerate_cases():
+    gradients = np.array([[3.0, 4.0], [3.0, 4.0]])
+    report = lab.Audit.of(gradients, np.array([3.0, 4.0]))
+    assert report.signal_to_noise == np.inf
+    assert (report.variance, report.bias, report.mean_squared_error) == (0, 0, 0)
+    assert report.cosine == 1
+    assert np.isnan(report.seconds)
+    np.testing.assert_allclose(lab.Audit.of([[4.0, 4.0], [2.0, 4.0]], np.zeros(2)).signal_to_noise, 5 / np.sqrt(2))
+    nowhere = lab.Audit.of(gradients, np.zeros(2))
+    assert nowhere.bias == np.inf
+    assert np.isnan(nowhere.cosine)
+    assert np.isnan(lab.Audit.of(np.zeros((2, 2)), np.zeros(2)).bias)
+    with pytest.raises(ValueError, match=r"Expected gradients of the shape \[N >= 2, \*\[3\]\]"):
+        lab.Audit.of(gradients, np.zeros(3))
+
+
+def test_temperature_a_row_mask_and_joint_action():
+    mask = np.array([[True, False, True], [True, True, False]])
+    options = {"num_draws": 16_000, "mask": mask, "seed": SEED}
+    report = lab.audit("leave_one_out", product, JOINT_LOGITS, np.array([0.5, 2.0]), **options)
+    assert report.mean.shape == (2, 3)
+    np.testing.assert_allclose(report.exact, joint_gradient(mask), rtol=1e-12, atol=1e-15)
+    assert not report.mean[~mask].any()
+    assert report.bias < 2.5 * report.bias_standard_error
+    by_row = lab.audit("straight_through", product, JOINT_LOGITS, np.array([1.0, 2.0]), **options)
+    rows = [lab.audit("straight_through", product, JOINT_LOGITS, tau, **options).mean for tau in (1.0, 2.0)]
+    np.testing.assert_allclose(by_row.mean, [rows[0][0], rows[1][1]], rtol=1e-6)
+
+
+def test_draws_are_as_many_as_asked_and_the_same_in_graph_and_xla():
+    both = [
+        lab.sample_gradients("zgr", quadratic, THETA, 19, SEED, mask=MASK, jit_compile=jit)[0] for jit in (False, True)
+    ]
+    assert both[0].shape == (19, 5)
+    np.testing.assert_allclose(*both, rtol=1e-12, atol=1e-15)
+    other, _ = lab.sample_gradients("zgr", quadratic, THETA, 19, (3, 2), mask=MASK)
+    assert (other != both[0]).any()
+
+
+def test_averaging_samples_divides_the_variance():
+    one, four = (
+        lab.audit("score_function", linear, THETA, num_draws=40_000, mask=MASK, seed=SEED, num_samples=number)
+        for number in (1, 4)
+    )
+    error = np.hypot(one.variance_standard_error / 4, four.variance_standard_error)
+    assert abs(one.variance / 4 - four.variance) < Z * error
+
+
+def test_objective_outside_tensorflow():
+    def black_box(one_hot):
+        values = tf.numpy_function(lambda d: d @ WEIGHTS > 0.7, [one_hot], tf.bool)
+        return tf.ensure_shape(tf.cast(values, tf.float64), one_hot.shape[:-1])
+
+    options = {"num_draws": 8000, "mask": MASK, "seed": SEED, "jit_compile": False}
+    unbiased = lab.audit("leave_one_out", black_box, THETA, **options)
+    assert unbiased.bias < 2.5 * unbiased.bias_standard_error
+    # No derivative, no gradient: visible as what it is.
+    assert lab.audit("straight_through", black_box, THETA, **options).bias == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sampler": "reinmix"}, "Unknown sampler 'reinmix'. Did you mean 'reinmax'"),
+        ({"num_draws": 1}, "Expected num_draws to be a whole number >= 2"),
+        ({"temperature": 0.0}, "Expected temperature to be a finite number > 0"),
+        ({"temperature": np.ones(3)}, "Expected temperature to be a scalar or to have the batch shape"),
+        ({"mask": [True, False]}, "Expected mask to have the shape of the logits"),
+        ({"mask": [False] * 5}, "Expected at least one legal category in every row"),
+        ({"logits": [0.0, float("nan")], "mask": None}, "Expected logits without NaN"),
+        ({"seed": 0.5}, "Expected seed to be a pair of integers"),
+        ({"objective": lambda d: d}, "Expected objective to return values of the batch shape"),
+    ],
+)
+def test_bad_input(changes, message):
+    arguments = {"sampler": "zgr", "objective": quadratic, "logits": THETA, "mask": MASK, "num_draws": 4} | changes
+    with pytest.raises(ValueError, match=message):
+        lab.audit(**arguments)
+
+
+# ---- in the graph of a training step
+
+
+def reports_online(sampler, objective, logits, mask, number, num_draws, temperature=1.0):
+    """`number` reports from different seeds, in one compiled program."""
+
+    @tf.function(jit_compile=True)
+    def run(seeds):
+        def one(seed):
+            return lab.online(sampler, objective, logits, seed, num_draws, temperature=temperature, mask=mask)
+
+        return tf.map_fn(one, seeds, fn_output_signature=lab.OnlineAudit(*[tf.float32] * 5))
+
+    seeds = np.stack([np.arange(number), np.full(number, 5)], -1)
+    return lab.OnlineAudit(*(values.numpy().astype(np.float64) for values in run(tf.constant(seeds, tf.int32))))
+
+
+@pytest.mark.parametrize("name", ["straight_through_gumbel_softmax", "reinmax"])
+def test_online_is_the_audit_in_expectation(name):
+    sampler, temperature = samplers.create(name), 0.7
+    logits = tf.constant(np.tile(THETA, (8, 1)), tf.float32)
+    audit = lab.audit(sampler, quadratic, THETA, temperature, 40_000, mask=MASK, seed=SEED)
+    # Few draws: the squares have no bias. Eight equal rows have eight times the squares of one.
+    few = reports_online(sampler, quadratic, logits, MASK, 200, 4, temperature)
+    for number in ("variance", "mean_squared_error"):
+        values, error = getattr(few, number) / 8, getattr(audit, f"{number}_standard_error")
+        error = np.hypot(error, values.std() / np.sqrt(len(values)))
+        assert abs(values.mean() - getattr(audit, number)) < Z * error
+    # Many: so have the ratios.
+    many = reports_online(sampler, quadratic, logits, MASK, 10, 1000, temperature)
+    for number in ("cosine", "signal_to_noise"):
+        values = getattr(many, number)
+        assert abs(values.mean() - getattr(audit, number)) < 0.03
+    assert abs(many.bias.mean() - audit.bias) < 0.05
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_online_modes_agree(mode):
+    sampler, logits = samplers.create("straight_through_gumbel_softmax"), tf.constant(JOINT_LOGITS[None], tf.float32)
+    mask = np.array([[1, 0, 1], [1, 1, 0]], np.int8)
+    run = MODES[mode](lambda logits, seed: lab.online(sampler, product, logits, seed, 8, mask=mask))
+    report = run(logits, tf.constant(SEED))
+    np.testing.assert_allclose(report, lab.online(sampler, product, logits, SEED, 8, mask=mask), rtol=1e-4)
+    assert all(value.dtype == tf.float32 and value.shape == () for value in report)
+
+
+def test_online_without_noise_and_without_signal():
+    logits = tf.constant(THETA[None], tf.float32)
+    straight = lab.online(samplers.create("straight_through"), linear, logits, SEED, mask=MASK)
+    np.testing.assert_allclose(straight.cosine, 1, rtol=1e-6)
+    np.testing.assert_allclose([straight.bias, straight.variance], 0, atol=1e-5)
+    assert straight.signal_to_noise > 1e5
+    nothing = lab.online(samplers.create("zgr"), lambda d: 0 * linear(d), logits, SEED, mask=MASK)
+    assert (nothing.cosine, nothing.signal_to_noise, nothing.variance) == (0, 0, 0)
+    assert np.isnan(nothing.bias)
+
+
+def test_online_carries_no_gradient_and_flags_a_broken_row():
+    logits = tf.Variable(THETA[None].astype(np.float32))
+    with tf.GradientTape() as tape:
+        report = lab.online(samplers.create("zgr"), quadratic, logits, SEED, 4, mask=MASK)
+        total = tf.add_n(list(report))
+    assert tape.gradient(total, logits) is None
+    compiled = tf.function(lambda x: lab.online(samplers.create("zgr"), quadratic, x, SEED, 4), jit_compile=True)
+    assert np.isnan(compiled(tf.constant([[0.0, float("nan"), 0.0, 0.0, 0.0]]))).all()
+    with pytest.raises(ValueError, match="Expected num_draws to be a whole number >= 2"):
+        lab.online(samplers.create("zgr"), quadratic, logits, SEED, 1)
+
+
+def test_the_laboratory_is_part_of_the_library():
+    assert rlsample.lab is lab
