@@ -12,7 +12,7 @@ from rlsample.types import Sample
 __version__ = "0.1.0"
 
 # Loaded on first use: TensorFlow Probability, and what only some programs need, stay out of `import rlsample`.
-_LAZY = ("distributions", "heads", "lab", "layers", "training")
+_LAZY = ("distributions", "heads", "lab", "laws", "layers", "training")
 
 __all__ = [
     "Sample",
@@ -21,6 +21,7 @@ __all__ = [
     "gumbel_softmax",
     "heads",
     "lab",
+    "laws",
     "layers",
     "ops",
     "samplers",

@@ -4,6 +4,7 @@ from rlsample.heads.autoregressive import AutoregressiveHead
 from rlsample.heads.base import PolicyHead
 from rlsample.heads.categorical import CategoricalHead, FactoredHead, for_space
 from rlsample.heads.embedding import EmbeddingHead
+from rlsample.heads.export import export
 from rlsample.heads.ordinal import OrdinalHead
 from rlsample.heads.top_k import TopKHead
 from rlsample.heads.value import ValueHead
@@ -17,5 +18,6 @@ __all__ = [
     "PolicyHead",
     "TopKHead",
     "ValueHead",
+    "export",
     "for_space",
 ]

@@ -1,0 +1,86 @@
+"""A policy as a file that runs without this library: features -> logits, nothing random inside."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks
+
+_RANDOM_OP = re.compile(r"Random|Multinomial|TruncatedNormal|StatefulUniform|StatefulStandardNormal|RngReadAndSkip")
+
+
+def export(model: keras.Model, path: str | Path, inputs: Any, format: str = "tf_saved_model") -> None:
+    """Writes a model that ends in a head's logits as a SavedModel or ONNX file, and checks it by running it.
+
+    What is exported has no noise: the most probable action is the argmax of the logits, and whoever serves the policy
+    draws with a generator of their own (argmax(logits + Gumbel noise)). A random op cannot be in the file: ONNX
+    Runtime and LiteRT do not have those of TensorFlow, and say so only when they load it.
+
+    Args:
+        model: a Keras model.
+        path: the folder (SavedModel) or file (ONNX) to write.
+        inputs: an example batch: an array, or a list of arrays for a model with several inputs. Its first axis is free
+            in the file; it is also what the check runs on.
+        format: "tf_saved_model" or "onnx" (needs the packages tf2onnx and onnxruntime).
+
+    Raises:
+        ValueError: an unknown format, a model that draws, or a file whose outputs are not the model's.
+        ModuleNotFoundError: ONNX is asked for and not installed.
+    """
+    if format not in _RUNNERS:
+        raise checks.unknown("format", format, _RUNNERS)
+    for package in ("tf2onnx", "onnxruntime") if format == "onnx" else ():
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"Export to ONNX needs {package}: pip install 'rlsample[onnx]'.")
+    batch = [tf.convert_to_tensor(each) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
+    expected = model(batch if len(batch) > 1 else batch[0])
+    signature = [tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in batch]
+    _check_deterministic(model, signature)
+    specs = signature if len(batch) == 1 else [signature]
+    model.export(str(path), format=format, input_signature=specs, verbose=False)
+    found = _RUNNERS[format](str(path), batch)
+    for ours, theirs in zip(tf.nest.flatten(expected), tf.nest.flatten(found), strict=True):
+        if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-5):
+            difference = float(np.nanmax(np.abs(np.asarray(ours) - np.asarray(theirs))))
+            raise checks.invalid(f"the file {path} to give the model's outputs", largest_difference=difference)
+
+
+def _check_deterministic(model: keras.Model, signature: Sequence[tf.TensorSpec]) -> None:
+    function = tf.function(lambda *batch: model(list(batch) if len(batch) > 1 else batch[0]))
+    graph = function.get_concrete_function(*signature).graph.as_graph_def()
+    nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
+    for node in nodes:
+        if _RANDOM_OP.search(node.op):
+            raise checks.invalid(
+                "a model without noise inside",
+                random_op=node.op,
+                hint="Export the model that ends in the head's logits, and draw outside of it.",
+            )
+
+
+def _run_saved_model(path: str, batch: Sequence[tf.Tensor]) -> Any:
+    # Held in a name: its variables go with it.
+    loaded = tf.saved_model.load(path)
+    return loaded.serve(*batch) if len(batch) == 1 else loaded.serve(list(batch))
+
+
+def _run_onnx(path: str, batch: Sequence[tf.Tensor]) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    return session.run(None, dict(zip(names, (each.numpy() for each in batch), strict=True)))
+
+
+_RUNNERS: dict[str, Callable[[str, Sequence[tf.Tensor]], Any]] = {
+    "tf_saved_model": _run_saved_model,
+    "onnx": _run_onnx,
+}
