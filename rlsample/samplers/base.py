@@ -149,6 +149,8 @@ def row_temperature(temperature: TensorLike, logits: tf.Tensor) -> tf.Tensor | N
 def evaluate(objective: Objective, one_hot: tf.Tensor) -> tf.Tensor:
     """Values of the objective, checked to have the shape of leading axes of `one_hot` without its last."""
     values = tf.convert_to_tensor(objective(one_hot))
+    if not values.dtype.is_floating:
+        raise checks.invalid("objective to return floats", dtype=values.dtype.name, hint="Integers have no gradient.")
     rank = values.shape.rank
     batch = one_hot.shape[:-1]
     if rank is None or rank > batch.rank or not values.shape.is_compatible_with(batch[:rank]):

@@ -22,7 +22,7 @@ class Exact(Categorical):
         backward  p * (f - <p, f>) to the logits, sum_x p(x) grad f(x) to what f closes over
 
     Unbiased, zero variance; costs K evaluations of the objective, K^F for a joint action of F factors. Neither seed
-    nor temperature plays a part in `expectation`. Illegal outcomes are evaluated and ignored, whatever they return.
+    nor temperature plays a part in `expectation`. The objective is never evaluated at an outcome of probability 0.
 
     Attributes:
         max_outcomes: bound on the number of outcomes enumerated. Beyond it use an unbiased sampler whose cost does
@@ -66,12 +66,15 @@ def enumerate_outcomes(objective: Objective, probs: tf.Tensor, dtype: tf.DType, 
     if categories > max_outcomes:
         raise _too_many(categories, max_outcomes)
 
-    def outcome(index: tuple[int, ...] | int, factor_shape: tuple[int, ...] = ()) -> tf.Tensor:
-        one_hot = np.eye(categories, dtype=dtype.as_numpy_dtype)[np.reshape(index, factor_shape)]
-        return tf.broadcast_to(tf.constant(one_hot), tf.shape(probs))
+    # In place of a category of probability 0 the most probable one: the objective may have no value there, and then
+    # has no gradient either, which a weight of 0 would not undo.
+    mode = tf.one_hot(tf.argmax(probs, -1), categories, dtype=dtype)
+    vertices = [
+        tf.where(probs[..., k, None] > 0, tf.one_hot(k, categories, dtype=dtype), mode) for k in range(categories)
+    ]
 
     # Every factor at the same category first: all there is unless the values turn out to be of joint actions.
-    values = [base.evaluate(objective, tf.ensure_shape(outcome(k), probs.shape)) for k in range(categories)]
+    values = [base.evaluate(objective, tf.ensure_shape(vertex, probs.shape)) for vertex in vertices]
     factor_axes = probs.shape.rank - 1 - values[0].shape.rank
     if factor_axes == 0:
         weights = tf.unstack(tf.cast(probs, values[0].dtype), axis=-1)
@@ -82,18 +85,23 @@ def enumerate_outcomes(objective: Objective, probs: tf.Tensor, dtype: tf.DType, 
     factors = int(np.prod(factor_shape))
     if categories**factors > max_outcomes:
         raise _too_many(f"{categories}^{factors}", max_outcomes)
-    flat = tf.reshape(tf.cast(probs, values[0].dtype), tf.concat([tf.shape(values[0]), [factors, categories]], 0))
+    flat_shape = tf.concat([tf.shape(values[0]), [factors, categories]], 0)
+    flat = tf.reshape(tf.cast(probs, values[0].dtype), flat_shape)
+    rows = [tf.unstack(tf.reshape(vertex, flat_shape), factors, -2) for vertex in vertices]
     total = tf.zeros_like(values[0])
     for index in np.ndindex(*[categories] * factors):
-        repeated = len(set(index)) == 1
-        value = values[index[0]] if repeated else base.evaluate(objective, outcome(index, factor_shape))
+        if len(set(index)) == 1:
+            value = values[index[0]]
+        else:
+            outcome = tf.stack([rows[k][f] for f, k in enumerate(index)], -2)
+            value = base.evaluate(objective, tf.ensure_shape(tf.reshape(outcome, tf.shape(probs)), probs.shape))
         weight = tf.reduce_prod(tf.stack([flat[..., f, k] for f, k in enumerate(index)], -1), -1)
         total += _weighted(weight, value)
     return total
 
 
 def _weighted(weight: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    # An outcome of probability 0 may have any value, NaN and inf included.
+    # A weight that underflows to 0 beside an infinite value must not give NaN.
     return weight * tf.where(weight > 0, value, tf.zeros_like(value))
 
 
