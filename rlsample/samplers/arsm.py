@@ -34,7 +34,7 @@ class ARSM(UnbiasedSampler):
         max_evaluations: bound on the number of evaluations of the objective. Beyond it use `leave_one_out`.
 
     Source: Yin, Yue and Zhou (2019), "ARSM: augment-REINFORCE-swap-merge estimator for gradient backpropagation
-    through categorical variables", arXiv 1905.01413, theorems 4 and 5.
+    through categorical variables", arXiv 1905.01413.
     """
 
     name: ClassVar[str] = "arsm"

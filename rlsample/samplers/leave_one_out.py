@@ -27,8 +27,8 @@ class LeaveOneOut(Categorical):
         num_samples: n, at least 2. `expectation` uses the larger of this and its own argument `num_samples`, so that
             code written for one draw works, and code that asks for more gets them in one group.
 
-    Source: Kool, van Hoof and Welling (2019), "Buy 4 REINFORCE samples, get a baseline for free!", section 2; Mnih
-    and Rezende (2016), arXiv 1602.06725.
+    Source: Kool, van Hoof and Welling (2019), "Buy 4 REINFORCE samples, get a baseline for free!"; Mnih and
+    Rezende (2016), arXiv 1602.06725.
     """
 
     name: ClassVar[str] = "leave_one_out"

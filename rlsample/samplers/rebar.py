@@ -62,7 +62,9 @@ class REBAR(UnbiasedSampler):
         control_variate: a `ControlVariate`, which learns factors of both. The caller owns and saves it; `to_config`
             refuses to forget it.
 
-    Source: Tucker, Mnih, Maddison, Lawson and Sohl-Dickstein (2017), arXiv 1703.07370, section 3 and appendix C.
+    Source: Tucker, Mnih, Maddison, Lawson and Sohl-Dickstein (2017), "REBAR: low-variance, unbiased gradient estimates
+    for discrete latent variable models", arXiv 1703.07370; the categorical noise as in Grathwohl et al. (2018), arXiv
+    1711.00123.
     """
 
     name: ClassVar[str] = "rebar"

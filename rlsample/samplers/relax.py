@@ -35,8 +35,7 @@ class RELAX(REBAR):
             of the objective's values are summed), or a `ControlVariate` around one, which learns factors of eta and
             lambda as well.
 
-    Source: Grathwohl, Choi, Wu, Roeder and Duvenaud (2018), "Backpropagation through the void", arXiv 1711.00123,
-    section 3.
+    Source: Grathwohl, Choi, Wu, Roeder and Duvenaud (2018), "Backpropagation through the void", arXiv 1711.00123.
     """
 
     name: ClassVar[str] = "relax"

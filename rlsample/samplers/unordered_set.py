@@ -38,7 +38,7 @@ class UnorderedSet(UnbiasedSampler):
         max_outcomes: bound on K^F. Beyond it use `leave_one_out`.
 
     Source: Kool, van Hoof and Welling (2020), "Estimating gradients for discrete random variables by sampling without
-    replacement", arXiv 2002.06043, sections 3 and 4.
+    replacement", arXiv 2002.06043.
     """
 
     name: ClassVar[str] = "unordered_set"
@@ -58,6 +58,8 @@ class UnorderedSet(UnbiasedSampler):
         self, objective: Objective, logits: tf.Tensor, seed: TensorLike, temperature: tf.Tensor | None, dtype: tf.DType
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """See `UnbiasedSampler.estimate`."""
+        if logits.shape[-1] is None:
+            raise checks.invalid("a static number of categories", shape=tuple(logits.shape), hint="Set the shape.")
         log_probs = tf.nn.log_softmax(logits)
         outcomes, log_chosen, log_rest = draw_set(log_probs, seed, self.num_samples)
         one_hots = [tf.one_hot(s, logits.shape[-1], dtype=dtype) for s in tf.unstack(outcomes, axis=-1)]
