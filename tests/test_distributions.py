@@ -201,6 +201,21 @@ def test_dtypes(dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_dtypes_of_ordered_levels_and_subsets(dtype):
+    level = distributions.DiscretizedLogistic(tf.constant([0.5, 3.0], dtype), tf.constant([0.5, 2.0], dtype), 5)
+    subset = distributions.OrderedSubset(tf.cast(LOGITS, dtype), 2, 0.5, mask=[True, True, True])
+    for policy in (level, subset):
+        draw = policy.sample(seed=SEED)
+        assert draw.dtype == policy.log_prob(draw).dtype == policy.entropy().dtype == policy.mode().dtype == dtype
+        np.testing.assert_array_equal(tf.reduce_sum(tf.cast(draw, tf.float32), -1).numpy(), 1)
+        assert np.isfinite(tf.cast(policy.log_prob(draw), tf.float32)).all()
+    with tf.GradientTape() as tape:
+        tape.watch(level._location)
+        total = tf.reduce_sum(level.law.entropy())
+    assert np.isfinite(tf.cast(tape.gradient(total, level._location), tf.float32)).all()
+
+
 def test_variables_are_read_at_each_use():
     logits, temperature = tf.Variable(LOGITS), tf.Variable(1.0)
     policy = distributions.FactoredCategorical(logits, "gumbel_softmax", temperature)

@@ -25,11 +25,13 @@ class PolicyHead(Trunk):
     """Features -> the parameters of a law over actions. A Keras layer; base class of the heads.
 
         logits = head(features)                       a tensor: functional models, .keras files and export work
-        draw = head.sample(logits, seed).one_hot      differentiable where the sampler is
-        action = head.to_env(draw)                    what `env.step` takes
+        sample = head.sample(logits, seed)            .one_hot is differentiable where the sampler is
+        action = head.to_env(sample.action)           what `env.step` takes
 
-    Every method takes the tensor that calling the head returned (`logits`; two heads return parameters of another
-    kind, and say so), with a mask of legal categories beside it. Noise enters in `sample` alone.
+    (`to_env` takes one-hots too. The samplers `softmax` and `entmax`, whose `.one_hot` is the probabilities themselves,
+    need `.action`.) Every method takes the tensor that calling the head returned, with a mask of legal categories
+    beside it; it is called `logits`, though two heads return parameters of another kind, and say so. Noise enters in
+    `sample` alone.
 
     Attributes:
         action_space: the Gymnasium space of one action.

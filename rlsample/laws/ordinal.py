@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.laws import base
+from rlsample.ops.softmax import compute_dtype
 from rlsample.types import Sample, TensorLike
 
 # An edge further out than any location: a level at the end of its row takes all that lies beyond it.
@@ -53,16 +54,18 @@ class OrdinalLaw(base.Law):
         mask: TensorLike | None = None,
         factored: bool = False,
     ) -> None:
-        self.location, self.scale = tf.convert_to_tensor(location), tf.convert_to_tensor(scale)
+        location, scale = tf.convert_to_tensor(location), tf.convert_to_tensor(scale)
         self.num_categories = checks.check_count("num_categories", num_categories)
         if rounder not in ops.ROUNDERS:
             raise checks.unknown("rounder", rounder, ops.ROUNDERS)
         self.rounder, self.event_ndims = rounder, 1 + factored
         per_row = factored and base.is_per_row(sharpness)
         self.sharpness = tf.convert_to_tensor(sharpness)[..., None] if per_row else sharpness
-        mask = checks.check_mask(mask, tf.TensorShape([*self.location.shape, num_categories]))
+        mask = checks.check_mask(mask, tf.TensorShape([*location.shape, num_categories]))
         self.legal = tf.ones([num_categories], tf.bool) if mask is None else mask
-        _check_parameters(self.location, self.scale, self.legal)
+        _check_parameters(location, scale, self.legal)
+        self.dtype, wide = location.dtype, compute_dtype(location.dtype)
+        self.location, self.scale = tf.cast(location, wide), tf.cast(scale, wide)
 
     @cached_property
     def drawn_logits(self) -> tf.Tensor:
@@ -97,13 +100,13 @@ class OrdinalLaw(base.Law):
         relaxed = (1 - rounded) * tf.one_hot(below, depth, dtype=x.dtype) + rounded * tf.one_hot(
             above, depth, dtype=x.dtype
         )
-        hard = base.one_hot_like(action, relaxed)
-        return Sample(action, ops.with_gradient_of(hard, relaxed))
+        relaxed = tf.cast(relaxed, self.dtype)
+        return Sample(action, ops.with_gradient_of(base.one_hot_like(action, relaxed), relaxed))
 
     def mode(self) -> Sample:
         """See `Law.mode`."""
         action = ops.mode(self.drawn_logits)
-        return Sample(action, base.one_hot_like(action, self.drawn_logits))
+        return Sample(action, tf.cast(base.one_hot_like(action, self.drawn_logits), self.dtype))
 
     def log_prob(self, action: TensorLike) -> tf.Tensor:
         """See `Law.log_prob`."""
@@ -133,7 +136,8 @@ class OrdinalLaw(base.Law):
         return ops.ROUNDERS[self.rounder](between, **options)
 
     def _joint(self, per_factor: tf.Tensor) -> tf.Tensor:
-        return per_factor if self.event_ndims == 1 else tf.reduce_sum(per_factor, -1)
+        joint = per_factor if self.event_ndims == 1 else tf.reduce_sum(per_factor, -1)
+        return tf.cast(joint, self.dtype)
 
 
 def _running_max(values: tf.Tensor, least: int) -> tf.Tensor:

@@ -9,7 +9,6 @@ import tensorflow as tf
 from rlsample import checks, ops
 from rlsample.laws import base
 from rlsample.laws.sequential import SequentialLaw
-from rlsample.ops.softmax import ILLEGAL
 from rlsample.samplers.gumbel_softmax import centre, perturb
 from rlsample.types import Sample, TensorLike
 
@@ -111,7 +110,8 @@ def distinct_items(draw: TensorLike) -> tf.Tensor:
 
 def _with_enough_legal(logits: tf.Tensor, num_items: int) -> tf.Tensor:
     """The logits, unless a row has fewer legal items than are to be drawn: raises eagerly, else that row is NaN."""
-    enough = tf.reduce_sum(tf.cast(logits > logits.dtype.as_numpy_dtype(ILLEGAL), tf.int32), -1) >= num_items
+    legal = logits != logits.dtype.as_numpy_dtype(-float("inf"))
+    enough = tf.reduce_sum(tf.cast(legal, tf.int32), -1) >= num_items
     if tf.executing_eagerly():
         if not enough.numpy().all():
             row = tuple(int(index) for index in tf.where(~enough)[0]) if enough.shape.rank else ()
