@@ -60,7 +60,6 @@ class PolicyDistribution(tfp.distributions.AutoCompositeTensorDistribution):
         if not value.shape[-self.law.event_ndims :].is_compatible_with(self.event_shape):
             raise checks.invalid(f"a one-hot of event shape {self.event_shape}", shape=tuple(value.shape))
         law = self.law
-        value = tf.stop_gradient(value)
         one_hot = tf.reduce_any(value > 0, -1) & ~tf.reduce_any(tf.math.is_nan(value), -1)
         one_hot = one_hot if law.event_ndims == 1 else tf.reduce_all(one_hot, -1)
         log_prob = law.log_prob(law.action(value))
