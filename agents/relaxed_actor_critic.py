@@ -198,14 +198,11 @@ class Learner:
 
     def _update_critics(self, row: Batch, seed: tf.Tensor) -> tf.Tensor:
         target_seed, chord_seed, other_seed = tf.unstack(ops.split(seed, 3))
-        logits = self.policy.model(row.next_observation)
+        law = self.policy.head.law(self.policy.model(row.next_observation), row.next_mask)
         value = self.target_sampler.expectation(
-            lambda one_hot: smallest(self.targets, row.next_observation, one_hot),
-            logits,
-            target_seed,
-            mask=row.next_mask,
+            lambda one_hot: smallest(self.targets, row.next_observation, one_hot), law.drawn_logits, target_seed
         )
-        value += tf.exp(self.log_coefficient) * self._entropy(logits, row.next_mask)
+        value += tf.exp(self.log_coefficient) * law.entropy()
         target = tf.stop_gradient(row.reward + self.config.discount * tf.where(row.terminated, 0.0, value))
         one_hot = tf.one_hot(row.action, self.policy.factors.num_categories)
         with tf.GradientTape() as tape:
@@ -221,22 +218,17 @@ class Learner:
 
     def _update_actor(self, row: Batch, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         weights = self.policy.model.trainable_variables
-        head = self.policy.head
         with tf.GradientTape() as tape:
             logits = self.policy.model(row.observation)
-            value = head.sampler.expectation(
-                lambda one_hot: smallest(self.critics, row.observation, one_hot),
-                logits,
-                seed,
-                temperature=head.temperature,
-                mask=row.mask,
-            )
-            entropy = self._entropy(logits, row.mask)
+            law = self.policy.head.law(logits, row.mask)
+            value = law.expectation(lambda one_hot: smallest(self.critics, row.observation, one_hot), seed)
+            entropy = law.entropy()
             loss = -tf.reduce_mean(value + tf.exp(self.log_coefficient) * entropy)
         self.actor_optimizer.apply(tape.gradient(loss, weights), weights)
         if self.config.entropy_coefficient is None:
             # Most entropy there can be in each row: the logarithm of its number of legal joint actions.
-            legal = tf.reduce_sum(tf.math.log(tf.reduce_sum(tf.cast(row.mask, tf.float32), -1)), factor_axes(row.mask))
+            counts = tf.reduce_sum(tf.cast(row.mask, tf.float32), -1)
+            legal = tf.reduce_sum(tf.math.log(counts), range(1, counts.shape.rank))
             surplus = tf.reduce_mean(entropy - self.config.target_entropy_ratio * legal)
             self.entropy_optimizer.apply([surplus * tf.exp(self.log_coefficient)], [self.log_coefficient])
         return loss, tf.reduce_mean(entropy), logits
@@ -245,9 +237,6 @@ class Learner:
         move_towards(self.averaged.model, self.policy.model, self.config.average_rate)
         for critic, target in zip(self.critics, self.targets, strict=True):
             move_towards(target, critic, self.config.target_rate)
-
-    def _entropy(self, logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(ops.entropy(logits, mask), factor_axes(mask))
 
 
 def smallest(critics: list[keras.Model], observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
@@ -259,8 +248,3 @@ def move_towards(average: keras.Model, model: keras.Model, rate: float) -> None:
     """Moves the weights of a running average by `rate` of the way to those of the model."""
     for slow, fast in zip(average.trainable_variables, model.trainable_variables, strict=True):
         slow.assign_add(rate * (fast - slow))
-
-
-def factor_axes(mask: tf.Tensor) -> list[int]:
-    """The factor axis of per-factor values `[B, F]`, if there is one."""
-    return [1] if mask.shape.rank == 3 else []
