@@ -32,3 +32,32 @@ class Sample(NamedTuple):
 
     action: tf.Tensor
     one_hot: tf.Tensor
+
+
+class Rollout(NamedTuple):
+    """T steps of B environments under one policy, whichever way they were collected.
+
+    Attributes:
+        observation: float32 `[T, B, D]`, the features acted on.
+        mask: bool `[T, B, K]` or `[T, B, F, K]`, what was legal there; None where everything always is.
+        action: int32 `[T, B]` or `[T, B, F]`, factor indices.
+        log_prob: float32 `[T, B]`, of the (joint) action when it was drawn.
+        reward: float32 `[T, B]`.
+        value: float32 `[T, B]`, of the observation.
+        next_value: float32 `[T, B]`, of what the action led to: of the last observation of the episode where it ended,
+            never of the next episode's first. Without meaning where terminated.
+        terminated: bool `[T, B]`, the task ended: nothing more to earn.
+        truncated: bool `[T, B]`, only the time did: the value of what follows counts.
+        valid: bool `[T, B]`, False where the environment ignored the action to reset itself; None where all rows count.
+    """
+
+    observation: tf.Tensor
+    mask: tf.Tensor | None
+    action: tf.Tensor
+    log_prob: tf.Tensor
+    reward: tf.Tensor
+    value: tf.Tensor
+    next_value: tf.Tensor
+    terminated: tf.Tensor
+    truncated: tf.Tensor
+    valid: tf.Tensor | None

@@ -1,0 +1,24 @@
+"""Loops of a compiled program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+def repeat(body: Callable[[tf.Tensor, Any], Any], times: int | tf.Tensor, carry: Any) -> Any:
+    """Computes carry = body(index, carry) for index = 0 .. times - 1, as one loop of the program.
+
+    Variables that `body` assigns to are updated in turn. Unlike a Python loop over `tf.range`, it needs no conversion
+    of source code, so tracing is quick, and `times` may be a tensor under XLA.
+
+    Args:
+        body: (int32 scalar, carry) -> carry of the same structure, shapes and dtypes.
+        times: how often; 0 returns `carry` as it is.
+        carry: a structure of tensors; may be empty.
+    """
+    return tf.while_loop(
+        lambda index, _: index < times, lambda index, carry: (index + 1, body(index, carry)), (tf.constant(0), carry)
+    )[1]

@@ -1,0 +1,102 @@
+"""Losses of policy-gradient agents: small functions of per-row tensors.
+
+Every one takes `valid`, bool of the rows' shape: rows in which no action was taken (Gymnasium's NEXT_STEP resets) count
+for nothing. None means that all rows count.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import tensorflow as tf
+
+from rlsample.types import TensorLike
+
+Number: TypeAlias = float | tf.Tensor
+
+
+def masked_mean(values: TensorLike, valid: TensorLike | None = None) -> tf.Tensor:
+    """The mean over the valid rows: `[...]` -> scalar; 0 if there is none."""
+    values = tf.convert_to_tensor(values)
+    if valid is None:
+        return tf.reduce_mean(values)
+    total = tf.reduce_sum(tf.where(valid, values, tf.zeros_like(values)))
+    return total / tf.maximum(tf.reduce_sum(tf.cast(valid, values.dtype)), 1)
+
+
+def standardize(values: TensorLike, valid: TensorLike | None = None, epsilon: float = 1e-8) -> tf.Tensor:
+    """Values with mean 0 and standard deviation 1 over the valid rows: `[...]` -> `[...]`."""
+    centred = tf.convert_to_tensor(values) - masked_mean(values, valid)
+    return centred / (tf.sqrt(masked_mean(tf.square(centred), valid)) + epsilon)
+
+
+def clipped_surrogate_loss(
+    log_ratio: TensorLike, advantages: TensorLike, clip_range: Number, valid: TensorLike | None = None
+) -> tf.Tensor:
+    """PPO's policy loss, which gains nothing from moving the ratio further than the clip range.
+
+        -mean min(rho A, clip(rho, 1 - c, 1 + c) A),  rho = pi(a|s) / pi_old(a|s)
+
+    Args:
+        log_ratio: float `[...]`, log pi - log pi_old of the actions taken. Differentiated.
+        advantages: float `[...]`; no gradient flows to them.
+        clip_range: c, above 0.
+        valid: see the module.
+
+    Returns:
+        A scalar.
+
+    Source: Schulman et al. (2017), Proximal policy optimization algorithms, arXiv 1707.06347, equation 7.
+    """
+    ratio = tf.exp(log_ratio)
+    advantages = tf.stop_gradient(tf.convert_to_tensor(advantages))
+    clipped = tf.clip_by_value(ratio, 1 - clip_range, 1 + clip_range)
+    return -masked_mean(tf.minimum(ratio * advantages, clipped * advantages), valid)
+
+
+def value_loss(
+    values: TensorLike,
+    returns: TensorLike,
+    old_values: TensorLike | None = None,
+    clip_range: Number | None = None,
+    valid: TensorLike | None = None,
+) -> tf.Tensor:
+    """Half the mean squared error of values, optionally blind to moves further than the clip range.
+
+        mean max((v - G)^2, (v_old + clip(v - v_old, -c, c) - G)^2) / 2
+
+    The clipping is an implementation detail of PPO that depends on the scale of the rewards.
+
+    Args:
+        values: float `[...]`. Differentiated.
+        returns: float `[...]`, the targets; no gradient flows to them.
+        old_values: float `[...]`, values before the update; needed with `clip_range`.
+        clip_range: c, above 0; None does not clip.
+        valid: see the module.
+
+    Returns:
+        A scalar.
+
+    Source: Engstrom et al. (2020), Implementation matters in deep policy gradients, arXiv 2005.12729, section 3.
+    """
+    values, returns = tf.convert_to_tensor(values), tf.stop_gradient(tf.convert_to_tensor(returns))
+    errors = tf.square(values - returns)
+    if clip_range is not None and old_values is not None:
+        moved = old_values + tf.clip_by_value(values - old_values, -clip_range, clip_range)
+        errors = tf.maximum(errors, tf.square(moved - returns))
+    return 0.5 * masked_mean(errors, valid)
+
+
+def approximate_kl(log_ratio: TensorLike, valid: TensorLike | None = None) -> tf.Tensor:
+    """How far a policy has moved, estimated from the old one's actions: mean (rho - 1) - log rho, never negative.
+
+    An unbiased estimate of KL(pi_old || pi). Source: Schulman (2020), Approximating KL divergence.
+    """
+    log_ratio = tf.stop_gradient(tf.convert_to_tensor(log_ratio))
+    return masked_mean(tf.math.expm1(log_ratio) - log_ratio, valid)
+
+
+def clip_fraction(log_ratio: TensorLike, clip_range: Number, valid: TensorLike | None = None) -> tf.Tensor:
+    """The share of rows whose ratio lies outside of the clip range."""
+    outside = tf.abs(tf.math.expm1(tf.stop_gradient(tf.convert_to_tensor(log_ratio)))) > clip_range
+    return masked_mean(tf.cast(outside, tf.float32), valid)

@@ -1,0 +1,188 @@
+"""Returns and advantages of a rollout: pure functions of `[T, ...]` tensors, without a loop over time.
+
+All of them are one recurrence, x_t = increment_t + decay_t x_{t+1}, which `backward_recurrence` solves in log2(T) steps
+over whole arrays: under XLA far quicker than T steps over rows.
+
+Ends of episodes: after a row that is `terminated` nothing more is earned; a row that is `truncated` goes on as if the
+value of the observation it led to had been paid out. So `next_values` must be those of the final observation there,
+not of the next episode's first one. The last row of a rollout bootstraps from its `next_values` too.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import tensorflow as tf
+
+from rlsample import checks
+from rlsample.types import TensorLike
+
+Number: TypeAlias = float | tf.Tensor
+
+
+def backward_recurrence(increments: TensorLike, decays: TensorLike) -> tf.Tensor:
+    """Solves x_t = increments_t + decays_t x_{t+1} backwards from x_T = 0.
+
+    Args:
+        increments: float `[T, ...]`; T known when traced.
+        decays: float of the same shape; finite, usually in [0, 1].
+
+    Returns:
+        x, float `[T, ...]`. A NaN reaches all rows before it, whatever the decays between.
+
+    Raises:
+        ValueError: shapes that differ, or T not known.
+
+    Source: Blelloch (1990), Prefix sums and their applications, section 1.4; the doubling is Hillis and Steele's.
+    """
+    x = tf.convert_to_tensor(increments)
+    decays = tf.convert_to_tensor(decays, x.dtype)
+    if not x.shape.rank or x.shape[0] is None or not x.shape.is_compatible_with(decays.shape):
+        raise checks.invalid(
+            "increments and decays of one shape [T, ...], T known",
+            increments=tuple(x.shape),
+            decays=tuple(decays.shape),
+        )
+    # Before a round with shift s, x_t holds the sum of the s terms from t on, and decays_t the product of their decays.
+    shift, length = 1, x.shape[0]
+    while shift < length:
+        x += decays * _later(x, shift)
+        decays *= _later(decays, shift)
+        shift *= 2
+    return x
+
+
+def _later(x: tf.Tensor, shift: int) -> tf.Tensor:
+    """x_{t + shift}, and 0 past the end."""
+    return tf.concat([x[shift:], tf.zeros_like(x[:shift])], 0)
+
+
+def discounted_returns(
+    rewards: TensorLike, next_values: TensorLike, terminated: TensorLike, truncated: TensorLike, discount: Number
+) -> tf.Tensor:
+    """Discounted sums of rewards to the end of the episode, or to a bootstrap where the rollout or the time ends.
+
+        G_t = r_t + gamma G_{t+1}
+
+    Args:
+        rewards: float `[T, ...]`.
+        next_values: float `[T, ...]`, value of what each step led to; used in truncated rows and in the last one.
+        terminated: bool `[T, ...]`.
+        truncated: bool `[T, ...]`.
+        discount: gamma, in [0, 1].
+
+    Returns:
+        float `[T, ...]`.
+    """
+    return lambda_returns(rewards, next_values, terminated, truncated, discount, 1.0)
+
+
+def lambda_returns(
+    rewards: TensorLike,
+    next_values: TensorLike,
+    terminated: TensorLike,
+    truncated: TensorLike,
+    discount: Number,
+    trace_decay: Number,
+) -> tf.Tensor:
+    """The mix of all n-step returns with weights (1 - lambda) lambda^(n-1).
+
+        G_t = r_t + gamma ((1 - lambda) v_{t+1} + lambda G_{t+1})
+
+    Args:
+        rewards: float `[T, ...]`.
+        next_values: float `[T, ...]`, value of what each step led to.
+        terminated: bool `[T, ...]`.
+        truncated: bool `[T, ...]`.
+        discount: gamma, in [0, 1].
+        trace_decay: lambda, in [0, 1]: 0 is the one-step return, 1 the discounted sum.
+
+    Returns:
+        float `[T, ...]`.
+
+    Source: Sutton and Barto (2018), Reinforcement learning: an introduction, section 12.1.
+    """
+    rewards = tf.convert_to_tensor(rewards)
+    goes_on, bootstraps = _continuation(rewards, terminated, truncated)
+    next_values = tf.where(bootstraps, next_values, tf.zeros_like(rewards))
+    # What does not go on as a return (an end, or the last row) counts as a value.
+    weight = trace_decay * goes_on
+    return backward_recurrence(rewards + discount * (1 - weight) * next_values, discount * weight)
+
+
+def n_step_returns(
+    rewards: TensorLike,
+    next_values: TensorLike,
+    terminated: TensorLike,
+    truncated: TensorLike,
+    discount: Number,
+    num_steps: int,
+) -> tf.Tensor:
+    """Discounted sums of the next n rewards plus the value then; fewer where the episode or the rollout ends first.
+
+        G_t = r_t + gamma r_{t+1} + ... + gamma^{n-1} r_{t+n-1} + gamma^n v_{t+n}
+
+    Args:
+        rewards: float `[T, ...]`.
+        next_values: float `[T, ...]`, value of what each step led to.
+        terminated: bool `[T, ...]`.
+        truncated: bool `[T, ...]`.
+        discount: gamma, in [0, 1].
+        num_steps: n, at least 1.
+
+    Returns:
+        float `[T, ...]`.
+
+    Source: Sutton and Barto (2018), Reinforcement learning: an introduction, section 7.1.
+    """
+    rewards = tf.convert_to_tensor(rewards)
+    goes_on, bootstraps = _continuation(rewards, terminated, truncated)
+    next_values = tf.where(bootstraps, next_values, tf.zeros_like(rewards))
+    returns = rewards + discount * next_values
+    for _ in range(checks.check_count("num_steps", num_steps) - 1):
+        returns = rewards + discount * tf.where(goes_on > 0, _later(returns, 1), next_values)
+    return returns
+
+
+def generalized_advantage_estimation(
+    rewards: TensorLike,
+    values: TensorLike,
+    next_values: TensorLike,
+    terminated: TensorLike,
+    truncated: TensorLike,
+    discount: Number,
+    trace_decay: Number,
+) -> tf.Tensor:
+    """Advantages as exponentially weighted sums of temporal differences.
+
+        A_t = delta_t + gamma lambda A_{t+1},  delta_t = r_t + gamma v_{t+1} - v_t
+
+    `A_t + v_t` is the lambda-return, the target of the values.
+
+    Args:
+        rewards: float `[T, ...]`.
+        values: float `[T, ...]`, of the observations acted on.
+        next_values: float `[T, ...]`, of what each step led to.
+        terminated: bool `[T, ...]`.
+        truncated: bool `[T, ...]`.
+        discount: gamma, in [0, 1].
+        trace_decay: lambda, in [0, 1]: 0 is the one-step difference, 1 the whole return minus the value.
+
+    Returns:
+        float `[T, ...]`.
+
+    Source: Schulman et al. (2016), High-dimensional continuous control using generalized advantage estimation, arXiv
+    1506.02438, equation 16.
+    """
+    rewards = tf.convert_to_tensor(rewards)
+    goes_on, bootstraps = _continuation(rewards, terminated, truncated)
+    differences = rewards + discount * tf.where(bootstraps, next_values, tf.zeros_like(rewards)) - values
+    return backward_recurrence(differences, discount * (trace_decay * goes_on))
+
+
+def _continuation(rewards: tf.Tensor, terminated: TensorLike, truncated: TensorLike) -> tuple[tf.Tensor, tf.Tensor]:
+    """Whether the next row continues the episode (1.0 or 0.0), and whether the next value counts (bool)."""
+    terminated, truncated = tf.cast(terminated, tf.bool), tf.cast(truncated, tf.bool)
+    goes_on = tf.cast(~(terminated | truncated), rewards.dtype)
+    last = tf.zeros_like(goes_on[-1:])
+    return tf.concat([goes_on[:-1], last], 0), ~terminated

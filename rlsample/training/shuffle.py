@@ -1,0 +1,89 @@
+"""Minibatches inside a compiled program: a random order without a sort, and rows that travel in one piece."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks, ops
+from rlsample.types import TensorLike
+
+PASSES = 2
+LONGEST = 8
+"""A rectangle more than so many times longer than wide is not mixed but sorted."""
+
+
+def permutation(size: int, seed: TensorLike) -> tf.Tensor:
+    """Draws a random order of 0 .. size - 1: int32 `[size]`, without a sort.
+
+    Write the indices into a rectangle, as nearly square as the factors of `size` allow. Each pass moves every row on by
+    a random number of columns, and then whatever is now in a column by a random number of rows: a Feistel network whose
+    round functions are tables of random numbers. Each pass is a permutation, and two of them cannot be told from a
+    uniform one by looking at few indices (Luby and Rackoff 1988, How to construct pseudorandom permutations; on
+    rectangles Black and Rogaway 2002, Ciphers with arbitrary finite domains). Sizes without suitable factors, such as
+    primes, sort random keys, which takes tens of times longer under XLA on a CPU.
+
+    Args:
+        size: how many, at least 1.
+        seed: int32 `[2]`.
+    """
+    checks.check_count("size", size)
+    rows = next(factor for factor in range(math.isqrt(size), 0, -1) if size % factor == 0)
+    columns = size // rows
+    if columns > LONGEST * rows:
+        return tf.argsort(ops.uniform([size], seed))
+    row, column = np.divmod(np.arange(size, dtype=np.int32), np.int32(columns))
+    for uniforms in tf.unstack(ops.uniform([PASSES, rows + columns], seed)):
+        by_column, by_row = tf.split(uniforms, [rows, columns])
+        column = _advance(column, tf.gather(_draw(by_column, columns), row), columns)
+        row = _advance(row, tf.gather(_draw(by_row, rows), column), rows)
+    return row * columns + column
+
+
+def _draw(uniforms: tf.Tensor, count: int) -> tf.Tensor:
+    """Integers 0 .. count - 1."""
+    return tf.minimum(tf.cast(uniforms * count, tf.int32), count - 1)
+
+
+def _advance(place: tf.Tensor, shift: tf.Tensor, count: int) -> tf.Tensor:
+    """(place + shift) mod count, for shift < count; a comparison is quicker than a division."""
+    moved = place + shift
+    return tf.where(moved >= count, moved - count, moved)
+
+
+def pack(columns: Any, axes: int = 1) -> tuple[tf.Tensor, Callable[[tf.Tensor], Any]]:
+    """Lays tensors side by side, so that one gather moves whole rows.
+
+    Args:
+        columns: a structure of tensors `[*leading, *event]`, float32, int32 or bool.
+        axes: number of leading axes, the same in all.
+
+    Returns:
+        (float32 `[*leading, width]`, a function that turns float32 `[n, width]` made of such rows into the structure
+        again, `[n, *event]`).
+    """
+    leaves = tf.nest.flatten(columns)
+    flat = [tf.reshape(_to_float(leaf), [*leaf.shape[:axes], -1]) for leaf in leaves]
+
+    def unpack(rows: tf.Tensor) -> Any:
+        parts = tf.split(rows, [column.shape[-1] for column in flat], -1)
+        restored = [
+            tf.reshape(_from_float(part, leaf.dtype), [-1, *leaf.shape[axes:]])
+            for part, leaf in zip(parts, leaves, strict=True)
+        ]
+        return tf.nest.pack_sequence_as(columns, restored)
+
+    return tf.concat(flat, -1), unpack
+
+
+def _to_float(leaf: tf.Tensor) -> tf.Tensor:
+    # The bits of an integer as they are: a float32 holds no integer beyond 2^24 exactly.
+    return tf.bitcast(leaf, tf.float32) if leaf.dtype == tf.int32 else tf.cast(leaf, tf.float32)
+
+
+def _from_float(column: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    return tf.bitcast(column, tf.int32) if dtype == tf.int32 else column != 0 if dtype == tf.bool else column

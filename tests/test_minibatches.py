@@ -1,0 +1,109 @@
+"""Shuffling without a sort, rows in one piece, and members side by side."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rlsample.training import population, shuffle
+from rlsample.training.loops import repeat
+
+MODES = {"eager": lambda f: f, "xla": lambda f: tf.function(f, jit_compile=True)}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 12, 64, 101, 512, 1000, 2 * 257, 4099])
+@pytest.mark.parametrize("mode", sorted(MODES))
+def test_every_index_once(size, mode):
+    order = MODES[mode](lambda seed: shuffle.permutation(size, seed))(tf.constant([1, size]))
+    assert order.dtype == tf.int32
+    np.testing.assert_array_equal(np.sort(order), np.arange(size))
+
+
+@pytest.mark.parametrize("size", [144, 512, 202])
+def test_orders_look_uniform(size):
+    """Where an index goes, and how far two neighbours come apart: chi-square, false failure below 1e-6 (8 tests)."""
+    draw = tf.function(lambda seed: shuffle.permutation(size, seed), jit_compile=True)
+    orders = np.stack([draw(tf.constant([5, seed])) for seed in range(4000)])
+    bins = 8
+    for values in (orders[:, 0], orders[:, size - 1], (orders[:, 1] - orders[:, 0]) % size, orders[:, size // 3]):
+        counts = np.bincount(values * bins // size, minlength=bins)
+        share = np.bincount(np.arange(size) * bins // size, minlength=bins) / size
+        expected = len(orders) * share
+        assert np.sum((counts - expected) ** 2 / expected) < 45  # chi-square of 7 degrees beyond 45: 1.4e-7
+
+
+def test_minibatches_mix_environments_and_times():
+    """The rows of an environment spread over minibatches as in a draw without replacement, within 6 deviations."""
+    steps, envs, parts = 128, 4, 4
+    draw = tf.function(lambda seed: shuffle.permutation(steps * envs, seed), jit_compile=True)
+    orders = np.stack([draw(tf.constant([9, seed])) for seed in range(500)]).reshape(500, parts, -1)
+    for where in (orders % envs == 0, orders // envs < steps // envs):  # one environment; the first quarter of time
+        counts = where.sum(-1)
+        n, total, good = steps * envs // parts, steps * envs, steps * envs // 4
+        variance = n * (good / total) * (1 - good / total) * (total - n) / (total - 1)
+        assert abs(counts.mean() - n * good / total) < 6 * np.sqrt(variance / counts.size)
+        assert 0.7 < counts.var() / variance < 1.3
+
+
+def test_pack_gives_back_what_it_was_given():
+    columns = {
+        "action": tf.constant([[2**31 - 1], [-5], [16777217]]),
+        "mask": tf.constant([[True, False], [False, False], [True, True]]),
+        "value": tf.constant([1.5, -2.0, 1e-30]),
+    }
+    packed, unpack = shuffle.pack(columns)
+    assert packed.shape == (3, 4)
+    for order in ([0, 1, 2], [2, 2, 0]):
+        rows = tf.function(lambda p, order=order: unpack(tf.gather(p, order)), jit_compile=True)(packed)
+        for name, column in columns.items():
+            np.testing.assert_array_equal(rows[name], tf.gather(column, order))
+            assert rows[name].dtype == column.dtype
+
+
+def test_repeat_counts_and_may_not_run_at_all():
+    program = tf.function(lambda times: repeat(lambda i, total: total + i, times, tf.constant(0)), jit_compile=True)
+    assert [int(program(tf.constant(times))) for times in (0, 1, 5)] == [0, 0, 10]
+
+
+def test_members_compute_what_they_would_alone():
+    models = [
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, "tanh"), keras.layers.Dense(2)]) for _ in "abc"
+    ]
+    stacked = population.StackedModel(models)
+    features = tf.random.stateless_normal([4, 6, 3], [1, 2])  # T = 4; each member has two environments
+    for compiled in (stacked, tf.function(stacked, jit_compile=True)):
+        values = compiled(features)
+        assert values.shape == (4, 6, 2)
+        for member, model in enumerate(models):
+            rows = tf.reshape(features[:, 2 * member : 2 * member + 2], [8, 3])
+            np.testing.assert_allclose(
+                values[:, 2 * member : 2 * member + 2], tf.reshape(model(rows), [4, 2, 2]), atol=1e-6
+            )
+
+
+def test_publish_hands_each_model_its_own_weights():
+    models = [keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]) for _ in range(2)]
+    stacked = population.StackedModel(models)
+    stacked.trainable_variables[0].assign(tf.stack([tf.fill([3, 2], 1.0), tf.fill([3, 2], 2.0)]))
+    stacked.publish()
+    assert [float(model.get_weights()[0].mean()) for model in models] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_rows_go_to_their_member_and_back(size):
+    tensor = tf.reshape(tf.range(4 * 6 * 2), [4, 6, 2])
+    by_member = population.split_rows(tensor, size)
+    assert by_member.shape == (size, 24 // size, 2)
+    np.testing.assert_array_equal(by_member[-1, 0], tensor[0, 6 - 6 // size])
+    np.testing.assert_array_equal(population.join_rows(by_member, 4), tensor)
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="Expected size to be a whole number >= 1"):
+        population.for_each_member(lambda x: x, 0)
+    with pytest.raises(ValueError, match="Expected at least one model, all of one architecture"):
+        population.StackedModel([])
+    with pytest.raises(ValueError, match="Expected size to be a whole number >= 1"):
+        shuffle.permutation(0, (1, 2))
