@@ -17,11 +17,10 @@ Number: TypeAlias = float | tf.Tensor
 
 def masked_mean(values: TensorLike, valid: TensorLike | None = None) -> tf.Tensor:
     """The mean over the valid rows: `[...]` -> scalar; 0 if there is none."""
-    values = tf.convert_to_tensor(values)
+    values = _only(values, valid)
     if valid is None:
         return tf.reduce_mean(values)
-    total = tf.reduce_sum(tf.where(valid, values, tf.zeros_like(values)))
-    return total / tf.maximum(tf.reduce_sum(tf.cast(valid, values.dtype)), 1)
+    return tf.reduce_sum(values) / tf.maximum(tf.reduce_sum(tf.cast(valid, values.dtype)), 1)
 
 
 def standardize(values: TensorLike, valid: TensorLike | None = None, epsilon: float = 1e-8) -> tf.Tensor:
@@ -48,7 +47,7 @@ def clipped_surrogate_loss(
 
     Source: Schulman et al. (2017), Proximal policy optimization algorithms, arXiv 1707.06347, equation 7.
     """
-    ratio = tf.exp(log_ratio)
+    ratio = tf.exp(_only(log_ratio, valid))
     advantages = tf.stop_gradient(tf.convert_to_tensor(advantages))
     clipped = tf.clip_by_value(ratio, 1 - clip_range, 1 + clip_range)
     return -masked_mean(tf.minimum(ratio * advantages, clipped * advantages), valid)
@@ -79,9 +78,10 @@ def value_loss(
 
     Source: Engstrom et al. (2020), Implementation matters in deep policy gradients, arXiv 2005.12729, section 3.
     """
-    values, returns = tf.convert_to_tensor(values), tf.stop_gradient(tf.convert_to_tensor(returns))
+    values, returns = _only(values, valid), tf.stop_gradient(_only(returns, valid))
     errors = tf.square(values - returns)
     if clip_range is not None and old_values is not None:
+        old_values = _only(old_values, valid)
         moved = old_values + tf.clip_by_value(values - old_values, -clip_range, clip_range)
         errors = tf.maximum(errors, tf.square(moved - returns))
     return 0.5 * masked_mean(errors, valid)
@@ -92,7 +92,7 @@ def approximate_kl(log_ratio: TensorLike, valid: TensorLike | None = None) -> tf
 
     An unbiased estimate of KL(pi_old || pi). Source: Schulman (2020), Approximating KL divergence.
     """
-    log_ratio = tf.stop_gradient(tf.convert_to_tensor(log_ratio))
+    log_ratio = tf.stop_gradient(_only(log_ratio, valid))
     return masked_mean(tf.math.expm1(log_ratio) - log_ratio, valid)
 
 
@@ -100,3 +100,9 @@ def clip_fraction(log_ratio: TensorLike, clip_range: Number, valid: TensorLike |
     """The share of rows whose ratio lies outside of the clip range."""
     outside = tf.abs(tf.math.expm1(tf.stop_gradient(tf.convert_to_tensor(log_ratio)))) > clip_range
     return masked_mean(tf.cast(outside, tf.float32), valid)
+
+
+def _only(values: TensorLike, valid: TensorLike | None) -> tf.Tensor:
+    """Values with 0 in rows that do not count: before any function that could make inf of them, and NaN of a slope."""
+    values = tf.convert_to_tensor(values)
+    return values if valid is None else tf.where(valid, values, tf.zeros_like(values))
