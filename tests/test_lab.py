@@ -135,7 +135,10 @@ def test_standard_errors_are_the_spread_of_repeated_audits(repetitions, name, nu
     values = np.array([getattr(report, number) for report in repetitions[name]])
     errors = np.array([getattr(report, f"{number}_standard_error") for report in repetitions[name]])
     # The spread of 400 is known to 1 / sqrt(800), and heavier tails than normal widen that.
-    low, high = (0.5, 1.5) if (number, name) == ("cosine", "leave_one_out") else (0.75, 1.25)
+    low, high = (0.75, 1.25)
+    if (number, name) == ("cosine", "leave_one_out"):
+        # At a cosine of 1, where only the second order is left, the standard error is a bound.
+        low, high = (0.3, 1.0)
     assert low < values.std() / np.sqrt(np.mean(errors**2)) < high
 
 

@@ -28,7 +28,7 @@ class Audit:
         variance: trace(C) = E |g - E[g]|^2.
         variance_standard_error: of `variance`.
         cosine: between E[g] and g*: whether the estimator points the right way on average.
-        cosine_standard_error: of `cosine`, to second order in the error of the mean.
+        cosine_standard_error: of `cosine`, to second order in the error of the mean; a bound where the cosine is 1.
         mean_squared_error: E |g - g*|^2: the variance plus the square of the bias, not relative.
         mean_squared_error_standard_error: of `mean_squared_error`.
         seconds: wall-clock time of one estimate, amortised over the rows of a compiled call, objective included;
@@ -85,7 +85,8 @@ class Audit:
             bias=_ratio(float(np.linalg.norm(mean - target)), size),
             bias_standard_error=_ratio(float(np.sqrt(variance)) / root, size),
             variance=variance,
-            variance_standard_error=float(spread.std() / root),
+            # The second term is that of the mean, all there is where every deviation is of the same size.
+            variance_standard_error=float(np.hypot(spread.std() / root, np.sqrt(2) * variance / number)),
             cosine=cosine,
             cosine_standard_error=cosine_error,
             mean_squared_error=float(errors.mean()),

@@ -1,0 +1,1 @@
+"""The audit of the samplers' gradients: `python -m scripts.audit`."""

@@ -1,0 +1,133 @@
+"""The bias-variance plane of an audit: one panel an objective, one path a sampler, temperature along it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlsample import lab, samplers
+from scripts.audit.problem import OBJECTIVES, Cell
+
+INK, MUTED, BAND = "#24292f", "#6e7781", "#f3f5f7"
+LEFT, BAND_RIGHT, LARGEST_BIAS = -0.42, -0.05, 2.4
+# A logarithm has no place for no noise: that has a band of its own, as has no bias, where samplers would hide another.
+LOWEST, NO_NOISE, BAND_TOP, SMALLEST_NOISE, LARGEST_NOISE = 0.035, 0.05, 0.07, 0.08, 16.0
+
+FAMILIES = {
+    "score function: unbiased": (
+        "#0969da",
+        {"score_function": "o", "leave_one_out": "s", "rebar": "^", "arsm": "D", "unordered_set": "v", "exact": "*"},
+    ),
+    "straight-through": (
+        "#1a7f37",
+        {"straight_through": "o", "decoupled_straight_through": "s", "gapped_straight_through": "^"}
+        | {"perturbed_argmax": "D"},
+    ),
+    "second order": ("#cf222e", {"zgr": "o", "reinmax": "s", "reinmax_rao": "^"}),
+    "Gumbel-softmax": (
+        "#8250df",
+        {"gumbel_softmax": "o", "straight_through_gumbel_softmax": "s", "gumbel_rao": "^"},
+    ),
+    "no sampling": ("#9a6700", {"softmax": "o", "entmax": "s"}),
+    "others": (MUTED, {}),
+}
+# By default the same estimates as score_function and rebar.
+TWINS = ("categorical", "relax")
+
+
+def draw(cells: Sequence[Cell], path: Path) -> None:
+    """Draws the plane into a file; its ending says which format."""
+    # Not through pyplot, which keeps figures alive and looks for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = {cell.sampler.name for cell in cells}
+    cells = [cell for cell in cells if cell.sampler.name not in TWINS or names <= set(TWINS)]
+    objectives = list(dict.fromkeys(cell.objective for cell in cells))
+    columns = min(3, len(objectives) + 1)
+    rows = -(-(len(objectives) + 1) // columns)
+    figure = Figure(figsize=(4.6 * columns, 4.1 * rows), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, objective in zip(panels, objectives, strict=False):
+        _frame(axes, objective)
+        _draw_paths(axes, [cell for cell in cells if cell.objective == objective])
+    for axes in panels[len(objectives) :]:
+        axes.set_axis_off()
+    _legend(panels[len(objectives)], cells)
+    figure.supxlabel("bias of the mean gradient, relative to the exact gradient", fontsize=10, color=INK)
+    figure.supylabel("noise of one estimate (root of its variance), relative", fontsize=10, color=INK)
+    figure.savefig(path)
+
+
+def _frame(axes: Any, objective: str) -> None:
+    axes.set(yscale="log", xlim=(LEFT, LARGEST_BIAS), ylim=(LOWEST, LARGEST_NOISE))
+    axes.axvspan(LEFT, BAND_RIGHT, color=BAND, zorder=0, linewidth=0)
+    axes.axhspan(LOWEST, BAND_TOP, color=BAND, zorder=0, linewidth=0)
+    axes.set_xticks([(LEFT + BAND_RIGHT) / 2, 0, 0.5, 1, 1.5, 2], ["none\nseen", "0", "0.5", "1", "1.5", "2"])
+    axes.set_yticks([NO_NOISE, 0.1, 0.3, 1, 3, 10], ["none", "0.1", "0.3", "1", "3", "10"])
+    axes.minorticks_off()
+    axes.tick_params(labelsize=8, colors=INK, length=2)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(f"{objective}: {OBJECTIVES[objective].formula}", loc="left", fontsize=10, color=INK)
+    # Root mean square error as large as the gradient itself.
+    bias = np.linspace(0, 1, 1000)
+    axes.plot([LEFT, *bias], [1, *np.sqrt(1 - bias**2)], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+
+
+def _draw_paths(axes: Any, cells: Sequence[Cell]) -> None:
+    by_sampler: dict[samplers.Sampler, list[Cell]] = {}
+    for cell in cells:
+        by_sampler.setdefault(cell.sampler, []).append(cell)
+    places = np.linspace(LEFT + 0.05, BAND_RIGHT - 0.05, max(2, len(by_sampler)))
+    for place, (sampler, path) in zip(places, by_sampler.items(), strict=False):
+        _, color, marker = _style(sampler.name)
+        points = np.array([_point(cell.report, place) for cell in sorted(path, key=lambda cell: cell.temperature)])
+        axes.plot(*points.T, color=color, linewidth=0.9, alpha=0.55, zorder=2)
+        temperatures = sorted(cell.temperature for cell in path)
+        for point, temperature in zip(points, temperatures, strict=True):
+            main = temperature == 1 or len(path) == 1
+            size = (70 if marker == "*" else 34) if main else 5 + 4 * np.log2(1 + temperature)
+            style = {"edgecolors": "white", "linewidths": 0.5} if main else {"linewidths": 0}
+            axes.scatter(*point, s=size, marker=marker if main else "o", color=color, zorder=4 if main else 3, **style)
+
+
+def _point(report: lab.Audit, place: float) -> tuple[float, float]:
+    """Where a report stands in the plane; without visible bias it stands at its sampler's place in the band."""
+    noise = np.sqrt(report.variance) / np.linalg.norm(report.exact)
+    visible = report.bias > max(3 * report.bias_standard_error, 1e-5)
+    bias = min(report.bias, LARGEST_BIAS) if visible else place
+    return bias, float(np.clip(noise, SMALLEST_NOISE, LARGEST_NOISE)) if noise > 1e-6 else NO_NOISE
+
+
+def _style(name: str) -> tuple[str, str, str]:
+    for family, (color, markers) in FAMILIES.items():
+        if name in markers:
+            return family, color, markers[name]
+    return "others", MUTED, "X"
+
+
+def _legend(axes: Any, cells: Sequence[Cell]) -> None:
+    from matplotlib.lines import Line2D
+
+    names = list(dict.fromkeys(cell.sampler.name for cell in cells))
+    handles = []
+    for family, (color, markers) in FAMILIES.items():
+        members = [name for name in (markers or names) if name in names and _style(name)[0] == family]
+        if members:
+            handles.append(Line2D([], [], linestyle="", label=f"$\\bf{{{family.replace(' ', '~')}}}$"))
+        for name in members:
+            marker = _style(name)[2]
+            size = 8 if marker == "*" else 5.5
+            handles.append(Line2D([], [], linestyle="", marker=marker, markersize=size, color=color, label=name))
+    handles.append(
+        Line2D([], [], color=MUTED, linewidth=0.9, marker="o", markersize=2.5, label="temperatures, growing;")
+    )
+    handles.append(Line2D([], [], linestyle="", label="the large mark is at 1"))
+    handles.append(
+        Line2D([], [], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), label="error as large as the gradient")
+    )
+    axes.legend(handles=handles, loc="center left", frameon=False, fontsize=8, labelspacing=0.25, labelcolor=INK)

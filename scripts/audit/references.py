@@ -1,0 +1,198 @@
+"""Each estimator a second time, in NumPy: its mean and variance on the audit's policy, by enumeration or simulation.
+
+Written from the formulas, not from the library, so that a fault would have to be made twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from scripts.audit.problem import LEGAL, LOGITS, OBJECTIVES, SCORES, softmax, values
+
+SIMULATED_DRAWS = 400_000
+
+THETA, WEIGHTS = LOGITS[:LEGAL], SCORES[:LEGAL]
+PROBS, CORNERS = softmax(THETA), np.eye(LEGAL)
+
+
+class Reference(NamedTuple):
+    """What an estimator should come to.
+
+    Attributes:
+        mean: of the gradient to the legal logits, `[4]`.
+        mean_error: its standard error, 0 where it was enumerated.
+        variance: trace of the covariance; None where only the mean is known.
+        variance_error: its standard error.
+    """
+
+    mean: np.ndarray
+    mean_error: np.ndarray
+    variance: float | None = None
+    variance_error: float = 0.0
+
+
+def product(probs: np.ndarray, upstream: np.ndarray) -> np.ndarray:
+    """Rows of (diag(p) - p p^T) g."""
+    return probs * (upstream - np.sum(probs * upstream, -1, keepdims=True))
+
+
+def slopes(objective: str, points: np.ndarray = CORNERS) -> np.ndarray:
+    """Gradients of the objective to its argument at points `[..., 4]` of the simplex."""
+    return OBJECTIVES[objective].slope(points @ WEIGHTS)[..., None] * WEIGHTS
+
+
+def enumerated(rows: np.ndarray, probs: np.ndarray = PROBS) -> Reference:
+    """The reference of an estimator that is `rows[k]` with probability `probs[k]`."""
+    mean = probs @ rows
+    return Reference(mean, np.zeros_like(mean), float(probs @ np.sum((rows - mean) ** 2, -1)))
+
+
+def simulated(rows: np.ndarray) -> Reference:
+    """The reference of an estimator from independent draws of it."""
+    mean, root = rows.mean(0), np.sqrt(len(rows))
+    squares = np.sum((rows - mean) ** 2, -1)
+    return Reference(mean, rows.std(0) / root, float(squares.mean()), float(squares.std() / root))
+
+
+def straight_through(temperature: float, objective: str) -> Reference:
+    """Draw by draw (1 / tau) J(p_tau) g."""
+    return enumerated(product(softmax(THETA / temperature), slopes(objective)) / temperature)
+
+
+def decoupled_straight_through(temperature: float, objective: str, forward_temperature: float = 2.0) -> Reference:
+    """The same rows under another law."""
+    rows = product(softmax(THETA / temperature), slopes(objective)) / temperature
+    return enumerated(rows, softmax(THETA / forward_temperature))
+
+
+def perturbed_argmax(temperature: float, objective: str) -> Reference:
+    """The mean of `straight_through`."""
+    return straight_through(temperature, objective)._replace(variance=None)
+
+
+def reinmax(temperature: float, objective: str) -> Reference:
+    """2 J(m) g - 1/2 J(p) g."""
+    g, middle = slopes(objective), (CORNERS + softmax(THETA / temperature)) / 2
+    return enumerated(2 * product(middle, g) - product(PROBS, g) / 2)
+
+
+def zgr(temperature: float, objective: str) -> Reference:
+    """1/2 [J(p) g + (D - p) <D - p, g>]."""
+    g, away = slopes(objective), CORNERS - PROBS
+    return enumerated((product(PROBS, g) + away * np.sum(away * g, -1, keepdims=True)) / 2)
+
+
+def gapped_straight_through(temperature: float, objective: str) -> Reference:
+    """The drawn logit at the maximum, the others at most the maximum less 1."""
+    led = np.where(CORNERS > 0, THETA.max(), np.minimum(THETA, THETA.max() - 1))
+    return enumerated(product(softmax(led / temperature), slopes(objective)) / temperature)
+
+
+def mean_field(temperature: float, objective: str) -> Reference:
+    """The gradient of f(p_tau), without noise."""
+    probs = softmax(THETA / temperature)
+    return enumerated(product(probs, slopes(objective, probs))[None] / temperature, np.ones(1))
+
+
+def entmax(temperature: float, objective: str) -> Reference:
+    """The gradient of f(entmax_1.5), its threshold by bisection."""
+    scaled = THETA / temperature / 2
+    low, high = scaled.max() - 1, scaled.max()
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.sum(np.maximum(scaled - middle, 0) ** 2) > 1 else (low, middle)
+    root = np.maximum(scaled - low, 0)
+    g = slopes(objective, root**2)
+    return enumerated((root * (g - root @ g / root.sum()))[None] / temperature, np.ones(1))
+
+
+def score_function(temperature: float, objective: str) -> Reference:
+    """f(D) (D - p)."""
+    return enumerated(values(objective)[:, None] * (CORNERS - PROBS))
+
+
+def exact(temperature: float, objective: str) -> Reference:
+    """The exact gradient, without noise."""
+    return enumerated(product(PROBS, values(objective))[None], np.ones(1))
+
+
+def leave_one_out(temperature: float, objective: str) -> Reference:
+    """Over ordered pairs 1/2 (f(a) - f(b)) (a - b)."""
+    f = values(objective)
+    pairs = list(itertools.product(range(LEGAL), repeat=2))
+    rows = np.array([(f[a] - f[b]) * (CORNERS[a] - CORNERS[b]) / 2 for a, b in pairs])
+    return enumerated(rows, np.array([PROBS[a] * PROBS[b] for a, b in pairs]))
+
+
+def unordered_set(temperature: float, objective: str) -> Reference:
+    """Over sets of two, with the weights of Kool et al. written out."""
+    f, pairs = values(objective), list(itertools.combinations(range(LEGAL), 2))
+    rows, chances = [], []
+    for a, b in pairs:
+        first = PROBS[a] * PROBS[b] / (1 - PROBS[[a, b]])
+        advantage = first / first.sum() * (f[a] - f[b]) * np.array([1 - PROBS[a], PROBS[b] - 1])
+        rows.append(advantage @ (CORNERS[[a, b]] - PROBS))
+        chances.append(first.sum())
+    # The mean of the whole, in which the built-in baseline drops out, is the exact gradient.
+    return enumerated(np.array(rows), np.array(chances))
+
+
+@functools.cache
+def _gumbels() -> np.ndarray:
+    return np.random.default_rng(20).gumbel(size=(SIMULATED_DRAWS, LEGAL))
+
+
+def straight_through_gumbel_softmax(temperature: float, objective: str) -> Reference:
+    """(1 / tau) J(s) g, g at the argmax."""
+    perturbed = THETA + _gumbels()
+    upstream = slopes(objective)[np.argmax(perturbed, -1)]
+    return simulated(product(softmax(perturbed / temperature), upstream) / temperature)
+
+
+def gumbel_softmax(temperature: float, objective: str) -> Reference:
+    """(1 / tau) J(s) g, g at s."""
+    relaxed = softmax((THETA + _gumbels()) / temperature)
+    return simulated(product(relaxed, slopes(objective, relaxed)) / temperature)
+
+
+def gumbel_rao(temperature: float, objective: str) -> Reference:
+    """The mean of `straight_through_gumbel_softmax`."""
+    return straight_through_gumbel_softmax(temperature, objective)._replace(variance=None)
+
+
+def reinmax_rao(temperature: float, objective: str) -> Reference:
+    """2 R - 1/2 J(p) g for each draw, R the mean over noise that has it as its argmax, by rejection."""
+    g, mean, square_error = slopes(objective), np.zeros(LEGAL), np.zeros(LEGAL)
+    for draw in range(LEGAL):
+        perturbed = np.log((CORNERS[draw] + PROBS) / 2) + _gumbels()
+        kept = perturbed[np.argmax(perturbed, -1) == draw]
+        rows = 2 * product(softmax(kept / temperature), g[draw]) / temperature - product(PROBS, g[draw]) / 2
+        mean += PROBS[draw] * rows.mean(0)
+        square_error += PROBS[draw] ** 2 * rows.var(0) / len(rows)
+    return Reference(mean, np.sqrt(square_error))
+
+
+REFERENCES: dict[str, Callable[[float, str], Reference]] = {
+    "categorical": score_function,
+    "decoupled_straight_through": decoupled_straight_through,
+    "entmax": entmax,
+    "exact": exact,
+    "gapped_straight_through": gapped_straight_through,
+    "gumbel_rao": gumbel_rao,
+    "gumbel_softmax": gumbel_softmax,
+    "leave_one_out": leave_one_out,
+    "perturbed_argmax": perturbed_argmax,
+    "reinmax": reinmax,
+    "reinmax_rao": reinmax_rao,
+    "score_function": score_function,
+    "softmax": mean_field,
+    "straight_through": straight_through,
+    "straight_through_gumbel_softmax": straight_through_gumbel_softmax,
+    "unordered_set": unordered_set,
+    "zgr": zgr,
+}
