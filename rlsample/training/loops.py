@@ -16,9 +16,12 @@ def repeat(body: Callable[[tf.Tensor, Any], Any], times: int | tf.Tensor, carry:
 
     Args:
         body: (int32 scalar, carry) -> carry of the same structure, shapes and dtypes.
-        times: how often; 0 returns `carry` as it is.
+        times: how often; 0 returns `carry` as it is. Gradients under XLA need a number, not a tensor.
         carry: a structure of tensors; may be empty.
     """
     return tf.while_loop(
-        lambda index, _: index < times, lambda index, carry: (index + 1, body(index, carry)), (tf.constant(0), carry)
+        lambda index, _: index < times,
+        lambda index, carry: (index + 1, body(index, carry)),
+        (tf.constant(0), carry),
+        maximum_iterations=times if isinstance(times, int) else None,
     )[1]

@@ -91,13 +91,18 @@ class InGraph:
 
         def once(index: tf.Tensor, carry: Any) -> Any:
             running, finished, sums, sound = carry
-            act_seed, learn_seed = tf.unstack(ops.split(ops.fold_in(seed, index), 2))
-            transitions, running, ended = self.collector.collect(self.learner.act, running, self.num_steps, act_seed)
-            more, sound = self.learner.learn(transitions, learn_seed, sound)
+            running, ended, more, sound = self._turn(running, ops.fold_in(seed, index), sound)
             return running, *tf.nest.map_structure(tf.add, (finished, sums), (ended, more)), sound
 
         carry = (running, Finished(nothing, nothing, nothing), self.learner.zeros, tf.equal(nothing, 0))
         return repeat(once, num_rollouts, carry)
+
+    def _turn(self, running: Running, seed: tf.Tensor, sound: tf.Tensor) -> tuple[Running, Finished, Any, tf.Tensor]:
+        """Collects one rollout and learns from it."""
+        act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
+        transitions, running, ended = self.collector.collect(self.learner.act, running, self.num_steps, act_seed)
+        more, sound = self.learner.learn(transitions, learn_seed, sound)
+        return running, ended, more, sound
 
 
 class Stepped:

@@ -20,7 +20,8 @@ from rlsample.training.loops import repeat
 from rlsample.types import Rollout
 
 Act = Callable[[Any, Any, Any], Any]
-"""(features float32 `[B, D]`, mask or None, seed int32 `[2]`) -> actions int32 `[B]` or `[B, F]`."""
+"""(features float32 `[B, D]`, mask or None, seed int32 `[2]`) -> actions int32 `[B]` or `[B, F]`; for an in-graph
+environment also one-hots, hard or relaxed, `[B, K]` or `[B, F, K]`, through which gradients then flow."""
 
 
 class InGraphEnv(Protocol):
@@ -105,7 +106,8 @@ class InGraphCollector:
         """Takes T steps in every environment.
 
         An environment whose episode ends is reset at once, so every row is valid; the row's `next_observation` is
-        still the last one of the episode, whether it was terminated or ran out of time.
+        still the last one of the episode, whether it was terminated or ran out of time. Under a gradient tape, rewards
+        and observations have gradients wherever the environment and the actions do; none flows through a reset.
 
         Args:
             act: chooses actions.
@@ -145,7 +147,7 @@ class InGraphCollector:
         row = {
             "observation": observation,
             "mask": mask,
-            "action": action,
+            "action": action if action.dtype.is_integer else tf.argmax(action, -1, output_type=tf.int32),
             "reward": reward,
             "next_observation": _flatten(following),
             "terminated": terminated,
