@@ -179,6 +179,10 @@ def test_temperature_a_row_mask_and_joint_action():
     np.testing.assert_allclose(report.exact, joint_gradient(mask), rtol=1e-12, atol=1e-15)
     assert not report.mean[~mask].any()
     assert report.bias < 2.5 * report.bias_standard_error
+    # Linear in each factor: straight-through has no bias, though the draws of the other factor are noise.
+    multilinear = lab.audit("straight_through", product, JOINT_LOGITS, **options)
+    assert multilinear.bias < 2.5 * multilinear.bias_standard_error
+    assert multilinear.variance > 0.01
     by_row = lab.audit("straight_through", product, JOINT_LOGITS, np.array([1.0, 2.0]), **options)
     rows = [lab.audit("straight_through", product, JOINT_LOGITS, tau, **options).mean for tau in (1.0, 2.0)]
     np.testing.assert_allclose(by_row.mean, [rows[0][0], rows[1][1]], rtol=1e-6)

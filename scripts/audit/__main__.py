@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,17 +126,17 @@ def _bias_and_noise(report: lab.Audit) -> str:
 def _write_csv(path: Path, cells: Sequence[problem.Cell]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["sampler", "temperature", "objective", *NUMBERS, "exact_norm", "microseconds"])
+        writer.writerow(["sampler", "temperature", "objective", *NUMBERS, "exact_norm"])
         for cell in cells:
             numbers = [f"{getattr(cell.report, name):.6g}" for name in NUMBERS]
-            size, time = np.linalg.norm(cell.report.exact), cell.report.seconds * 1e6
-            name = _name(cell.sampler)
-            writer.writerow([name, cell.temperature, cell.objective, *numbers, f"{size:.6g}", f"{time:.3g}"])
+            size = f"{np.linalg.norm(cell.report.exact):.6g}"
+            writer.writerow([_name(cell.sampler), cell.temperature, cell.objective, *numbers, size])
 
 
 def _write_markdown(path: Path, cells: Sequence[problem.Cell], failed: Sequence[claims.Check]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        Console(file=file, width=1000).print(_table(cells, failed, box=box.MARKDOWN))
+    text = io.StringIO()
+    Console(file=text, width=1000).print(_table(cells, failed, box=box.MARKDOWN))
+    path.write_text(text.getvalue().strip() + "\n", encoding="utf-8")
 
 
 def _report(console: Console, tested: Sequence[claims.Check], failed: Sequence[claims.Check]) -> None:
