@@ -113,6 +113,9 @@ def audit(
 ) -> Audit:
     """Bias, variance, cosine, error and time of a sampler's gradient of E[objective(one_hot)].
 
+    The exact gradient is that under softmax(logits), also for a sampler that draws from another law
+    (`decoupled_straight_through`, `entmax`).
+
     Args:
         sampler: a sampler, or what `samplers.create` takes.
         objective: as in `sample_gradients`.
