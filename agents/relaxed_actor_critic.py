@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
-from rlsample import checks, ops, samplers
+from rlsample import checks, lab, ops, samplers
 from rlsample.training import AgentConfig, Run, RunConfig
 from rlsample.training.collect import Collector
 from rlsample.training.critics import CRITICS, chord_loss
@@ -52,6 +52,8 @@ class Config(AgentConfig):
         warmup_steps: environment steps with uniform actions before learning begins.
         steps_per_round: environment steps between rounds of updates; one compiled call a round.
         updates_per_step: updates for each environment step.
+        audit_draws: gradient estimates, once a round, that the metrics `sampler/*` are made of: how near the sampler's
+            gradient is to the exact one of the current critics, and how noisy. 0 for none.
     """
 
     name: str = "relaxed_actor_critic"
@@ -73,6 +75,7 @@ class Config(AgentConfig):
     warmup_steps: int = Field(default=1000, ge=1)
     steps_per_round: int = Field(default=64, ge=1)
     updates_per_step: float = Field(default=1.0, gt=0)
+    audit_draws: int = Field(default=0, ge=0)
 
 
 class Batch(NamedTuple):
@@ -194,7 +197,21 @@ class Learner:
             self._update_averages()
             usable &= checks.usable_rows(logits)
             metrics = dict(zip(metrics, (critic_loss, actor_loss, entropy, tf.exp(self.log_coefficient)), strict=True))
+        if self.config.audit_draws:
+            metrics |= self._audit(Batch(*(column[-1] for column in batch)), ops.fold_in(seed, -1))
         return usable, metrics
+
+    def _audit(self, row: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        law = self.policy.head.law(self.policy.model(row.observation), row.mask)
+        report = lab.online(
+            law.sampler,
+            lambda one_hot: smallest(self.critics, row.observation, one_hot),
+            law.logits,
+            seed,
+            max(2, self.config.audit_draws),
+            temperature=law.temperature,
+        )
+        return {f"sampler/{name}": value for name, value in report._asdict().items()}
 
     def _update_critics(self, row: Batch, seed: tf.Tensor) -> tf.Tensor:
         target_seed, chord_seed, other_seed = tf.unstack(ops.split(seed, 3))
