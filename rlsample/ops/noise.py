@@ -12,31 +12,29 @@ import tensorflow as tf
 from rlsample import checks
 from rlsample.types import TensorLike
 
+# Words from which on keeping the generator apart pays for a branch.
+WORTH_A_BRANCH = 128
+
 
 def bits(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
     """Uniform uint32 bits of the given shape, identical in eager, graph and XLA."""
     seed = checks.check_seed(seed)
-    size = None if tf.executing_eagerly() else _known_size(shape)
-    if size is None or size < _LARGE or tf.config.list_physical_devices("GPU"):
+    known = None if tf.executing_eagerly() else tf.get_static_value(tf.convert_to_tensor(shape, tf.int32))
+    if known is None or np.prod(known) < WORTH_A_BRANCH or tf.config.list_physical_devices("GPU"):
         return _philox(shape, seed)
     # XLA on a CPU fuses the generator into whatever reads the noise, and then computes each block of four words once
     # for every word: 3 to 4 times the work. The branch that is always taken (twice a number is even), which the
     # compiler does not know, keeps the two apart.
-    return tf.cond(2 * seed[0] != 1, lambda: _philox(shape, seed), lambda: tf.zeros(shape, tf.uint32))
-
-
-# Words from which on keeping the generator apart pays for a branch.
-_LARGE = 4096
+    return tf.cond(2 * seed[0] != 1, lambda: _philox(known, seed), lambda: tf.zeros(known, tf.uint32))
 
 
 def _philox(shape: TensorLike, seed: tf.Tensor) -> tf.Tensor:
-    # minval=maxval=None asks for the full range; Philox is the one algorithm that every execution mode shares.
-    return tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
-
-
-def _known_size(shape: TensorLike) -> int | None:
-    known = tf.get_static_value(tf.convert_to_tensor(shape, tf.int32))
-    return None if known is None else int(np.prod(known))
+    # The seed is Philox's key as it stands, its counter starts at 0. The public wrapper would first draw both from the
+    # seed, which costs more than most draws; Philox is made to take any key, close ones included.
+    key = tf.reshape(tf.bitcast(seed, tf.uint64), [1])
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=shape, key=key, counter=tf.zeros([2], tf.uint64), alg=tf.random.Algorithm.PHILOX.value, dtype=tf.uint32
+    )
 
 
 def uniform(shape: TensorLike, seed: TensorLike) -> tf.Tensor:

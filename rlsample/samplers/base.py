@@ -39,7 +39,7 @@ class Sampler(abc.ABC):
             temperature: a tensor of the dtype of `logits`, scalar or `[..., 1]`; None means 1.
 
         Returns:
-            (action int32 `[...]`, one_hot `[..., K]` in the dtype of `logits`).
+            (action int32 `[...]`, -1 for a row that holds NaN; one_hot `[..., K]` in the dtype of `logits`).
         """
 
     def __call__(
@@ -67,9 +67,7 @@ class Sampler(abc.ABC):
         legal = ops.legal_logits(logits, mask)
         action, one_hot = self.draw(legal, checks.check_seed(seed), row_temperature(temperature, legal))
         if not tf.executing_eagerly():
-            broken = tf.math.is_nan(tf.reduce_sum(legal, -1))
-            action = tf.where(broken, tf.constant(-1), action)
-            one_hot = tf.where(broken[..., None], tf.constant(float("nan"), one_hot.dtype), one_hot)
+            one_hot = tf.where(action[..., None] < 0, tf.constant(float("nan"), one_hot.dtype), one_hot)
         return Sample(action, tf.cast(one_hot, logits.dtype))
 
     def expectation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import tensorflow as tf
@@ -30,8 +31,24 @@ class GumbelSoftmax(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        action, centred = winner(perturb(logits, seed))
-        return action, ops.tempered_softmax(centred, temperature)
+        return relaxed_draw(logits, seed, temperature)
+
+
+def relaxed_draw(logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws s = softmax((logits + G) / temperature): (argmax s, -1 if the row holds NaN; s `[..., K]`)."""
+    if temperature is None:
+        weights, relaxed = _race(logits, tf.cast(ops.exponential(tf.shape(logits), seed), logits.dtype))
+        return first_maximum(weights), relaxed
+    perturbed = perturb(logits, seed)
+    return first_maximum(perturbed), ops.tempered_softmax(centre(perturbed), temperature)
+
+
+@tf.custom_gradient
+def _race(logits: tf.Tensor, exponential: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
+    """exp(logits + G) as exp(logits) / E, which takes a logarithm less, and the same normalised."""
+    weights = tf.exp(logits) / exponential
+    relaxed = weights * tf.math.reciprocal(tf.reduce_sum(weights, -1, keepdims=True))
+    return (weights, relaxed), lambda _, upstream: (ops.softmax_vjp(relaxed, upstream), None)
 
 
 def perturb(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -44,8 +61,9 @@ def centre(perturbed: tf.Tensor) -> tf.Tensor:
     return perturbed - tf.stop_gradient(tf.reduce_max(perturbed, -1, keepdims=True))
 
 
-def winner(perturbed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The first maximum of each row, int32 `[...]`, and the rows shifted as `centre` does."""
-    centred, size = centre(perturbed), tf.shape(perturbed)[-1]
+def first_maximum(values: tf.Tensor) -> tf.Tensor:
+    """Index of the first maximum of each row, int32 `[...]`; -1 if it holds NaN."""
+    largest, size = tf.reduce_max(values, -1, keepdims=True), tf.shape(values)[-1]
     # argmax would say the same, but compiled for a CPU it does not vectorise, and what it reads is computed twice.
-    return tf.reduce_min(tf.where(centred >= 0, tf.range(size), size), -1), centred
+    rank = tf.where(values >= largest, tf.range(size), tf.where(values < largest, size, -1))
+    return tf.reduce_min(rank, -1)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from rlsample import checks, ops
 from rlsample.ops.softmax import ILLEGAL
 from rlsample.samplers import base
-from rlsample.samplers.gumbel_softmax import winner
+from rlsample.samplers.gumbel_softmax import first_maximum
 from rlsample.samplers.inverse_cdf import draw_one_hot
 
 
@@ -77,8 +77,8 @@ def _perturbed_vjp(
 
     def add_sample(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         exponential = tf.cast(ops.exponential(tf.shape(logits), ops.fold_in(seed, index)), logits.dtype)
-        chosen, _ = winner(logits - temperature * tf.math.log(exponential))
-        chosen = tf.one_hot(chosen, tf.shape(logits)[-1], dtype=logits.dtype)
+        winner = first_maximum(logits - temperature * tf.math.log(exponential))
+        chosen = tf.one_hot(winner, tf.shape(logits)[-1], dtype=logits.dtype)
         return index + 1, total + tf.reduce_sum(chosen * advantage, -1, keepdims=True) * (1 - exponential)
 
     _, total = tf.while_loop(
