@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rlsample import checks
+from rlsample import checks, ops
 
 
 class Trunk(keras.layers.Layer):
@@ -63,7 +63,7 @@ class Trunk(keras.layers.Layer):
         """Builds the layers for features `[..., D]`."""
         if input_shape[-1] is None:
             raise checks.invalid("features of a known size", shape=input_shape)
-        self._output = keras.layers.Dense(
+        self._output = _Output(
             self.units, kernel_initializer=_orthogonal(self.output_gain), dtype=self.dtype_policy, name="output"
         )
         for layer in (*self._hidden, self._output):
@@ -85,6 +85,14 @@ class Trunk(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "kernel_gain": self.kernel_gain,
         }
+
+
+class _Output(keras.layers.Dense):
+    """A linear layer of few units, whose gradient does not wait for a matrix product made for many."""
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """The values `[..., units]`."""
+        return ops.narrow_matmul(inputs, self.kernel) + tf.convert_to_tensor(self.bias)
 
 
 def widen(tensor: tf.Tensor) -> tf.Tensor:

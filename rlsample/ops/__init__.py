@@ -3,6 +3,7 @@
 from rlsample.ops.categorical import entropy, kl_divergence, log_prob, mode
 from rlsample.ops.cross_entropy import softmax_cross_entropy, sparse_softmax_cross_entropy
 from rlsample.ops.noise import exponential, fold_in, gumbel, split, uniform
+from rlsample.ops.products import narrow_matmul
 from rlsample.ops.rounding import (
     ROUNDERS,
     SHARPNESS,
@@ -29,6 +30,7 @@ __all__ = [
     "legal_logits",
     "log_prob",
     "mode",
+    "narrow_matmul",
     "round_fourier",
     "round_ramp",
     "round_sigmoid",

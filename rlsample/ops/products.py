@@ -1,0 +1,51 @@
+"""Matrix products of the shapes that policies have and compilers neglect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from rlsample.types import TensorLike
+
+# Up to so many columns XLA on a CPU is quicker column by column. At 2048 rows and two columns: 29 against 120 us to the
+# kernel, 20 against 102 us to the input; it has no kernel of its own for products that narrow.
+NARROW_KERNEL, NARROW_INPUT = 8, 3
+
+
+def narrow_matmul(inputs: TensorLike, kernel: TensorLike) -> tf.Tensor:
+    """The product of many rows with a kernel of few columns, such as one a category.
+
+        forward   x W
+        backward  to x: g W^T; to W: x^T g; both one column of W at a time if there are few of them
+
+    Args:
+        inputs: float `[..., D]`.
+        kernel: float `[D, K]`, K known when traced.
+
+    Returns:
+        float `[..., K]`: that of `tf.matmul`, differentiable any number of times.
+    """
+    inputs, kernel = tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel)
+    if kernel.shape[-1] > NARROW_KERNEL:
+        return tf.linalg.matmul(inputs, kernel) if inputs.shape.rank == 2 else tf.tensordot(inputs, kernel, 1)
+    if inputs.shape.rank == 2:
+        return _narrow_matmul(inputs, kernel)
+    rows = _narrow_matmul(tf.reshape(inputs, [-1, kernel.shape[0]]), kernel)
+    shape = tf.concat([tf.shape(inputs)[:-1], tf.shape(kernel)[1:]], 0)
+    return tf.ensure_shape(tf.reshape(rows, shape), inputs.shape[:-1] + kernel.shape[1:])
+
+
+@tf.custom_gradient
+def _narrow_matmul(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    columns = range(kernel.shape[-1])
+
+    def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if len(columns) > NARROW_INPUT:
+            to_inputs = tf.matmul(upstream, kernel, transpose_b=True)
+        else:
+            to_inputs = tf.add_n([upstream[:, k : k + 1] * kernel[:, k] for k in columns])
+        to_kernel = [tf.matmul(inputs, upstream[:, k : k + 1], transpose_a=True) for k in columns]
+        return to_inputs, tf.concat(to_kernel, 1)
+
+    return tf.matmul(inputs, kernel), backward
