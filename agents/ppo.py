@@ -12,6 +12,7 @@ optimization, whose settings for classic control are the defaults.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
@@ -36,6 +37,9 @@ METRICS = ("losses/policy", "losses/value", "policy/entropy", "policy/approximat
 
 MAX_STEPS_PER_CALL = 65536
 """About so many steps are taken between two looks at whether to log, evaluate or stop."""
+
+ROWS_IN_CACHE = 4096
+"""More rows than this go through the networks in pieces: their activations no longer stay near the processor."""
 
 Rate = float | tuple[float, ...]
 
@@ -102,6 +106,7 @@ class Minibatch(NamedTuple):
     log_prob: Any
     value: Any
     advantage: Any
+    target: Any
     mask: Any = None
     valid: Any = None
 
@@ -173,7 +178,7 @@ class Learner:
             size = feature_size(envs.single_observation_space)
             critics.append(mlp(size, agent.hidden_sizes, 1, activation="tanh"))
         self.networks, self.critics = StackedModel([policy.model for policy in self.policies]), StackedModel(critics)
-        self.weights = self.networks.trainable_variables + self.critics.trainable_variables
+        self.weights = [self.networks.weights, self.critics.weights]
         rates, updates = agent.by_member("learning_rate"), num_rollouts * agent.num_epochs * agent.num_minibatches
         fastest = float(rates.max())
         last = 0.0 if agent.anneal_learning_rate else fastest
@@ -213,7 +218,7 @@ class Learner:
             minibatches = tf.reshape(tf.gather(packed, order, axis=1), shape)
 
             def minibatch(index: tf.Tensor, sums: Any) -> Any:
-                return tf.nest.map_structure(tf.add, sums, self._update(minibatches[:, index], unpack))
+                return tf.nest.map_structure(tf.add, sums, self._update(unpack(minibatches[:, index])))
 
             return repeat(minibatch, agent.num_minibatches, sums)
 
@@ -250,32 +255,39 @@ class Learner:
             self.agent.discount,
             self.agent.trace_decay,
         )
-        columns = data._asdict() | {"advantage": advantage}
+        columns = data._asdict() | {"advantage": advantage, "target": data.value + advantage}
         return {name: columns[name] for name in Minibatch._fields if columns[name] is not None}
 
-    def _update(self, rows: tf.Tensor, unpack: Any) -> dict[str, tf.Tensor]:
-        """One gradient step of every member on its packed minibatch, float32 `[S, n, width]`; returns the metrics."""
-
-        def gradient(network: Any, critic: Any, rows: tf.Tensor, entropy_coefficient: tf.Tensor) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch((network, critic))
-                loss, numbers = self._loss(network, critic, Minibatch(**unpack(rows)), entropy_coefficient)
-            clipped, _ = tf.clip_by_global_norm(tape.gradient(loss, network + critic), self.agent.max_gradient_norm)
-            return clipped, numbers
-
-        gradients, numbers = for_each_member(gradient, self.agent.population)(
-            self.networks.trainable_variables,
-            self.critics.trainable_variables,
-            rows,
-            tf.constant(self.agent.by_member("entropy_coefficient")),
-        )
+    def _update(self, columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One gradient step of every member on its minibatch `[S, n, ...]`; returns the metrics."""
+        each = functools.partial(for_each_member, size=self.agent.population)
+        if self.agent.normalize_advantages:
+            flags = [columns["valid"]] if "valid" in columns else []
+            columns = columns | {"advantage": each(losses.standardize)(columns["advantage"], *flags)}
+        # A mean over rows is the mean of those over equal pieces, unless some of the rows do not count.
+        most = None if "valid" in columns else ROWS_IN_CACHE
+        zeros = ([tf.zeros_like(weight) for weight in self.weights], self.zeros)
+        gradients, numbers = shuffle.mean_over_pieces(self._gradients, columns, zeros, most)
+        gradients = each(lambda *gradients: shortened(gradients, self.agent.max_gradient_norm))(*gradients)
         before = [tf.convert_to_tensor(weight) for weight in self.weights]
         self.optimizer.apply(gradients, self.weights)
         if self.shares.min() < 1:
             # Adam's step is proportional to its rate: a share of the step is the step at that share of the rate.
             for old, weight in zip(before, self.weights, strict=True):
-                weight.assign(old + tf.reshape(self.shares, [-1] + [1] * (old.shape.rank - 1)) * (weight - old))
+                weight.assign(old + self.shares[:, None] * (weight - old))
         return numbers
+
+    def _gradients(self, columns: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Gradients and metrics of every member's loss on columns `[S, n, ...]`."""
+
+        def gradient(network: Any, critic: Any, entropy_coefficient: tf.Tensor, columns: dict[str, tf.Tensor]) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch((network, critic))
+                loss, numbers = self._loss(network, critic, Minibatch(**columns), entropy_coefficient)
+            return tape.gradient(loss, [network, critic]), numbers
+
+        coefficients = tf.constant(self.agent.by_member("entropy_coefficient"))
+        return for_each_member(gradient, self.agent.population)(*self.weights, coefficients, columns)
 
     def _loss(
         self, network: Any, critic: Any, rows: Minibatch, entropy_coefficient: tf.Tensor
@@ -284,11 +296,10 @@ class Learner:
         agent = self.agent
         law = self._law(self.networks.member(network, rows.observation), rows.mask)
         log_ratio = law.log_prob(rows.action) - rows.log_prob
-        advantage = losses.standardize(rows.advantage, rows.valid) if agent.normalize_advantages else rows.advantage
-        policy = losses.clipped_surrogate_loss(log_ratio, advantage, agent.clip_range, rows.valid)
+        policy = losses.clipped_surrogate_loss(log_ratio, rows.advantage, agent.clip_range, rows.valid)
         value = losses.value_loss(
             self.critics.member(critic, rows.observation)[..., 0],
-            rows.value + rows.advantage,
+            rows.target,
             rows.value,
             agent.clip_range if agent.clip_values else None,
             rows.valid,
@@ -298,3 +309,9 @@ class Learner:
         kl = losses.approximate_kl(log_ratio, rows.valid)
         clipped = losses.clip_fraction(log_ratio, agent.clip_range, rows.valid)
         return loss, dict(zip(METRICS, (policy, value, entropy, kl, clipped), strict=True))
+
+
+def shortened(gradients: list[tf.Tensor], max_norm: float) -> list[tf.Tensor]:
+    """Gradients scaled, all by the same factor, so that their joint norm is at most `max_norm`."""
+    norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
+    return [gradient * (max_norm / tf.maximum(norm, max_norm)) for gradient in gradients]

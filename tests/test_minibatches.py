@@ -62,6 +62,20 @@ def test_pack_gives_back_what_it_was_given():
             assert rows[name].dtype == column.dtype
 
 
+@pytest.mark.parametrize(("most", "pieces"), [(None, 1), (12, 1), (5, 3), (6, 2), (1, 12)])
+def test_a_mean_over_pieces_is_the_mean(most, pieces):
+    columns = {"x": tf.random.stateless_normal([2, 12, 3], [1, 2])}
+    called = []
+
+    def mean(columns):
+        called.append(columns["x"].shape)
+        return tf.reduce_mean(columns["x"], 1)
+
+    result = shuffle.mean_over_pieces(mean, columns, tf.zeros([2, 3]), most)
+    np.testing.assert_allclose(result, tf.reduce_mean(columns["x"], 1), atol=1e-6)
+    assert called == [(2, 12 // pieces, 3)] * pieces
+
+
 def test_repeat_counts_and_may_not_run_at_all():
     program = tf.function(lambda times: repeat(lambda i, total: total + i, times, tf.constant(0)), jit_compile=True)
     assert [int(program(tf.constant(times))) for times in (0, 1, 5)] == [0, 0, 10]
@@ -86,7 +100,7 @@ def test_members_compute_what_they_would_alone():
 def test_publish_hands_each_model_its_own_weights():
     models = [keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]) for _ in range(2)]
     stacked = population.StackedModel(models)
-    stacked.trainable_variables[0].assign(tf.stack([tf.fill([3, 2], 1.0), tf.fill([3, 2], 2.0)]))
+    stacked.weights.assign(tf.stack([tf.fill([8], 1.0), tf.fill([8], 2.0)]))
     stacked.publish()
     assert [float(model.get_weights()[0].mean()) for model in models] == [1.0, 2.0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -16,6 +17,9 @@ from rlsample.training.rollout import Finished, InGraphCollector, Running, colle
 
 MAX_ROLLOUTS_PER_CALL = 16
 """In-graph rollouts a call: calling a compiled program takes about as long as collecting a small one."""
+
+compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
+"""Makes the program; put one without `jit_compile` in its place to look for a fault."""
 
 
 class Learner(Protocol):
@@ -67,7 +71,7 @@ class InGraph:
         self.collector = InGraphCollector(in_graph_env(envs), envs.num_envs, limit)
         self.running = self.collector.start(tf.constant([seed, -1]))
         self.scores = np.full(len(learner.policies), -np.inf)
-        self._advance = tf.function(self._in_graph, jit_compile=True, autograph=False)
+        self._advance = compiled(self._in_graph)
 
     def advance(self, num_rollouts: int, done: int) -> dict[str, float]:
         """Collects `num_rollouts` rollouts after the `done` so far, and learns from each; returns the metrics.
@@ -117,7 +121,7 @@ class Stepped:
         self.learner, self.num_steps, self.seed = learner, num_steps, seed
         self.collector = Collector(envs, learner.policies[0].factors, seed)
         self.scores = np.full(1, -np.inf)
-        self._learn = tf.function(learner.learn, jit_compile=True, autograph=False)
+        self._learn = compiled(learner.learn)
 
     def advance(self, num_rollouts: int, done: int) -> dict[str, float]:
         """See `InGraph.advance`; `num_rollouts` is 1."""

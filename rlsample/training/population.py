@@ -6,22 +6,27 @@ costs nothing: its axis is taken off before, and put on again after, every compu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
 
 
 class StackedModel:
-    """S models of one architecture, with their weights stacked.
+    """S models of one architecture, with all their weights in one variable.
+
+    One variable rather than one for each layer: the optimizer, the norm of the gradient and the compiler then have one
+    array to deal with, which halves the time they take for small networks.
 
     Attributes:
         models: the models; their own weights are as of the last `publish`.
         size: S.
-        trainable_variables: one variable `[S, ...]` for each weight of a model.
+        weights: float32 `[S, P]`, the trainable weights of each model, flattened one after another.
 
     Args:
         models: built models. The first one's layers compute for all, and its weights that are not trained count for
@@ -37,26 +42,30 @@ class StackedModel:
             raise checks.invalid("at least one model, all of one architecture", shapes=shapes)
         self.models = list(models)
         self.size = len(models)
-        columns = zip(*(model.trainable_variables for model in models), strict=True)
-        self.trainable_variables = [
-            tf.Variable(tf.stack([tf.convert_to_tensor(weight) for weight in column])) for column in columns
-        ]
+        self.weights = tf.Variable(
+            [np.concatenate([weight.numpy().reshape(-1) for weight in model.trainable_variables]) for model in models]
+        )
+        self._shapes = shapes[0]
+        self._sizes = [math.prod(shape) for shape in self._shapes]
 
     def __call__(self, features: tf.Tensor) -> tf.Tensor:
         """Every member's model on the rows of its own environments: `[T, S * E, D]` -> `[T, S * E, ...]`."""
-        rows = for_each_member(self.member, self.size)(self.trainable_variables, split_rows(features, self.size))
+        rows = for_each_member(self.member, self.size)(self.weights, split_rows(features, self.size))
         return join_rows(rows, features.shape[0])
 
-    def member(self, weights: Sequence[tf.Tensor], features: tf.Tensor) -> tf.Tensor:
-        """One member's model as a pure function of its weights: features `[n, D]` -> `[n, ...]`."""
+    def member(self, weights: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """One member's model as a pure function of its weights `[P]`: features `[n, D]` -> `[n, ...]`."""
+        parts = zip(tf.split(weights, self._sizes), self._shapes, strict=True)
+        trainable = [tf.reshape(part, shape) for part, shape in parts]
         fixed = [variable.value for variable in self.models[0].non_trainable_variables]
-        return self.models[0].stateless_call(weights, fixed, features)[0]
+        return self.models[0].stateless_call(trainable, fixed, features)[0]
 
     def publish(self) -> None:
         """Copies the weights into the models."""
-        for index, stacked in enumerate(self.trainable_variables):
-            for value, model in zip(stacked.numpy(), self.models, strict=True):
-                model.trainable_variables[index].assign(value)
+        ends = np.cumsum(self._sizes)[:-1]
+        for model, weights in zip(self.models, self.weights.numpy(), strict=True):
+            for variable, value in zip(model.trainable_variables, np.split(weights, ends), strict=True):
+                variable.assign(value.reshape(variable.shape))
 
 
 def for_each_member(function: Callable[..., Any], size: int) -> Callable[..., Any]:

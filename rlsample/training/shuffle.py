@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.training.loops import repeat
 from rlsample.types import TensorLike
 
 PASSES = 2
@@ -63,8 +64,8 @@ def pack(columns: Any, axes: int = 1) -> tuple[tf.Tensor, Callable[[tf.Tensor], 
         axes: number of leading axes, the same in all.
 
     Returns:
-        (float32 `[*leading, width]`, a function that turns float32 `[n, width]` made of such rows into the structure
-        again, `[n, *event]`).
+        (float32 `[*leading, width]`, a function that turns float32 `[..., width]` made of such rows into the structure
+        again, `[..., *event]`).
     """
     leaves = tf.nest.flatten(columns)
     flat = [tf.reshape(_to_float(leaf), [*leaf.shape[:axes], -1]) for leaf in leaves]
@@ -72,7 +73,7 @@ def pack(columns: Any, axes: int = 1) -> tuple[tf.Tensor, Callable[[tf.Tensor], 
     def unpack(rows: tf.Tensor) -> Any:
         parts = tf.split(rows, [column.shape[-1] for column in flat], -1)
         restored = [
-            tf.reshape(_from_float(part, leaf.dtype), [-1, *leaf.shape[axes:]])
+            tf.reshape(_from_float(part, leaf.dtype), [*rows.shape[:-1], *leaf.shape[axes:]])
             for part, leaf in zip(parts, leaves, strict=True)
         ]
         return tf.nest.pack_sequence_as(columns, restored)
@@ -87,3 +88,27 @@ def _to_float(leaf: tf.Tensor) -> tf.Tensor:
 
 def _from_float(column: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return tf.bitcast(column, tf.int32) if dtype == tf.int32 else column != 0 if dtype == tf.bool else column
+
+
+def mean_over_pieces(function: Callable[[Any], Any], columns: Any, zeros: Any, most: int | None) -> Any:
+    """The mean of a function over equal pieces of rows, one after another: for batches too large to be quick at once.
+
+    Args:
+        function: structure of tensors `[S, m, ...]` -> structure of float tensors, such as gradients of a mean.
+        columns: structure of tensors `[S, n, ...]`.
+        zeros: what `function` returns, with 0 in it.
+        most: the most rows m of a piece; None for all at once. The pieces are as few as divide n.
+    """
+    rows = tf.nest.flatten(columns)[0].shape[1]
+    parts = 1 if most is None else next(parts for parts in range(-(-rows // most), rows + 1) if rows % parts == 0)
+    if parts == 1:
+        return function(columns)
+    pieces = tf.nest.map_structure(
+        lambda column: tf.reshape(column, [column.shape[0], parts, rows // parts, *column.shape[2:]]), columns
+    )
+
+    def add(index: tf.Tensor, mean: Any) -> Any:
+        values = function(tf.nest.map_structure(lambda column: column[:, index], pieces))
+        return tf.nest.map_structure(lambda total, value: total + value / parts, mean, values)
+
+    return repeat(add, parts, zeros)

@@ -1,0 +1,262 @@
+"""PPO: problems it must solve in seconds on both collectors, populations, and what it refuses."""
+
+from __future__ import annotations
+
+import functools
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import envs  # noqa: F401 (registers its environments)
+from agents import ppo as agent
+from envs.identity import Identity
+from rlsample import training
+from rlsample.training import on_policy
+
+# The same environment: inside the compiled program, as a native vector environment, and one by one.
+COLLECTORS = {"in_graph": None, "gymnasium": "sync"}
+
+
+class Silent:
+    """A run that nobody watches."""
+
+    stopping = False
+
+    def __init__(self):
+        self.records = []
+
+    def log(self, step, metrics, update):
+        self.records.append({"step": step, "update": update, **metrics})
+
+    def evaluate_when_due(self, policy, step):
+        pass
+
+
+def configure(env, total_steps, collector="in_graph", num_envs=16, sampler="categorical", **hyper):
+    small = {"hidden_sizes": (32,), "num_steps": 16, "learning_rate": 1e-2, "clip_values": False}
+    where = {"id": env, "num_envs": num_envs}
+    if COLLECTORS[collector]:
+        where["vectorization_mode"] = COLLECTORS[collector]
+    return training.from_dict(
+        {
+            "agent": {"name": "ppo", **small, **hyper},
+            "env": where,
+            "sampler": sampler,
+            "total_steps": total_steps,
+            "evaluation": {"episodes": 20},
+        },
+        agents={"ppo": agent.Config},
+    )
+
+
+def score(config):
+    run = Silent()
+    policy = agent.train(config, run)
+    return training.evaluate(policy, config).mean_return, run
+
+
+@pytest.fixture
+def without_xla(monkeypatch):
+    """The same program as a plain graph, which is ready sooner."""
+    monkeypatch.setattr(on_policy, "compiled", functools.partial(tf.function, autograph=False))
+
+
+@pytest.mark.parametrize("collector", COLLECTORS)
+def test_learns_to_copy_the_observation(collector):
+    """32 symbols an episode; acting at random copies 8 of them."""
+    result, run = score(configure("rlsample/Identity-v0", 6 * 256, collector, discount=0.0))
+    assert result == 32
+    assert run.records[-1]["step"] == 6 * 256
+    assert run.records[-1]["update"] == 6 * 16
+    assert set(agent.METRICS) <= set(run.records[-1])
+    assert {record.get("charts/episodic_length", 32) for record in run.records} == {32}
+    assert np.isfinite([value for record in run.records for value in record.values()]).all()
+
+
+@pytest.mark.parametrize("collector", COLLECTORS)
+def test_learns_the_best_arm(collector, without_xla):
+    """An episode is one step: with Gymnasium every other row only resets."""
+    config = configure("rlsample/Bandit-v0", 4096, collector)
+    functional = config.env.make(1, vectorization_mode=None).unwrapped.functional
+    policy = agent.train(config, Silent())
+    observation = functional.observation(functional.initial(tf.constant([0, 1]), 1))
+    assert policy.act(observation.numpy()) == int(np.argmax(functional.means))
+
+
+@pytest.mark.parametrize(
+    ("env", "collector"),
+    [
+        ("rlsample/MultiDiscrete-v0", "in_graph"),
+        ("rlsample/GridWorld-v0", "in_graph"),
+        ("rlsample/RaggedDict-v0", "gymnasium"),
+    ],
+)
+def test_learns_with_several_factors_and_masks_and_acts_legally(env, collector, monkeypatch, without_xla):
+    learn = agent.Learner.learn
+
+    def refuse_the_illegal(self, transitions, seed, sound):
+        if transitions.mask is not None:
+            taken = tf.gather(transitions.mask, transitions.action, batch_dims=transitions.action.shape.rank)
+            sound &= tf.reduce_all(taken, [0, *range(2, taken.shape.rank)])
+        return learn(self, transitions, seed, sound)
+
+    monkeypatch.setattr(agent.Learner, "learn", refuse_the_illegal)
+    config = configure(env, 16 * 256, collector, discount=0.9)
+    made = config.env.make(1)
+    fresh = agent.make_policy(config, made.single_observation_space, made.single_action_space)
+    before = training.evaluate(fresh, config).mean_return
+    after, _ = score(config)
+    assert after > before
+
+
+def test_two_rollouts_of_cartpole():
+    _, run = score(configure("rlsample/CartPole-v1", 2 * 128, num_envs=8))
+    assert [record["step"] for record in run.records] == [256]  # two rollouts in one call
+
+
+def test_the_same_seed_is_the_same_run(without_xla):
+    config = configure("CartPole-v1", 2 * 128, num_envs=8)
+    (_, run), (_, again) = score(config), score(config)
+    assert [record["step"] for record in run.records] == [128, 256]
+    assert again.records == run.records
+
+
+def test_one_trace_whatever_the_number_of_rollouts_and_a_clean_stop(monkeypatch, without_xla):
+    traces = []
+    collect = on_policy.InGraphCollector.collect
+    monkeypatch.setattr(on_policy.InGraphCollector, "collect", lambda self, *a: traces.append(1) or collect(self, *a))
+    monkeypatch.setattr(agent, "MAX_STEPS_PER_CALL", 512)
+
+    class Stopping(Silent):
+        stopping = property(lambda self: len(self.records) == 3)
+
+    run = Stopping()
+    policy = agent.train(configure("rlsample/Bandit-v0", 5 * 256), run)
+    assert [record["step"] for record in run.records] == [512, 1024, 1280]
+    assert len(traces) == 1
+    assert policy.model.built
+
+
+def test_the_law_is_the_sampler_s(without_xla):
+    """Before the first gradient step the ratio is 1: log-probabilities are those of what was drawn."""
+    sampler = {"name": "decoupled_straight_through", "forward_temperature": 2.0}
+    config = configure("rlsample/Identity-v0", 256, sampler=sampler, num_epochs=1, num_minibatches=1)
+    _, run = score(config)
+    assert run.records[0]["policy/approximate_kl"] == pytest.approx(0, abs=1e-6)
+    assert run.records[0]["policy/entropy"] == pytest.approx(np.log(4), abs=1e-2)
+
+
+class TestPopulation:
+    def test_every_member_learns(self):
+        config = configure("rlsample/Identity-v0", 6 * 256, discount=0.0, population=3)
+        policies, scores = agent.train_population(config, Silent())
+        assert len(policies) == len(scores) == 3
+        assert [training.evaluate(policy, config).mean_return for policy in policies] == [32, 32, 32]
+        weights = [policy.model.get_weights()[0] for policy in policies]
+        assert not np.allclose(weights[0], weights[1])
+
+    def test_each_member_has_its_own_hyper_parameters(self, without_xla):
+        rates, bonuses = (1e-2, 1e-9, 1e-2), (0.0, 0.0, 100.0)
+        config = configure(
+            "rlsample/Identity-v0", 1536, discount=0.0, population=3, learning_rate=rates, entropy_coefficient=bonuses
+        )
+        policies, scores = agent.train_population(config, Silent())
+        learned, still, _ = (training.evaluate(policy, config).mean_return for policy in policies)
+        assert learned == 32 > still
+        assert scores[2] < 16 < scores[0]
+
+    def test_a_member_s_step_is_that_of_its_rate_alone(self):
+        rows = tf.random.stateless_normal([1, 64, 4], [1, 2])
+        names = ("log_prob", "value", "advantage", "target")
+        columns = {"observation": rows, "action": tf.argmax(rows, -1, output_type=tf.int32)}
+        columns |= dict(zip(names, tf.unstack(rows, axis=-1), strict=True))
+        stepped = []
+        for rate in (1e-3, 4e-3, (4e-3, 1e-3)):
+            size = len(np.atleast_1d(rate))
+            config = configure("rlsample/Identity-v0", 256, learning_rate=rate, population=size)
+            learner = agent.Learner(config, config.env.make(16), 10)
+            for weight in learner.weights:
+                weight.assign(tf.fill(weight.shape, 0.1))
+            for _ in range(2):
+                learner._update({name: tf.repeat(column, size, 0) for name, column in columns.items()})
+            stepped.append([weight.numpy() for weight in learner.weights])
+        for slow, fast, both in zip(*stepped, strict=True):
+            np.testing.assert_allclose(both, np.concatenate([fast, slow]), atol=1e-7)
+
+    def test_needs_an_in_graph_environment(self):
+        with pytest.raises(ValueError, match=r"Expected an in-graph environment for a population.*CartPole"):
+            score(configure("CartPole-v1", 256, population=2))
+
+
+class Poison(Identity):
+    """An Identity whose reward or observation is not a number from some step on."""
+
+    def __init__(self, where):
+        super().__init__()
+        self.where = where
+
+    def initial(self, seed, num_envs=1):
+        state = super().initial(seed, num_envs)
+        return state + (np.inf if self.where == "state" else 0.0)
+
+    def reward(self, state, action, next_state, seed=None):
+        reward = super().reward(state, action, next_state)
+        return tf.where(tf.range(reward.shape[0]) == 3, np.nan, reward) if self.where == "reward" else reward
+
+
+@pytest.mark.parametrize("where", ["reward", "state"])
+def test_nothing_is_learned_from_nan(where):
+    config = configure("rlsample/Identity-v0", 1024)
+    made = config.env.make(16)
+    made.functional = Poison(where)
+    learner = agent.Learner(config, made, 4)
+    before = [weight.numpy() for weight in learner.weights]
+    loop = on_policy.training_loop(made, learner, 16, 1)
+    with pytest.raises(ValueError, match=r"Expected finite rewards, observations and values. Received: environment="):
+        loop.advance(4, 0)
+    for old, weight in zip(before, learner.weights, strict=True):
+        np.testing.assert_array_equal(old, weight)
+
+
+def test_divergence_is_an_error():
+    with pytest.raises(ValueError, match=r"Expected finite"):
+        score(configure("rlsample/Identity-v0", 2048, learning_rate=1e30))
+
+
+@pytest.mark.parametrize(
+    ("hyper", "message"),
+    [
+        ({"population": 0}, "agent.population: Input should be greater than or equal to 1"),
+        ({"num_minibatches": 0}, "agent.num_minibatches"),
+        ({"learning_rate": 0.0}, "Expected learning_rate > 0"),
+        ({"learning_rate": (1e-3, 1e-3)}, "Expected one number, or one for each member"),
+        ({"entropy_coefficient": -1.0}, "entropy_coefficient >= 0"),
+        ({"clip_rnge": 0.2}, "Did you mean 'clip_range'"),
+    ],
+)
+def test_bad_hyper_parameters(hyper, message):
+    with pytest.raises(training.ConfigError, match=message):
+        configure("rlsample/Identity-v0", 256, **hyper)
+
+
+def test_rollouts_must_divide_into_minibatches():
+    config = configure("rlsample/Identity-v0", 256, num_envs=3, num_steps=5)
+    with pytest.raises(ValueError, match=r"Expected agent.num_steps \* env.num_envs to be a multiple of .*num_envs=3"):
+        agent.train(config, Silent())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env", ["rlsample/CartPole-v1", "CartPole-v1"])
+def test_balances_the_pole(env):
+    config = training.load("agents/configs/ppo_cartpole.yaml", [f"env.id={env}"], agents={"ppo": agent.Config})
+    assert score(config)[0] >= 475
+
+
+@pytest.mark.slow
+def test_finds_the_way_out():
+    config = training.load("agents/configs/ppo_grid_world.yaml", agents={"ppo": agent.Config})
+    result, _ = score(config)
+    assert result > 0.5
+    assert gym.spec(config.env.id).max_episode_steps == 100
