@@ -1,0 +1,311 @@
+"""The short-horizon actor-critic: what its gradient is, where it is cut, problems it must solve, what it refuses."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import envs  # noqa: F401 (registers its environments)
+from agents import short_horizon_actor_critic as agent
+from envs.functional import FunctionalEnv
+from envs.identity import Identity
+from rlsample import ops, samplers, training
+from rlsample.training.rollout import InGraphCollector
+from tests.helpers_envs import functional_env
+
+NAME = "short_horizon_actor_critic"
+SEED = tf.constant([3, 4])
+
+
+class Silent:
+    """A run that nobody watches."""
+
+    stopping = False
+
+    def __init__(self):
+        self.records = []
+
+    def log(self, step, metrics, update):
+        self.records.append({"step": step, "update": update, **metrics})
+
+    def evaluate_when_due(self, policy, step):
+        pass
+
+
+def configure(env, total_steps, sampler="straight_through_gumbel_softmax", num_envs=8, **hyper):
+    small = {"hidden_sizes": (32,), "horizon": 4, "actor_learning_rate": 2e-2, "critic_updates": 2, "memory": 2}
+    return training.from_dict(
+        {
+            "agent": {"name": NAME, **small, **hyper},
+            "env": {"id": env, "num_envs": num_envs},
+            "sampler": sampler,
+            "total_steps": total_steps,
+            "evaluation": {"episodes": 20},
+        },
+        agents={NAME: agent.Config},
+    )
+
+
+def policies_of(config):
+    made = config.env.make()
+    return [agent.make_policy(config, made.single_observation_space, made.single_action_space) for _ in range(2)]
+
+
+def learner_of(config, num_segments=10):
+    return agent.Learner(config.agent, *policies_of(config), config.env.num_envs, num_segments)
+
+
+def score(config):
+    run = Silent()
+    policy = agent.train(config, run)
+    return training.evaluate(policy, config).mean_return, run
+
+
+@pytest.mark.parametrize("sampler", ["reinmax", "gumbel_softmax"])
+def test_learns_to_copy_the_observation(sampler):
+    """32 symbols an episode; acting at random copies 8 of them."""
+    result, run = score(configure("rlsample/Identity-v0", 64 * 32, sampler))
+    assert result == 32
+    assert set(agent.METRICS) | {"charts/episodic_return", "charts/episodic_length"} <= set(run.records[-1])
+    assert run.records[-1]["step"] == 64 * 32
+    assert run.records[-1]["update"] == 64
+
+
+def test_joint_and_masked_actions():
+    _, run = score(configure("rlsample/RaggedDict-v0", 4 * 32))
+    assert np.isfinite([value for record in run.records for value in record.values()]).all()
+
+
+class TestGradient:
+    """With a horizon of one step and a reward linear in the action there is a closed form."""
+
+    def gradients(self, sampler):
+        config = configure("rlsample/Bandit-v0", 100, sampler, horizon=1)
+        learner, env = learner_of(config), functional_env("rlsample/Bandit-v0")
+        for weight in learner.actor.trainable_variables:
+            weight.assign_add(0.3 * tf.random.stateless_normal(weight.shape, SEED))
+        collector = InGraphCollector(env, 8, 1)
+
+        @tf.function(jit_compile=True, autograph=False)
+        def program():
+            with tf.GradientTape() as tape:
+                steps, _, _ = collector.collect(learner.act, collector.start(SEED), 1, SEED)
+                segment = agent.Segment(*(getattr(steps, name) for name in agent.Segment._fields))
+                value = agent.mean_return(learner.returns(segment), segment)
+            return tape.gradient(value, learner.actor.trainable_variables)
+
+        def of(value):
+            with tf.GradientTape() as tape:
+                result = value(learner.actor(tf.ones([8, 1])))
+            return tape.gradient(result, learner.actor.trainable_variables)
+
+        return program(), of, env
+
+    @pytest.mark.parametrize("sampler", ["straight_through_gumbel_softmax", "reinmax", "gumbel_rao"])
+    def test_is_that_of_the_sampler_s_expectation(self, sampler):
+        gradients, of, env = self.gradients(sampler)
+        act_seed = ops.split(SEED, 2)[0]  # what the collector gives to the first step
+        estimate = of(
+            lambda logits: tf.reduce_mean(
+                samplers.create(sampler).expectation(lambda a: tf.linalg.matvec(a, env.means), logits, act_seed)
+            )
+        )
+        for ours, theirs in zip(gradients, estimate, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-7)
+
+    def test_is_exact_for_straight_through(self):
+        gradients, of, env = self.gradients("straight_through")
+        exact = of(lambda logits: tf.reduce_mean(env.expected_reward(logits)))
+        assert max(np.abs(gradient).max() for gradient in exact) > 1e-3
+        for ours, theirs in zip(gradients, exact, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+class Walk(FunctionalEnv):
+    """A position that moves by w1 - w0 and pays itself; terminated when two steps old, or never."""
+
+    max_episode_steps = 2
+
+    def __init__(self, ends):
+        super().__init__(gym.spaces.Discrete(2), gym.spaces.Box(-10, 10, (2,)))
+        self.ends = ends
+
+    def initial(self, seed, num_envs=1):
+        return tf.zeros([num_envs, 2])
+
+    def transition(self, state, action, seed=None):
+        weights = self.action_weights(action)
+        return tf.stack([state[:, 0] + weights[:, 1] - weights[:, 0], state[:, 1] + 1], 1)
+
+    def observation(self, state, seed=None):
+        return state
+
+    def reward(self, state, action, next_state, seed=None):
+        return next_state[:, 0]
+
+    def terminal(self, state, seed=None):
+        return (state[:, 1] >= 2) & self.ends
+
+
+class TestCuts:
+    """Four steps of two episodes; eagerly, so that every step's draw can be watched."""
+
+    def returns(self, ends):
+        """Returns G, and for each step s which G_t its draw has a gradient of: `[T, T]`, indexed [t, s]."""
+        learner = learner_of(configure("rlsample/CartPole-v1", 100, num_envs=1, discount=0.5, trace_decay=1.0))
+        critic = tf.constant([[1.0], [0.0]])
+        learner.target = lambda observation: (observation @ critic) * 0.5  # V = position, once divided by 1 - discount
+        collector, draws = InGraphCollector(Walk(ends), 1, 2), []
+        with tf.GradientTape(persistent=True) as tape:
+
+            def act(observation, mask, seed):
+                draws.append(tf.constant([[0.0, 1.0]]))
+                tape.watch(draws[-1])
+                return draws[-1]
+
+            steps, _, ended = collector.collect(act, collector.start(SEED), 4, SEED)
+            segment = agent.Segment(*(getattr(steps, name) for name in agent.Segment._fields))
+            returns = tf.unstack(learner.returns(segment)[:, 0])
+            climbed = agent.mean_return(learner.returns(segment), segment)
+        assert float(ended.count[0]) == 2
+        gradients = [tape.gradient(value, draws, unconnected_gradients="zero") for value in returns]
+        return np.array(returns), np.array([[np.abs(g).max() > 0 for g in row] for row in gradients]), float(climbed)
+
+    @pytest.mark.parametrize(("ends", "second"), [(True, 2.0), (False, 2.0 + 0.5 * 2.0)])
+    def test_at_the_end_of_an_episode(self, ends, second):
+        """Rewards 1, 2, 1, 2; nothing after the end if it was terminated, the value of position 2 if time was up."""
+        returns, depends, climbed = self.returns(ends)
+        np.testing.assert_allclose(returns, [1 + 0.5 * second, second] * 2, rtol=1e-6)
+        np.testing.assert_array_equal(depends, np.kron(np.eye(2), np.ones((2, 2))).astype(bool))
+        assert climbed == pytest.approx(2 * (1 + 0.5 * second) / 4)  # both beginnings, over four steps
+
+
+@pytest.fixture(scope="module")
+def cartpole():
+    """A learner and its loop: compiled once for the tests that only need it to run."""
+    config = configure("rlsample/CartPole-v1", 64)
+    learner = learner_of(config)
+    return learner, agent.Loop(config.env.make(), learner, 4, 1)
+
+
+def test_two_updates_of_cartpole_touch_what_they_should(cartpole):
+    learner, loop = cartpole
+    models = [learner.actor, learner.averaged.model, learner.critic, learner.target]
+    before = [[weight.numpy() for weight in model.trainable_variables] for model in models]
+    metrics = loop.advance(2, 0)
+    assert set(agent.METRICS) <= set(metrics)
+    assert np.isfinite(list(metrics.values())).all()
+    for model, old in zip(models, before, strict=True):
+        assert all(np.any(a != b) for a, b in zip(old, model.trainable_variables, strict=True))
+    one, two = learner.normalizations
+    assert float(one.count) == 64
+    for left, right in zip(one.weights, two.weights, strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert np.unique(learner.memory.reward.numpy()).tolist() == [1.0]
+
+
+def test_a_gradient_that_explodes_is_not_applied(cartpole):
+    learner, loop = cartpole
+    kernel = learner.target.trainable_variables[-2]
+    finite = tf.convert_to_tensor(kernel)
+    kernel.assign_add(tf.fill([32, 1], 1e25))  # it does not overflow, its square does
+    before = [weight.numpy() for weight in learner.actor.trainable_variables]
+    with pytest.raises(ValueError, match=r"Expected finite losses and gradients.*Training diverged"):
+        loop.advance(2, 2)
+    for old, weight in zip(before, learner.actor.trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, weight)
+    kernel.assign(finite)
+
+
+def test_the_oldest_segment_is_overwritten():
+    learner = learner_of(configure("rlsample/CartPole-v1", 64, num_envs=2, memory=3))
+    for number in range(1, 5):
+        ends = tf.zeros([4, 2], tf.bool)
+        rewards = tf.constant([[number, number + 0.5]] * 4)
+        learner.remember(agent.Segment(tf.zeros([4, 2, 4]), rewards, tf.zeros([4, 2, 4]), ends, ends))
+    np.testing.assert_array_equal(learner.memory.reward[:, 0], [4, 4.5, 2, 2.5, 3, 3.5])
+
+
+def test_the_same_seed_gives_the_same_run():
+    config = configure("rlsample/Identity-v0", 256)
+    (one, first), (two, second) = score(config), score(config)
+    assert one == two
+    assert first.records == second.records
+
+
+def test_a_run_that_is_stopped_returns_what_it_has():
+    run = Silent()
+    run.stopping = True
+    assert agent.train(configure("rlsample/Identity-v0", 10**9), run).model.built
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "rlsample/Breakout-v0"])
+def test_needs_an_environment_with_a_gradient(env):
+    with pytest.raises(ValueError, match=f"Expected an environment with a gradient. Received: env='{env}'. Use"):
+        agent.train(configure(env, 100), Silent())
+
+
+@pytest.mark.parametrize("sampler", ["categorical", "score_function", "exact"])
+def test_needs_a_sampler_with_a_gradient(sampler):
+    with pytest.raises(ValueError, match=f"Expected a sampler whose draws carry a gradient. Received: .*'{sampler}'"):
+        agent.train(configure("rlsample/CartPole-v1", 100, sampler), Silent())
+
+
+class Poison(Identity):
+    """An Identity whose reward or state can be made NaN in one of the environments, without another trace."""
+
+    def __init__(self):
+        super().__init__()
+        self.reward_is_nan, self.state_is_nan = tf.Variable(False), tf.Variable(False)
+
+    def transition(self, state, action, seed=None):
+        broken = self.state_is_nan & (tf.range(state.shape[0]) == 3)
+        return tf.where(broken[:, None], np.nan, super().transition(state, action, seed))
+
+    def reward(self, state, action, next_state, seed=None):
+        broken = self.reward_is_nan & (tf.range(state.shape[0]) == 3)
+        return tf.where(broken, np.nan, super().reward(state, action, next_state))
+
+
+def test_nothing_is_learned_from_nan():
+    config = configure("rlsample/Identity-v0", 1024)
+    made, learner = config.env.make(), learner_of(config)
+    made.functional = env = Poison()
+    loop = agent.Loop(made, learner, 4, 1)
+    start = loop.running
+    loop.advance(4, 0)
+    kept = [*learner.actor.variables, *learner.critic.variables, *learner.averaged.model.variables, *learner.memory]
+    kept += [*learner.actor_optimizer.variables, *learner.critic_optimizer.variables]
+    kernel, finite = learner.actor.trainable_variables[0], tf.convert_to_tensor(learner.actor.trainable_variables[0])
+    for flag, value in ((env.reward_is_nan, True), (env.state_is_nan, True), (kernel, tf.fill(kernel.shape, np.nan))):
+        flag.assign(value)
+        loop.running = start
+        before = [weight.numpy() for weight in kept]
+        with pytest.raises(ValueError, match=r"Expected finite rewards, observations and values. Received: env"):
+            loop.advance(4, 0)
+        for old, weight in zip(before, kept, strict=True):
+            np.testing.assert_array_equal(old, weight)
+        flag.assign(finite if flag is kernel else False)
+
+
+@pytest.mark.parametrize(
+    ("hyper", "message"),
+    [
+        ({"horizon": 0}, "agent.horizon: Input should be greater than or equal to 1"),
+        ({"discount": 1.0}, "agent.discount: Input should be less than 1"),
+        ({"horizn": 8}, "Did you mean 'horizon'"),
+    ],
+)
+def test_bad_hyper_parameters(hyper, message):
+    with pytest.raises(training.ConfigError, match=message):
+        configure("rlsample/CartPole-v1", 100, **hyper)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["straight_through_gumbel_softmax", "straight_through", "reinmax"])
+def test_balances_the_pole(sampler):
+    path = "agents/configs/short_horizon_cartpole.yaml"
+    config = training.load(path, [f"sampler={sampler}"], agents={NAME: agent.Config})
+    assert score(config)[0] >= 475
