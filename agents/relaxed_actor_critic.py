@@ -12,7 +12,7 @@ Sources: Haarnoja et al. (2018), arXiv 1812.05905; Christodoulou (2019), arXiv 1
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import gymnasium as gym
 import keras
@@ -92,13 +92,13 @@ class Batch(NamedTuple):
 
 def make_policy(config: RunConfig, observation_space: gym.Space, action_space: gym.Space) -> Policy:
     """The policy this agent trains, with fresh weights."""
-    hidden_sizes = config.agent.hidden_sizes
-    return Policy(observation_space, action_space, config.sampler, hidden_sizes=hidden_sizes, activation="relu")
+    agent = cast(Config, config.agent)
+    return Policy(observation_space, action_space, config.sampler, hidden_sizes=agent.hidden_sizes, activation="relu")
 
 
 def train(config: RunConfig, run: Run) -> Policy:
     """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy."""
-    agent: Config = config.agent
+    agent = cast(Config, config.agent)
     keras.utils.set_random_seed(config.seed)
     generator = np.random.default_rng(config.seed)
     envs = config.env.make()

@@ -10,7 +10,6 @@ import keras
 import tensorflow as tf
 
 from rlsample import checks, samplers
-from rlsample.heads.base import PolicyHead
 from rlsample.heads.logits import LogitsHead
 from rlsample.laws import CategoricalLaw
 from rlsample.laws.base import masked_logits
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
     from rlsample.distributions import FactoredCategorical
 
 
-def for_space(action_space: gym.Space, sampler: Any = "straight_through_gumbel_softmax", **options: Any) -> PolicyHead:
+def for_space(
+    action_space: gym.Space, sampler: Any = "straight_through_gumbel_softmax", **options: Any
+) -> FactoredHead:
     """The head for an action space: `CategoricalHead` for Discrete, else `FactoredHead`.
 
     Args:
