@@ -13,6 +13,7 @@ optimization, whose settings for classic control are the defaults.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
@@ -311,7 +312,7 @@ class Learner:
         return loss, dict(zip(METRICS, (policy, value, entropy, kl, clipped), strict=True))
 
 
-def shortened(gradients: list[tf.Tensor], max_norm: float) -> list[tf.Tensor]:
+def shortened(gradients: Sequence[tf.Tensor], max_norm: float) -> list[tf.Tensor]:
     """Gradients scaled, all by the same factor, so that their joint norm is at most `max_norm`."""
     norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
     return [gradient * (max_norm / tf.maximum(norm, max_norm)) for gradient in gradients]
