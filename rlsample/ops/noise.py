@@ -31,10 +31,19 @@ def bits(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
 def _philox(shape: TensorLike, seed: tf.Tensor) -> tf.Tensor:
     # The seed is Philox's key as it stands, its counter starts at 0. The public wrapper would first draw both from the
     # seed, which costs more than most draws; Philox is made to take any key, close ones included.
-    key = tf.reshape(tf.bitcast(seed, tf.uint64), [1])
+    key = tf.bitcast(tf.expand_dims(seed, 0), tf.uint64)
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=shape, key=key, counter=tf.zeros([2], tf.uint64), alg=tf.random.Algorithm.PHILOX.value, dtype=tf.uint32
+        shape=tf.convert_to_tensor(shape, tf.int32),
+        key=key,
+        counter=tf.constant([0, 0], tf.uint64),
+        alg=tf.random.Algorithm.PHILOX.value,
+        dtype=tf.uint32,
     )
+
+
+def shape_of(tensor: tf.Tensor) -> tf.TensorShape | tf.Tensor:
+    """The shape of a tensor, for noise like it: static where that is known, which is what `bits` is quickest with."""
+    return tensor.shape if tensor.shape.is_fully_defined() else tf.shape(tensor)
 
 
 def uniform(shape: TensorLike, seed: TensorLike) -> tf.Tensor:

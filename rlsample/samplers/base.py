@@ -144,6 +144,11 @@ def row_temperature(temperature: TensorLike, logits: tf.Tensor) -> tf.Tensor | N
     return temperature[..., None]
 
 
+def num_categories(logits: tf.Tensor) -> int | tf.Tensor:
+    """K of logits `[..., K]`: a number where it is known."""
+    return tf.shape(logits)[-1] if logits.shape[-1] is None else logits.shape[-1]
+
+
 def evaluate(objective: Objective, one_hot: tf.Tensor) -> tf.Tensor:
     """Values of the objective, checked to have the shape of leading axes of `one_hot` without its last."""
     values = tf.convert_to_tensor(objective(one_hot))

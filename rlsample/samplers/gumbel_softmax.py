@@ -9,6 +9,7 @@ from typing import ClassVar
 import tensorflow as tf
 
 from rlsample import ops
+from rlsample.ops.noise import shape_of
 from rlsample.samplers import base
 
 
@@ -37,7 +38,7 @@ class GumbelSoftmax(base.Sampler):
 def relaxed_draw(logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws s = softmax((logits + G) / temperature): (argmax s, -1 if the row holds NaN; s `[..., K]`)."""
     if temperature is None:
-        weights, relaxed = _race(logits, tf.cast(ops.exponential(tf.shape(logits), seed), logits.dtype))
+        weights, relaxed = _race(logits, tf.cast(ops.exponential(shape_of(logits), seed), logits.dtype))
         return first_maximum(weights), relaxed
     perturbed = perturb(logits, seed)
     return first_maximum(perturbed), ops.tempered_softmax(centre(perturbed), temperature)
@@ -53,7 +54,7 @@ def _race(logits: tf.Tensor, exponential: tf.Tensor) -> tuple[tuple[tf.Tensor, t
 
 def perturb(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Logits + G for prepared logits: argmax of it is an exact draw; illegal categories stay at the floor."""
-    return logits + tf.cast(ops.gumbel(tf.shape(logits), seed), logits.dtype)
+    return logits + tf.cast(ops.gumbel(shape_of(logits), seed), logits.dtype)
 
 
 def centre(perturbed: tf.Tensor) -> tf.Tensor:
@@ -62,8 +63,10 @@ def centre(perturbed: tf.Tensor) -> tf.Tensor:
 
 
 def first_maximum(values: tf.Tensor) -> tf.Tensor:
-    """Index of the first maximum of each row, int32 `[...]`; -1 if it holds NaN."""
-    largest, size = tf.reduce_max(values, -1, keepdims=True), tf.shape(values)[-1]
-    # argmax would say the same, but compiled for a CPU it does not vectorise, and what it reads is computed twice.
+    """Index of the first maximum of each row, int32 `[...]`; -1 if it holds NaN (which eager code raises for)."""
+    if tf.executing_eagerly():
+        return tf.argmax(values, -1, output_type=tf.int32)
+    largest, size = tf.reduce_max(values, -1, keepdims=True), base.num_categories(values)
+    # Compiled for a CPU, argmax does not vectorise, and what it reads is computed twice.
     rank = tf.where(values >= largest, tf.range(size), tf.where(values < largest, size, -1))
     return tf.reduce_min(rank, -1)

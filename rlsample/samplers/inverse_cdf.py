@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import ops
+from rlsample.samplers import base
 
 # Up to this many categories one cumulative sum is quick and precise; beyond, a block is drawn first.
 LARGEST_BLOCK = 64
@@ -18,7 +19,7 @@ WORTH_A_PRODUCT = 4096
 def draw_one_hot(probs: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws as `draw_category` does: (action int32 `[...]`, the same one-hot `[..., K]` in the dtype of `probs`)."""
     action = draw_category(probs, seed)
-    return action, tf.one_hot(action, tf.shape(probs)[-1], dtype=probs.dtype)
+    return action, tf.one_hot(action, base.num_categories(probs), dtype=probs.dtype)
 
 
 def draw_category(probs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -37,24 +38,29 @@ def draw_category(probs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         int32 `[...]`; -1 for a row of NaN.
     """
     probs = tf.stop_gradient(probs)
-    batch, known = tf.shape(probs)[:-1], probs.shape[-1]
-    categories = tf.shape(probs)[-1] if known is None else known
-    rows = tf.reshape(probs, [-1, categories])
+    if probs.shape.rank == 2:
+        return _draw_rows(probs, seed)
+    rows = tf.reshape(probs, [-1, base.num_categories(probs)])
+    return tf.ensure_shape(tf.reshape(_draw_rows(rows, seed), tf.shape(probs)[:-1]), probs.shape[:-1])
+
+
+def _draw_rows(rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     number = tf.shape(rows)[0] if rows.shape[0] is None else rows.shape[0]
-    if known is not None and known <= LARGEST_BLOCK:
-        action = _invert(rows, ops.uniform([number], seed))
-    else:
-        action = _draw_by_blocks(rows, categories, seed)
-    return tf.ensure_shape(tf.reshape(action, batch), probs.shape[:-1])
+    categories = base.num_categories(rows)
+    if isinstance(categories, int) and categories <= LARGEST_BLOCK:
+        return _invert(rows, ops.uniform([number], seed))
+    return _draw_by_blocks(rows, number, categories, seed)
 
 
-def _draw_by_blocks(rows: tf.Tensor, categories: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _draw_by_blocks(
+    rows: tf.Tensor, number: int | tf.Tensor, categories: int | tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
     if isinstance(categories, int):
         width = math.isqrt(categories - 1) + 1
     else:
         width = tf.cast(tf.math.ceil(tf.sqrt(tf.cast(categories, tf.float64))), tf.int32)
     count = (categories + width - 1) // width
-    uniforms = ops.uniform([2, tf.shape(rows)[0]], seed)
+    uniforms = ops.uniform([2, number], seed)
     padded = tf.pad(rows, [[0, 0], [0, count * width - categories]])
     block = _invert(tf.reduce_sum(tf.reshape(padded, [-1, count, width]), -1), uniforms[0])
     # Read the block from the rows, not from their padded copy, which XLA then need not write.
@@ -67,9 +73,9 @@ def _draw_by_blocks(rows: tf.Tensor, categories: int | tf.Tensor, seed: tf.Tenso
 def _invert(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     """First index `[N]` at which the cumulative sum of `weights` `[N, K]` exceeds its share `uniform` `[N]`."""
     cumulative = _cumulative_sum(weights)
-    threshold = tf.cast(uniform, weights.dtype)[:, None] * cumulative[:, -1:]
-    index = tf.range(tf.shape(weights)[-1])
-    size = tf.shape(weights)[-1]
+    threshold = tf.expand_dims(tf.cast(uniform, weights.dtype), -1) * cumulative[:, -1:]
+    size = base.num_categories(weights)
+    index = np.arange(size, dtype=np.int32) if isinstance(size, int) else tf.range(size)
     # Rounding may leave no entry above the threshold, and a parallel cumulative sum need not increase. So: the first
     # possible entry above it, else the last possible one (ranked size..2 size, later first), else none.
     rank = tf.where(cumulative > threshold, index, 2 * size - index)
