@@ -199,9 +199,11 @@ class Learner:
         """Copies what was learned into the policies."""
         self.networks.publish()
 
-    def act(self, observation: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
-        """Draws actions for features `[S * E, D]`: int32 `[S * E]` or `[S * E, F]`."""
-        return self._law(self.networks(observation[None])[0], mask).sample(seed).action
+    @property
+    def act(self) -> rollout.Act:
+        """Draws int32 `[S * E]` or `[S * E, F]` for features `[S * E, D]`, with the weights as they are now."""
+        networks = self.networks.snapshot()
+        return lambda observation, mask, seed: self._law(networks(observation[None])[0], mask).sample(seed).action
 
     def learn(self, transitions: Transition, seed: tf.Tensor, sound: tf.Tensor) -> tuple[Any, tf.Tensor]:
         """Learns from one rollout `[T, S * E, ...]`; see `on_policy.Learner`. Metrics are summed over minibatches."""

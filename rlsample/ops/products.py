@@ -8,16 +8,16 @@ import tensorflow as tf
 
 from rlsample.types import TensorLike
 
-# Up to so many columns XLA on a CPU is quicker column by column. At 2048 rows and two columns: 29 against 120 us to the
-# kernel, 20 against 102 us to the input; it has no kernel of its own for products that narrow.
-NARROW_KERNEL, NARROW_INPUT = 8, 3
+# Up to so many columns XLA on a CPU is quicker column by column: at 2048 rows and two columns 29 against 120 us to the
+# kernel, 20 against 102 us to the input; forward at few rows a third. It has no kernel of its own for such shapes.
+NARROW_KERNEL, NARROW = 8, 3
 
 
 def narrow_matmul(inputs: TensorLike, kernel: TensorLike) -> tf.Tensor:
     """The product of many rows with a kernel of few columns, such as one a category.
 
         forward   x W
-        backward  to x: g W^T; to W: x^T g; both one column of W at a time if there are few of them
+        backward  to x: g W^T; to W: x^T g; all three one column of W at a time if there are few of them
 
     Args:
         inputs: float `[..., D]`.
@@ -41,11 +41,13 @@ def _narrow_matmul(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Cal
     columns = range(kernel.shape[-1])
 
     def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if len(columns) > NARROW_INPUT:
+        if len(columns) > NARROW:
             to_inputs = tf.matmul(upstream, kernel, transpose_b=True)
         else:
             to_inputs = tf.add_n([upstream[:, k : k + 1] * kernel[:, k] for k in columns])
         to_kernel = [tf.matmul(inputs, upstream[:, k : k + 1], transpose_a=True) for k in columns]
         return to_inputs, tf.concat(to_kernel, 1)
 
-    return tf.matmul(inputs, kernel), backward
+    if len(columns) > NARROW:
+        return tf.matmul(inputs, kernel), backward
+    return tf.concat([tf.matmul(inputs, kernel[:, k : k + 1]) for k in columns], 1), backward

@@ -13,7 +13,7 @@ from rlsample import checks, ops
 from rlsample.training.collect import Collector, Transition
 from rlsample.training.loops import repeat
 from rlsample.training.policy import Policy
-from rlsample.training.rollout import Finished, InGraphCollector, Running, collect, in_graph_env
+from rlsample.training.rollout import Act, Finished, InGraphCollector, Running, collect, in_graph_env
 
 MAX_ROLLOUTS_PER_CALL = 16
 """In-graph rollouts a call: calling a compiled program takes about as long as collecting a small one."""
@@ -33,8 +33,9 @@ class Learner(Protocol):
     policies: list[Policy]
     zeros: dict[str, tf.Tensor]
 
-    def act(self, observation: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
-        """Draws actions for features `[S * E, D]`: int32 `[S * E]` or `[S * E, F]`."""
+    @property
+    def act(self) -> Act:
+        """Draws actions in compiled code; read once a rollout, outside of the loop over its steps."""
 
     def learn(self, transitions: Transition, seed: tf.Tensor, sound: tf.Tensor) -> tuple[Any, tf.Tensor]:
         """Learns from one rollout, `[T, S * E, ...]`, but only if everything has been finite so far.
