@@ -39,16 +39,18 @@ def softmax_cross_entropy(labels: TensorLike, logits: TensorLike, mask: TensorLi
 
 @tf.custom_gradient
 def _dense(labels: tf.Tensor, shifted: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    log_probs, probs = log_softmax(shifted)
+    exponentials = tf.exp(shifted)
+    total = tf.reduce_sum(exponentials, -1, keepdims=True)
+    weight = tf.reduce_sum(labels, -1, keepdims=True)
     illegal_label = (labels > 0) & (shifted <= ILLEGAL)
-    cost = tf.where(illegal_label, tf.constant(float("inf"), labels.dtype), -labels * log_probs)
+    products = tf.where(illegal_label, tf.constant(float("-inf"), labels.dtype), labels * shifted)
+    value = weight * tf.math.log(total) - tf.reduce_sum(products, -1, keepdims=True)
 
     def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         upstream = upstream[..., None]
-        total = tf.reduce_sum(labels, -1, keepdims=True)
-        return -upstream * log_probs, upstream * (probs * total - labels)
+        return upstream * (tf.math.log(total) - shifted), upstream * (exponentials * (weight / total) - labels)
 
-    return tf.reduce_sum(cost, -1), backward
+    return tf.squeeze(value, -1), backward
 
 
 def sparse_softmax_cross_entropy(labels: TensorLike, logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
@@ -78,17 +80,21 @@ def _sparse(labels: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
     @tf.custom_gradient
     def forward(shifted: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         categories = tf.shape(shifted)[-1]
-        log_probs, probs = log_softmax(shifted)
+        exponentials = tf.exp(shifted)
+        total = tf.reduce_sum(exponentials, -1, keepdims=True)
         one_hot = tf.one_hot(labels, categories, dtype=shifted.dtype)
         chosen = tf.reduce_sum(one_hot * shifted, -1)
-        value = -tf.reduce_sum(one_hot * log_probs, -1)
         legal = chosen > ILLEGAL
+        # A row with NaN has a total of NaN.
+        value = tf.math.log(tf.squeeze(total, -1)) - chosen
         value = tf.where(chosen <= ILLEGAL, tf.constant(float("inf"), shifted.dtype), value)
         in_range = (labels >= 0) & (labels < categories)
         value = tf.where(in_range, value, tf.constant(float("nan"), shifted.dtype))
 
         def backward(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.where(legal[..., None], upstream[..., None] * (probs - one_hot), tf.zeros_like(probs))
+            # The factor is a row's: an illegal label has no gradient.
+            upstream = tf.where(legal, upstream, tf.zeros_like(upstream))[..., None]
+            return upstream * (exponentials * tf.math.reciprocal(total) - one_hot)
 
         return value, backward
 
