@@ -12,11 +12,9 @@ comes after the segment is the critic's to say:
 The actor climbs the return G of the step a segment begins with, the critic learns G at every step. The end of an
 episode cuts a segment in two: no gradient passes a reset, a terminated state is worth 0, one at the time limit V(s).
 
-Where rewards have no slope (CartPole pays 1 a step) the critic's slope is all there is to follow. So the critic does
-more here than in the paper: it learns many times from the latest segments, whose returns are computed anew each time.
-Other additions: discrete actions, and an averaged policy (Polyak and Juditsky, 1992), which is the one evaluated.
-
-Source: Xu et al. (2022), Accelerated policy learning with parallel differentiable simulation, arXiv 2204.07137.
+Source: Xu et al. (2022), Accelerated policy learning with parallel differentiable simulation, arXiv 2204.07137. Other
+than there, actions are discrete; the critic learns many times from several of the latest segments, because its slope is
+all there is to follow where rewards have none (CartPole pays 1 a step); and an averaged policy is what is evaluated.
 """
 
 from __future__ import annotations
@@ -67,7 +65,7 @@ class Config(AgentConfig):
     horizon: int = Field(default=16, ge=1)
     discount: float = Field(default=0.99, ge=0, lt=1)
     trace_decay: float = Field(default=0.95, ge=0, le=1)
-    actor_learning_rate: float = Field(default=3e-3, gt=0)
+    actor_learning_rate: float = Field(default=2e-3, gt=0)
     critic_learning_rate: float = Field(default=2e-3, gt=0)
     anneal_learning_rate: bool = True
     max_gradient_norm: float = Field(default=1.0, gt=0)
@@ -151,8 +149,7 @@ class Learner:
     """Actor and critic, their averages, the memory of segments, and what the compiled program does with them.
 
     Attributes:
-        policies: the policy that plays.
-        averaged: its running average.
+        policies, averaged: the policy that plays, and its running average.
         critic, target: V in units of 1 / (1 - discount), the value of a reward of 1 at every step; its running average.
         memory: the latest segments, one row for each environment.
         zeros: the sums of no metrics.
@@ -180,26 +177,15 @@ class Learner:
         self.actor_optimizer.build(self.actor.trainable_variables)
         self.critic_optimizer.build(self.critic.trainable_variables)
         shape = (config.memory * num_envs, config.horizon)
-        self.memory = Segment(
-            observation=tf.Variable(tf.zeros([*shape, size])),
-            reward=tf.Variable(tf.zeros(shape)),
-            next_observation=tf.Variable(tf.zeros([*shape, size])),
-            terminated=tf.Variable(tf.zeros(shape, tf.bool)),
-            truncated=tf.Variable(tf.zeros(shape, tf.bool)),
-        )
+        features, numbers, flags = tf.zeros([*shape, size]), tf.zeros(shape), tf.zeros(shape, tf.bool)
+        self.memory = Segment(*map(tf.Variable, (features, numbers, features, flags, flags)))
         self.segments_seen = tf.Variable(0)
         self.zeros = dict.fromkeys(METRICS, tf.zeros([]))
 
     def play_and_learn(
         self, collector: InGraphCollector, running: Running, seed: tf.Tensor, sound: tf.Tensor
     ) -> tuple[Running, Finished, dict[str, tf.Tensor], tf.Tensor]:
-        """Plays one segment and learns from it, but only if everything has been finite so far.
-
-        Args:
-            collector: of the environments.
-            running: the episodes under way.
-            seed: int32 `[2]`.
-            sound: bool `[B]`, the environments that have been finite before.
+        """Plays one segment and learns from it, but only if everything has been finite so far (`sound`, bool `[B]`).
 
         Returns:
             (episodes under way, episodes that ended, metrics, `sound` after this segment).
@@ -208,7 +194,7 @@ class Learner:
         weights = self.actor.trainable_variables
         with tf.GradientTape() as tape:
             steps, running, ended = collector.collect(self.act, running, self.config.horizon, play_seed)
-            segment = Segment(*(getattr(steps, name) for name in Segment._fields))
+            segment = segment_of(steps)
             returns, entropy = self.returns(segment), self.entropy(steps)
             loss = -self.config.entropy_coefficient * tf.reduce_mean(entropy) - mean_return(returns, segment)
         gradients = tape.gradient(loss, weights)
@@ -284,6 +270,11 @@ class Learner:
             hint = "Training diverged: lower agent.actor_learning_rate or agent.horizon."
             raise checks.invalid("finite losses and gradients", hint=hint, **means)
         return means
+
+
+def segment_of(steps: Transition) -> Segment:
+    """The columns of a rollout that the critic learns from."""
+    return Segment(*(getattr(steps, name) for name in Segment._fields))
 
 
 def mean_return(returns: tf.Tensor, segment: Segment) -> tf.Tensor:

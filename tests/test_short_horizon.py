@@ -92,7 +92,7 @@ class TestGradient:
         def program():
             with tf.GradientTape() as tape:
                 steps, _, _ = collector.collect(learner.act, collector.start(SEED), 1, SEED)
-                segment = agent.Segment(*(getattr(steps, name) for name in agent.Segment._fields))
+                segment = agent.segment_of(steps)
                 value = agent.mean_return(learner.returns(segment), segment)
             return tape.gradient(value, learner.actor.trainable_variables)
 
@@ -166,7 +166,7 @@ class TestCuts:
                 return draws[-1]
 
             steps, _, ended = collector.collect(act, collector.start(SEED), 4, SEED)
-            segment = agent.Segment(*(getattr(steps, name) for name in agent.Segment._fields))
+            segment = agent.segment_of(steps)
             returns = tf.unstack(learner.returns(segment)[:, 0])
             climbed = agent.mean_return(learner.returns(segment), segment)
         assert float(ended.count[0]) == 2
