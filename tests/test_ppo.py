@@ -151,8 +151,10 @@ def test_the_law_is_the_sampler_s(without_xla):
 class TestPopulation:
     def test_every_member_learns(self):
         config = configure("rlsample/Identity-v0", 6 * 256, discount=0.0, population=3)
-        policies, scores = agent.train_population(config, Silent())
+        run = Silent()
+        policies, scores = agent.train_population(config, run)
         assert len(policies) == len(scores) == 3
+        assert [run.records[-1][f"members/return_0{member}"] for member in range(3)] == scores.tolist()
         assert [training.evaluate(policy, config).mean_return for policy in policies] == [32, 32, 32]
         weights = [policy.model.get_weights()[0] for policy in policies]
         assert not np.allclose(weights[0], weights[1])

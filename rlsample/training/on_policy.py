@@ -89,6 +89,9 @@ class InGraph:
         if count.any():
             metrics["charts/episodic_return"] = float(score.sum() / count.sum())
             metrics["charts/episodic_length"] = float(length.sum() / count.sum())
+        if len(self.scores) > 1:
+            members = enumerate(self.scores)
+            metrics |= {f"members/return_{member:02d}": score for member, score in members if np.isfinite(score)}
         return metrics
 
     def _in_graph(self, running: Running, num_rollouts: tf.Tensor, seed: tf.Tensor) -> Any:
