@@ -162,7 +162,7 @@ def test_the_temperature_can_be_trained():
     assert "log_temperature" in [variable.name for variable in head.trainable_variables]
     np.testing.assert_allclose(head.temperature, 2.0, rtol=1e-6)
     optimizer = keras.optimizers.SGD(0.5)
-    for _ in range(5):
+    for _ in range(10):
         with tf.GradientTape() as tape:
             # Sharper draws have a larger sum of squares.
             loss = -tf.reduce_mean(head.sample(logits, SEED).one_hot ** 2)
