@@ -1,4 +1,4 @@
-"""The agents that a configuration can name: the modules of the folder `agents`, and nothing else."""
+"""What a configuration can name: the agents in the folder `agents`, and, registered here, the environments in `envs`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import ModuleType
 import gymnasium
 
 import agents
+import envs  # noqa: F401 (registers its environments)
 from rlsample.training import AgentConfig, ConfigError, Policy, RunConfig
 
 
@@ -47,15 +48,15 @@ def make_policy(agent: ModuleType, config: RunConfig) -> Policy:
         ConfigError: the environment cannot be made, or the agent does not support its spaces.
     """
     try:
-        envs = config.env.make(num_envs=1)
+        vector = config.env.make(num_envs=1)
     except (gymnasium.error.Error, TypeError, ValueError) as error:
         raise ConfigError(f"env: {error}") from error
     try:
-        return agent.make_policy(config, envs.single_observation_space, envs.single_action_space)
+        return agent.make_policy(config, vector.single_observation_space, vector.single_action_space)
     except ValueError as error:
         raise ConfigError(f"{config.agent.name} in {config.env.id}: {error}") from error
     finally:
-        envs.close()
+        vector.close()
 
 
 def import_modules(names: list[str]) -> None:

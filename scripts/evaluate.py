@@ -16,7 +16,6 @@ from pathlib import Path
 
 import gymnasium
 
-import envs  # noqa: F401 (registers its environments)
 from rlsample.training import ConfigError, Policy, RunConfig, evaluate, load
 from rlsample.training.checkpoint import CheckpointError
 from rlsample.training.checkpoint import load as load_weights

@@ -18,7 +18,6 @@ from types import ModuleType
 from rich.console import Console
 from rich.table import Table
 
-import envs  # noqa: F401 (registers its environments)
 from rlsample.training import ConfigError, Evaluation, Run, RunConfig, RunFolderError, load, to_yaml
 from rlsample.training.picture import draw_learning_curve
 from rlsample.training.run import METRICS, PICTURE
