@@ -1,4 +1,4 @@
-"""What a configuration can name: the agents in the folder `agents`, and, registered here, the environments in `envs`."""
+"""What a configuration can name: the agents in the folder `agents`, and the environments of `envs`, registered here."""
 
 from __future__ import annotations
 
