@@ -80,8 +80,8 @@ def in_graph(env, num_envs, num_steps, jit_compile=True):
 
 def stepped(envs, num_steps):
     collector = Collector(envs, Script().factors, seed=0)
-    policy = lambda observation, mask, seed: act(observation).numpy()  # noqa: E731
-    return evaluate(rollout.collect(collector, policy, num_steps, np.array([1, 2], np.int32)))
+    policy = lambda observation, mask: act(observation).numpy()  # noqa: E731
+    return evaluate(rollout.collect(collector, policy, num_steps))
 
 
 def rows(data, lane):

@@ -28,7 +28,7 @@ def largest(one_hot: np.ndarray) -> np.ndarray:
 
 def check_indices(root: Part, indices: np.ndarray) -> None:
     """Raises ValueError if an entry of integers [..., F] lies outside its factor."""
-    outside = (indices < 0) | (indices >= np.array(root.sizes))
+    outside = (indices < 0) | (indices >= root.limits)
     if outside.any():
         where = np.argwhere(outside)[0]
         part = root.factors[where[-1]]

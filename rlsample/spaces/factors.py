@@ -153,7 +153,7 @@ class Factors:
             ValueError: wrong dtype or shape, an index outside its factor, a row of NaN or without a positive entry.
         """
         values = as_array(draw, "draw")
-        integer = np.issubdtype(values.dtype, np.integer)
+        integer = values.dtype.kind in "iu"
         # ml_dtypes' bfloat16 is no subtype of np.floating.
         if not integer and not np.issubdtype(values.dtype, np.floating) and values.dtype.name != "bfloat16":
             raise checks.invalid("draw to be factor indices (integers) or one-hots (floats)", dtype=values.dtype.name)
@@ -162,7 +162,7 @@ class Factors:
             kind = "factor indices" if integer else "one-hots"
             raise checks.invalid(f"draw to be {kind} of shape {conversion.dotted(event)}", shape=values.shape)
         if self.single:
-            values = np.expand_dims(values, values.ndim if integer else -2)
+            values = values[..., None] if integer else values[..., None, :]
         indices = values if integer else conversion.largest(values)
         conversion.check_indices(self.root, indices)
         return conversion.encode(self.root, indices)

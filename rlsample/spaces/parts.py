@@ -41,6 +41,13 @@ class Part:
         return self.first + len(self.sizes)
 
     @cached_property
+    def limits(self) -> np.ndarray:
+        """`sizes` as an array, [F]. Read-only."""
+        limits = np.array(self.sizes)
+        limits.flags.writeable = False
+        return limits
+
+    @cached_property
     def valid(self) -> np.ndarray:
         """Which of the part's own categories exist, bool [F, K]; False is padding. Read-only."""
         valid = np.arange(max(self.sizes)) < np.array(self.sizes)[:, None]

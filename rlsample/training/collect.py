@@ -62,6 +62,10 @@ class Collector:
         self._return = np.zeros(envs.num_envs)
         self._length = np.zeros(envs.num_envs, int)
         self._resetting = np.zeros(envs.num_envs, bool)
+        everything = factors.mask(None, batch=envs.num_envs)
+        shape = (envs.num_envs, *factors.event_shape)
+        self._everything = np.ones(shape, bool) if everything is None else everything.copy()
+        self._everything.flags.writeable = False
         observations, info = envs.reset(seed=seed)
         self.observation = encode(envs.single_observation_space, observations)
         self.mask = self._read_mask(info, np.ones(envs.num_envs, bool))
@@ -87,7 +91,7 @@ class Collector:
             action=np.asarray(action, np.int32),
             reward=rewards,
             next_observation=self._final(following, info, done),
-            next_mask=np.where(done.reshape(-1, *[1] * (following_mask.ndim - 1)), self._everything(), following_mask),
+            next_mask=self._everything_where(done, following_mask),
             terminated=terminated,
             truncated=truncated,
             valid=~self._resetting,
@@ -119,21 +123,24 @@ class Collector:
         return final
 
     def _count(self, rewards: np.ndarray, ended: np.ndarray, valid: np.ndarray) -> None:
-        self._return += np.where(valid, rewards, 0.0)
+        self._return += rewards * valid
         self._length += valid
+        if not ended.any():
+            return
         for index in np.flatnonzero(ended):
             self.returns.append(float(self._return[index]))
             self.lengths.append(int(self._length[index]))
         self._return[ended] = 0.0
         self._length[ended] = 0
 
-    def _everything(self) -> np.ndarray:
-        legal = self.factors.mask(None, batch=self.envs.num_envs)
-        return np.ones((self.envs.num_envs, *self.factors.event_shape), bool) if legal is None else legal
+    def _everything_where(self, done: np.ndarray, following_mask: np.ndarray) -> np.ndarray:
+        if following_mask is self._everything or not done.any():
+            return following_mask
+        return np.where(done.reshape(-1, *[1] * (following_mask.ndim - 1)), self._everything, following_mask)
 
     def _read_mask(self, info: dict[str, Any], speaking: np.ndarray) -> np.ndarray:
         if "action_mask" not in info:
-            return self._everything()
+            return self._everything
         present = speaking & np.asarray(info.get("_action_mask", True), bool)
         mask = self.factors.mask(info["action_mask"], batch=self.envs.num_envs, present=present)
-        return self._everything() if mask is None else mask
+        return self._everything if mask is None else mask

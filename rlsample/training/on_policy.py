@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.training.collect import Collector, Transition
+from rlsample.training.host import on_host
 from rlsample.training.loops import repeat
 from rlsample.training.policy import Policy
 from rlsample.training.rollout import Act, Finished, InGraphCollector, Running, collect, in_graph_env
@@ -130,7 +131,7 @@ class Stepped:
     def advance(self, num_rollouts: int, done: int) -> dict[str, float]:
         """See `InGraph.advance`; `num_rollouts` is 1."""
         seed = np.array([self.seed, done * self.num_steps], np.int32)
-        transitions = collect(self.collector, self.learner.policies[0].sample, self.num_steps, seed)
+        transitions = collect(self.collector, on_host(self.learner.policies[0], seed), self.num_steps)
         everywhere = tf.ones(transitions.reward.shape[1:], tf.bool)
         sums, sound = self._learn(tf.nest.map_structure(tf.constant, transitions), tf.constant(seed), everywhere)
         raise_for_unsound(sound)

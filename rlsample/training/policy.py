@@ -23,6 +23,7 @@ class Policy:
         model: float32 `[B, D]` features -> logits `[B, K]` or `[B, F, K]`; all the weights there are.
         head: the last layer of the model; holds the sampler and the temperature.
         factors: the action space as categorical factors.
+        activation: of the hidden layers.
 
     Args:
         observation_space: the space of one observation.
@@ -44,7 +45,7 @@ class Policy:
         hidden_sizes: Sequence[int] = (64, 64),
         activation: str = "tanh",
     ) -> None:
-        self.observation_space = observation_space
+        self.observation_space, self.activation = observation_space, activation
         self.head = heads.for_space(action_space, sampler=sampler)
         self.factors = self.head.factors
         torso = mlp(feature_size(observation_space), hidden_sizes, activation=activation)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from rlsample import checks, ops
 from rlsample.spaces import Factors
 from rlsample.training.collect import Collector, Transition
+from rlsample.training.host import HostAct
 from rlsample.training.loops import repeat
 from rlsample.types import Rollout
 
@@ -180,22 +181,18 @@ class InGraphCollector:
         return {name: tf.TensorArray(kind, num_steps, element_shape=shape) for name, (kind, shape) in kinds.items()}
 
 
-def collect(collector: Collector, act: Act, num_steps: int, seed: np.ndarray) -> Transition:
+def collect(collector: Collector, act: HostAct, num_steps: int) -> Transition:
     """Takes T steps in every environment of a Gymnasium vector environment.
 
     Args:
         collector: the environments.
         act: chooses actions.
         num_steps: T.
-        seed: int32 `[2]`; the step is added to its second word.
 
     Returns:
         arrays `[T, B, ...]`; rows in which an environment ignored the action to reset itself are not `valid`.
     """
-    rows = []
-    for step in range(num_steps):
-        action = act(collector.observation, collector.mask, seed + np.array([0, step], np.int32))
-        rows.append(collector.step(action))
+    rows = [collector.step(act(collector.observation, collector.mask)) for _ in range(num_steps)]
     return Transition(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 

@@ -1,0 +1,90 @@
+"""Acting in NumPy: the same law as in TensorFlow."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from scipy import stats
+
+from rlsample import ops, samplers
+from rlsample.training.host import HostPolicy, on_host
+from rlsample.training.policy import Policy
+
+ROWS = 20_000
+SEED = np.array([3, 4], np.int32)
+FALSE_FAILURE_RATE = 1e-6
+
+
+def make_policy(space, sampler="categorical", **options):
+    policy = Policy(gym.spaces.Box(-1, 1, (3,)), space, samplers.create(sampler), **options)
+    # Far from uniform, unlike an untrained head.
+    for weight in policy.model.trainable_variables:
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape, scale=0.3))
+    return policy
+
+
+def legal(policy, rows):
+    return (
+        policy.factors.mask(None, rows)
+        if policy.factors.padding_mask is not None
+        else np.ones((rows, *policy.factors.event_shape), bool)
+    )
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(5, start=2), gym.spaces.MultiDiscrete([2, 4, 3])])
+def test_the_logits_are_the_models(space, activation):
+    policy = make_policy(space, activation=activation, hidden_sizes=(16, 8))
+    features = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    mask = legal(policy, 7)
+    expected = np.where(mask, policy.model(features), 0.0)
+    np.testing.assert_allclose(np.where(mask, HostPolicy(policy, SEED).logits(features), 0.0), expected, atol=2e-4)
+
+
+def test_draws_follow_the_masked_law():
+    """A chi-square test for each factor."""
+    policy = make_policy(gym.spaces.MultiDiscrete([2, 4, 3]), hidden_sizes=(4,))
+    policy.head.temperature.assign(0.2)  # shapes the gradient, not the law
+    features = np.tile(np.float32([[0.3, -0.2, 0.1]]), (ROWS, 1))
+    mask = legal(policy, ROWS).copy()
+    mask[:, 1, 2] = False
+    action = on_host(policy, SEED)(features, mask)
+    assert action.shape == (ROWS, 3)
+    assert action.dtype == np.int32
+    law = policy.head.law(policy.model(features[:1]), mask[:1])
+    probs = ops.softmax(law.drawn_logits).numpy()[0].astype(np.float64)
+    for factor, size in enumerate((2, 4, 3)):
+        counts = np.bincount(action[:, factor], minlength=size)
+        expected = probs[factor, :size] / probs[factor].sum() * ROWS
+        possible = expected > 0
+        assert counts[~possible].sum() == 0
+        assert stats.chisquare(counts[possible], expected[possible]).pvalue > FALSE_FAILURE_RATE / 3
+
+
+def test_the_seed_decides_the_rollout():
+    policy = make_policy(gym.spaces.Discrete(6))
+    features, mask = np.zeros((50, 3), np.float32), np.ones((50, 6), bool)
+    first, again, other = (on_host(policy, np.array(seed, np.int32)) for seed in ([1, 2], [1, 2], [1, 3]))
+    draws = first(features, mask)
+    np.testing.assert_array_equal(draws, again(features, mask))
+    assert (draws != other(features, mask)).any()
+    assert (draws != first(features, mask)).any()  # the next step has noise of its own
+
+
+@pytest.mark.parametrize(
+    ("sampler", "activation"),
+    [({"name": "decoupled_straight_through", "forward_temperature": 0.01}, "tanh"), ("categorical", "elu")],
+)
+def test_other_policies_draw_by_tensorflow(sampler, activation):
+    policy = make_policy(gym.spaces.Discrete(4), sampler, activation=activation)
+    act = on_host(policy, SEED)
+    assert not isinstance(act, HostPolicy)
+    features, mask = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32), np.ones((9, 4), bool)
+    for step in range(2):
+        np.testing.assert_array_equal(act(features, mask), policy.sample(features, mask, SEED + np.array([0, step])))
+
+
+def test_weights_that_are_not_finite_are_refused():
+    policy = make_policy(gym.spaces.Discrete(4))
+    policy.model.trainable_variables[2].assign(np.full((64, 64), np.nan))
+    with pytest.raises(ValueError, match=r"finite weights\. Received: weight=.*nan.*Training diverged"):
+        on_host(policy, SEED)
