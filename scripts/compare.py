@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rlsample.training import ConfigError, load, read_metrics
 from rlsample.training.run import EVALUATION, METRICS
@@ -127,7 +127,12 @@ def _write_csv(path: Path, outcomes: list[Outcome]) -> None:
 
 def _show(outcomes: list[Outcome], threshold: float) -> None:
     table = Table(
-        "variant", "seeds", "final return: IQM [95%]", f">= {threshold:g} at the end", "first at, median", "s"
+        Column("variant", overflow="fold"),
+        "seeds",
+        "final return: IQM [95%]",
+        f">= {threshold:g} at the end",
+        "first at, median",
+        "s",
     )
     for variant, group in itertools.groupby(outcomes, key=lambda outcome: outcome.variant):
         runs = list(group)
@@ -143,7 +148,7 @@ def _show(outcomes: list[Outcome], threshold: float) -> None:
             f"{first:,.0f}" if np.isfinite(first) else "-",
             f"{np.median([run.seconds for run in runs]):.0f}",
         )
-    Console().print(table)
+    Console(width=max(Console().width, 120)).print(table)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from rlsample import ops, samplers
-from rlsample.training.host import HostPolicy, on_host
+from rlsample.training.host import HostPolicy, frozen, on_host
+from rlsample.training.normalization import RunningNormalization, normalized
 from rlsample.training.policy import Policy
 
 ROWS = 20_000
@@ -37,7 +38,7 @@ def test_the_logits_are_the_models(space, activation):
     features = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     mask = legal(policy, 7)
     expected = np.where(mask, policy.model(features), 0.0)
-    np.testing.assert_allclose(np.where(mask, HostPolicy(policy, SEED).logits(features), 0.0), expected, atol=2e-4)
+    np.testing.assert_allclose(np.where(mask, HostPolicy(policy).logits(features), 0.0), expected, atol=2e-4)
 
 
 def test_draws_follow_the_masked_law():
@@ -70,17 +71,38 @@ def test_the_seed_decides_the_rollout():
     assert (draws != first(features, mask)).any()  # the next step has noise of its own
 
 
-@pytest.mark.parametrize(
-    ("sampler", "activation"),
-    [({"name": "decoupled_straight_through", "forward_temperature": 0.01}, "tanh"), ("categorical", "elu")],
-)
-def test_other_policies_draw_by_tensorflow(sampler, activation):
-    policy = make_policy(gym.spaces.Discrete(4), sampler, activation=activation)
+def other_policies():
+    decoupled = make_policy(gym.spaces.Discrete(4), {"name": "decoupled_straight_through", "forward_temperature": 0.01})
+    normalizing = make_policy(gym.spaces.Discrete(4))
+    normalizing.model = normalized(normalizing.model, RunningNormalization())
+    return {
+        "another law": decoupled,
+        "another activation": make_policy(gym.spaces.Discrete(4), activation="elu"),
+        "another layer": normalizing,
+    }
+
+
+@pytest.mark.parametrize("policy", other_policies().values(), ids=other_policies().keys())
+def test_other_policies_draw_by_tensorflow(policy):
     act = on_host(policy, SEED)
-    assert not isinstance(act, HostPolicy)
     features, mask = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32), np.ones((9, 4), bool)
     for step in range(2):
         np.testing.assert_array_equal(act(features, mask), policy.sample(features, mask, SEED + np.array([0, step])))
+    assert frozen(policy) is policy
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(5, start=2), gym.spaces.MultiDiscrete([2, 4, 3])])
+def test_a_frozen_policy_acts_as_the_policy_did(space):
+    policy = make_policy(space)
+    features = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    mask = legal(policy, 40).copy()
+    mask[..., 1] = False
+    snapshot, expected = frozen(policy), policy.act(features, mask)
+    assert isinstance(snapshot, HostPolicy)
+    np.testing.assert_array_equal(snapshot.act(features, mask, SEED), policy.act(features, mask, SEED))
+    policy.model.trainable_variables[0].assign(np.zeros((3, 64)))
+    np.testing.assert_array_equal(snapshot.act(features, mask), expected)
+    assert (policy.act(features, mask) != expected).any()
 
 
 def test_weights_that_are_not_finite_are_refused():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -57,12 +55,6 @@ def score(config):
     return training.evaluate(policy, config).mean_return, run
 
 
-@pytest.fixture
-def without_xla(monkeypatch):
-    """The same program as a plain graph, which is ready sooner."""
-    monkeypatch.setattr(on_policy, "compiled", functools.partial(tf.function, autograph=False))
-
-
 @pytest.mark.parametrize("collector", COLLECTORS)
 def test_learns_to_copy_the_observation(collector):
     """32 symbols an episode; acting at random copies 8 of them."""
@@ -76,9 +68,9 @@ def test_learns_to_copy_the_observation(collector):
 
 
 @pytest.mark.parametrize("collector", COLLECTORS)
-def test_learns_the_best_arm(collector, without_xla):
+def test_learns_the_best_arm(collector):
     """An episode is one step: with Gymnasium every other row only resets."""
-    config = configure("rlsample/Bandit-v0", 4096, collector)
+    config = configure("rlsample/Bandit-v0", 4096, collector, jit_compile=False)
     functional = config.env.make(1, vectorization_mode=None).unwrapped.functional
     policy = agent.train(config, Silent())
     observation = functional.observation(functional.initial(tf.constant([0, 1]), 1))
@@ -93,7 +85,7 @@ def test_learns_the_best_arm(collector, without_xla):
         ("rlsample/RaggedDict-v0", "gymnasium"),
     ],
 )
-def test_learns_with_several_factors_and_masks_and_acts_legally(env, collector, monkeypatch, without_xla):
+def test_learns_with_several_factors_and_masks_and_acts_legally(env, collector, monkeypatch):
     learn = agent.Learner.learn
 
     def refuse_the_illegal(self, transitions, seed, sound):
@@ -103,7 +95,7 @@ def test_learns_with_several_factors_and_masks_and_acts_legally(env, collector, 
         return learn(self, transitions, seed, sound)
 
     monkeypatch.setattr(agent.Learner, "learn", refuse_the_illegal)
-    config = configure(env, 16 * 256, collector, discount=0.9)
+    config = configure(env, 16 * 256, collector, discount=0.9, jit_compile=False)
     made = config.env.make(1)
     fresh = agent.make_policy(config, made.single_observation_space, made.single_action_space)
     before = training.evaluate(fresh, config).mean_return
@@ -116,14 +108,14 @@ def test_two_rollouts_of_cartpole():
     assert [record["step"] for record in run.records] == [256]  # two rollouts in one call
 
 
-def test_the_same_seed_is_the_same_run(without_xla):
-    config = configure("CartPole-v1", 2 * 128, num_envs=8)
+def test_the_same_seed_is_the_same_run():
+    config = configure("CartPole-v1", 2 * 128, num_envs=8, jit_compile=False)
     (_, run), (_, again) = score(config), score(config)
     assert [record["step"] for record in run.records] == [128, 256]
     assert again.records == run.records
 
 
-def test_one_trace_whatever_the_number_of_rollouts_and_a_clean_stop(monkeypatch, without_xla):
+def test_one_trace_whatever_the_number_of_rollouts_and_a_clean_stop(monkeypatch):
     traces = []
     collect = on_policy.InGraphCollector.collect
     monkeypatch.setattr(on_policy.InGraphCollector, "collect", lambda self, *a: traces.append(1) or collect(self, *a))
@@ -133,16 +125,16 @@ def test_one_trace_whatever_the_number_of_rollouts_and_a_clean_stop(monkeypatch,
         stopping = property(lambda self: len(self.records) == 3)
 
     run = Stopping()
-    policy = agent.train(configure("rlsample/Bandit-v0", 5 * 256), run)
+    policy = agent.train(configure("rlsample/Bandit-v0", 5 * 256, jit_compile=False), run)
     assert [record["step"] for record in run.records] == [512, 1024, 1280]
     assert len(traces) == 1
     assert policy.model.built
 
 
-def test_the_law_is_the_sampler_s(without_xla):
+def test_the_law_is_the_sampler_s():
     """Before the first gradient step the ratio is 1: log-probabilities are those of what was drawn."""
     sampler = {"name": "decoupled_straight_through", "forward_temperature": 2.0}
-    config = configure("rlsample/Identity-v0", 256, sampler=sampler, num_epochs=1, num_minibatches=1)
+    config = configure("rlsample/Identity-v0", 256, sampler=sampler, num_epochs=1, num_minibatches=1, jit_compile=False)
     _, run = score(config)
     assert run.records[0]["policy/approximate_kl"] == pytest.approx(0, abs=1e-6)
     assert run.records[0]["policy/entropy"] == pytest.approx(np.log(4), abs=1e-2)
@@ -159,10 +151,16 @@ class TestPopulation:
         weights = [policy.model.get_weights()[0] for policy in policies]
         assert not np.allclose(weights[0], weights[1])
 
-    def test_each_member_has_its_own_hyper_parameters(self, without_xla):
+    def test_each_member_has_its_own_hyper_parameters(self):
         rates, bonuses = (1e-2, 1e-9, 1e-2), (0.0, 0.0, 100.0)
         config = configure(
-            "rlsample/Identity-v0", 1536, discount=0.0, population=3, learning_rate=rates, entropy_coefficient=bonuses
+            "rlsample/Identity-v0",
+            1536,
+            discount=0.0,
+            population=3,
+            learning_rate=rates,
+            entropy_coefficient=bonuses,
+            jit_compile=False,
         )
         policies, scores = agent.train_population(config, Silent())
         learned, still, _ = (training.evaluate(policy, config).mean_return for policy in policies)

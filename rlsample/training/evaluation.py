@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, spaces
+from rlsample.training.host import frozen
 
 Autoreset = gymnasium.vector.AutoresetMode
 
@@ -85,16 +86,17 @@ def evaluate(
         raise checks.invalid("environments that reset themselves", autoreset_mode=autoreset)
     factors = spaces.factorise(envs.single_action_space)
     action_seed = tf.constant([seed, 0], tf.int32)
+    acting: Policy = frozen(policy)
     observations, info = envs.reset(seed=seed)
     while any(len(returns) < wanted for returns, wanted in zip(finished, quota, strict=True)):
         # In NEXT_STEP mode the step after the end only resets: its action is ignored and it belongs to no episode.
         idle = ended if autoreset == Autoreset.NEXT_STEP else np.zeros_like(ended)
         mask = _legal(factors, info, ~idle)
         if deterministic:
-            actions = policy.act(observations, mask)
+            actions = acting.act(observations, mask)
         else:
             action_seed = ops.fold_in(action_seed, 1)
-            actions = policy.act(observations, mask, seed=action_seed)
+            actions = acting.act(observations, mask, seed=action_seed)
         observations, rewards, terminated, truncated, info = envs.step(actions)
         running += np.where(idle, 0.0, rewards)
         ended = (terminated | truncated) & ~idle

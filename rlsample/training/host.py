@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
+import keras
 import numpy as np
 
 from rlsample import checks
 from rlsample.samplers import Sampler
 from rlsample.training.policy import Policy
 
-ACTIVATIONS = {"tanh": np.tanh, "relu": lambda values: np.maximum(values, 0)}
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh,
+    "relu": lambda values: np.maximum(values, 0),
+}
 """Those that are computed here, by their Keras names."""
 
 HostAct = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -21,8 +26,8 @@ HostAct = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def on_host(policy: Policy, seed: np.ndarray) -> HostAct:
     """The quickest way to draw the actions of a rollout, with the weights as they are now.
 
-    That is `HostPolicy` where the policy is one it can stand for: its activation is among `ACTIVATIONS`, and its
-    sampler draws from softmax(logits). Otherwise it is `policy.sample`.
+    That is a `HostPolicy` where one can stand for the policy: its model is dense layers, with activations among
+    `ACTIVATIONS`, and the head, whose sampler draws from softmax(logits). Otherwise it is `policy.sample`.
 
     Args:
         policy: the policy.
@@ -31,36 +36,63 @@ def on_host(policy: Policy, seed: np.ndarray) -> HostAct:
     Raises:
         ValueError: NaN or inf among the weights.
     """
-    if type(policy.head.sampler).law is Sampler.law and policy.activation in ACTIVATIONS:
-        return HostPolicy(policy, seed)
+    if _can_stand_for(policy):
+        # A counter-based generator: any two seeds give independent noise.
+        noise = np.random.Generator(np.random.Philox(key=np.asarray(seed, np.int32).view(np.uint64)[0]))
+        host = HostPolicy(policy)
+        return lambda features, mask: host.draw(features, mask, noise)
     steps = itertools.count()
     return lambda features, mask: policy.sample(features, mask, seed + np.array([0, next(steps)], np.int32))
 
 
-class HostPolicy:
-    """Draws from the law of `Policy.sample`, by other noise, with the weights as they were when it was made."""
+def frozen(policy: Any) -> Any:
+    """Whatever is quickest that acts as the policy does as long as its weights stay: a `HostPolicy`, or the policy."""
+    return HostPolicy(policy) if isinstance(policy, Policy) and _can_stand_for(policy) else policy
 
-    def __init__(self, policy: Policy, seed: np.ndarray) -> None:
+
+def _can_stand_for(policy: Policy) -> bool:
+    _, *hidden, head = policy.model.layers
+    plain = all(type(layer) is keras.layers.Dense and _activation(layer) in ACTIVATIONS for layer in hidden)
+    return plain and head is policy.head and type(head.sampler).law is Sampler.law
+
+
+def _activation(layer: keras.layers.Dense) -> str:
+    return keras.activations.serialize(layer.activation)
+
+
+class HostPolicy:
+    """A policy with the weights as they were when this was made.
+
+    Raises:
+        ValueError: NaN or inf among them.
+    """
+
+    def __init__(self, policy: Policy) -> None:
         weights = [np.asarray(weight) for weight in policy.model.trainable_variables]
         for weight in weights:
             if not np.isfinite(weight).all():
                 hint = "Training diverged: lower agent.learning_rate."
                 raise checks.invalid("finite weights", weight=weight[~np.isfinite(weight)][0], hint=hint)
-        *self._hidden, self._last = zip(weights[::2], weights[1::2], strict=True)
-        self._activation = ACTIVATIONS[policy.activation]
-        self._event_shape = policy.factors.event_shape
-        # A counter-based generator: any two seeds give independent noise.
-        self._noise = np.random.Generator(np.random.Philox(key=np.asarray(seed, np.int32).view(np.uint64)[0]))
+        layers = zip(weights[::2], weights[1::2], strict=True)
+        activations = [ACTIVATIONS[_activation(layer)] for layer in policy.model.layers[1:-1]]
+        *self._hidden, self._last = itertools.zip_longest(layers, activations)
+        self._policy = policy
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """float32 `[B, D]` -> `[B, K]` or `[B, F, K]`; what `Policy.model` gives, but for illegal entries."""
-        for kernel, bias in self._hidden:
-            features = self._activation(features @ kernel + bias)
-        kernel, bias = self._last
-        return (features @ kernel + bias).reshape(-1, *self._event_shape)
+        for (kernel, bias), activation in self._hidden:
+            features = activation(features @ kernel + bias)
+        (kernel, bias), _ = self._last
+        return (features @ kernel + bias).reshape(-1, *self._policy.factors.event_shape)
 
-    def __call__(self, features: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Draws actions as argmax(logits + Gumbel noise); see `HostAct`."""
+    def draw(self, features: np.ndarray, mask: np.ndarray, noise: np.random.Generator) -> np.ndarray:
+        """argmax(logits + Gumbel noise): draws from the law of `Policy.sample`, by other noise; see `HostAct`."""
         logits = self.logits(features)
-        perturbed = logits + self._noise.gumbel(size=logits.shape)
-        return np.where(mask, perturbed, -np.inf).argmax(-1).astype(np.int32)
+        return np.where(mask, logits + noise.gumbel(size=logits.shape), -np.inf).argmax(-1).astype(np.int32)
+
+    def act(self, observations: Any, mask: Any = None, seed: Any = None) -> Any:
+        """See `Policy.act`."""
+        if seed is not None:
+            return self._policy.act(observations, mask, seed)
+        features, legal = self._policy.read(observations, mask)
+        return self._policy.factors.to_env(np.where(legal, self.logits(features), -np.inf).argmax(-1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -18,9 +17,6 @@ from rlsample.training.rollout import Act, Finished, InGraphCollector, Running, 
 
 MAX_ROLLOUTS_PER_CALL = 16
 """In-graph rollouts a call: calling a compiled program takes about as long as collecting a small one."""
-
-compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
-"""Makes the program; put one without `jit_compile` in its place to look for a fault."""
 
 
 class Learner(Protocol):
@@ -67,13 +63,20 @@ class InGraph:
 
     most = MAX_ROLLOUTS_PER_CALL
 
-    def __init__(self, envs: gym.vector.VectorEnv, learner: Learner, num_steps: int, seed: int) -> None:
+    def __init__(
+        self, envs: gym.vector.VectorEnv, learner: Learner, num_steps: int, seed: int, jit_compile: bool = True
+    ) -> None:
         self.learner, self.num_steps, self.seed = learner, num_steps, seed
         limit = getattr(envs.unwrapped, "max_episode_steps", None)
         self.collector = InGraphCollector(in_graph_env(envs), envs.num_envs, limit)
         self.running = self.collector.start(tf.constant([seed, -1]))
         self.scores = np.full(len(learner.policies), -np.inf)
-        self._advance = compiled(self._in_graph)
+        self._advance = tf.function(self._in_graph, jit_compile=jit_compile, autograph=False)
+
+    @property
+    def traces(self) -> int:
+        """How often the program was traced."""
+        return self._advance.experimental_get_tracing_count()
 
     def advance(self, num_rollouts: int, done: int) -> dict[str, float]:
         """Collects `num_rollouts` rollouts after the `done` so far, and learns from each; returns the metrics.
@@ -119,14 +122,21 @@ class Stepped:
 
     most = 1
 
-    def __init__(self, envs: gym.vector.VectorEnv, learner: Learner, num_steps: int, seed: int) -> None:
+    def __init__(
+        self, envs: gym.vector.VectorEnv, learner: Learner, num_steps: int, seed: int, jit_compile: bool = True
+    ) -> None:
         if len(learner.policies) > 1:
             hint = "Such as rlsample/CartPole-v1."
             raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
         self.learner, self.num_steps, self.seed = learner, num_steps, seed
         self.collector = Collector(envs, learner.policies[0].factors, seed)
         self.scores = np.full(1, -np.inf)
-        self._learn = compiled(learner.learn)
+        self._learn = tf.function(learner.learn, jit_compile=jit_compile, autograph=False)
+
+    @property
+    def traces(self) -> int:
+        """See `InGraph.traces`."""
+        return self._learn.experimental_get_tracing_count()
 
     def advance(self, num_rollouts: int, done: int) -> dict[str, float]:
         """See `InGraph.advance`; `num_rollouts` is 1."""
@@ -141,7 +151,9 @@ class Stepped:
         return metrics
 
 
-def training_loop(envs: gym.vector.VectorEnv, learner: Learner, num_steps: int, seed: int) -> InGraph | Stepped:
+def training_loop(
+    envs: gym.vector.VectorEnv, learner: Learner, num_steps: int, seed: int, jit_compile: bool = True
+) -> InGraph | Stepped:
     """The fastest loop that an environment allows.
 
     Args:
@@ -149,12 +161,13 @@ def training_loop(envs: gym.vector.VectorEnv, learner: Learner, num_steps: int, 
         learner: the agent.
         num_steps: T, steps of each environment in a rollout.
         seed: of environments and actions.
+        jit_compile: whether XLA compiles the program.
 
     Raises:
         ValueError: a population in an environment that is not in-graph.
     """
     loop = InGraph if in_graph_env(envs) is not None else Stepped
-    return loop(envs, learner, num_steps, seed)
+    return loop(envs, learner, num_steps, seed, jit_compile)
 
 
 def raise_for_unsound(sound: tf.Tensor) -> None:

@@ -23,7 +23,6 @@ class Policy:
         model: float32 `[B, D]` features -> logits `[B, K]` or `[B, F, K]`; all the weights there are.
         head: the last layer of the model; holds the sampler and the temperature.
         factors: the action space as categorical factors.
-        activation: of the hidden layers.
 
     Args:
         observation_space: the space of one observation.
@@ -45,7 +44,7 @@ class Policy:
         hidden_sizes: Sequence[int] = (64, 64),
         activation: str = "tanh",
     ) -> None:
-        self.observation_space, self.activation = observation_space, activation
+        self.observation_space = observation_space
         self.head = heads.for_space(action_space, sampler=sampler)
         self.factors = self.head.factors
         torso = mlp(feature_size(observation_space), hidden_sizes, activation=activation)
@@ -73,13 +72,16 @@ class Policy:
         Returns:
             A batch of actions, as the vector environment takes them.
         """
-        features = encode(self.observation_space, observations)
-        legal = self.factors.mask(mask, batch=len(features))
-        if legal is None:
-            legal = np.ones((len(features), *self.factors.event_shape), bool)
+        features, legal = self.read(observations, mask)
         if seed is None:
             return self.factors.to_env(self._call(self._mode, features, legal, (0, 0)))
         return self.factors.to_env(self._call(self._draw, features, legal, seed))
+
+    def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """The features `[B, D]` of observations, and a mask of the shape of the logits; arguments as of `act`."""
+        features = encode(self.observation_space, observations)
+        legal = self.factors.mask(mask, batch=len(features))
+        return features, np.ones((len(features), *self.factors.event_shape), bool) if legal is None else legal
 
     def _call(
         self, function: Callable[..., tf.Tensor], features: np.ndarray, mask: np.ndarray, seed: Any
