@@ -1,0 +1,57 @@
+"""Our PPO, from nothing to a deterministic mean of 475 on Gymnasium's CartPole: python rlsample_threshold.py SEED.
+
+Without XLA: so short a run is over before the program would be compiled.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import cast
+
+import gymnasium as gym
+
+from agents import ppo
+from rlsample.training import config, evaluation, on_policy
+from scripts.agent_modules import AgentConfigs
+
+STEPS, BETWEEN = 100_000, 2048
+SETTINGS = {
+    "agent": {
+        "name": "ppo",
+        "num_steps": 32,
+        "num_minibatches": 1,
+        "num_epochs": 20,
+        "trace_decay": 0.8,
+        "discount": 0.98,
+        "entropy_coefficient": 0.0,
+        "learning_rate": 1e-3,
+        "clip_values": False,
+        "jit_compile": False,
+    },
+    "env": {"id": "CartPole-v1", "num_envs": 8},
+    "sampler": "categorical",
+    "total_steps": STEPS,
+}
+
+
+def main(seed: int) -> None:
+    """Trains and evaluates in turns; prints what it came to."""
+    settings = config.from_dict(SETTINGS | {"seed": seed}, agents=AgentConfigs())
+    agent = cast(ppo.Config, settings.agent)
+    rows = agent.num_steps * settings.env.num_envs
+    training, judging = settings.env.make(), gym.make_vec("CartPole-v1", 20)
+    learner = ppo.Learner(settings, training, STEPS // rows)
+    loop = on_policy.training_loop(training, learner, agent.num_steps, seed, agent.jit_compile)
+    steps, mean = 0, 0.0
+    while steps < STEPS and mean < 475:
+        for _ in range(BETWEEN // rows):
+            loop.advance(1, steps // rows)
+            steps += rows
+        learner.publish()
+        mean = evaluation.evaluate(learner.policies[0], judging, 20, seed).mean_return
+    print(json.dumps({"steps_to_threshold": steps, "mean_return": mean}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
