@@ -172,8 +172,9 @@ def check_logits(logits: Any, mask: Any = None) -> tuple[tf.Tensor, tf.Tensor | 
         _raise_for_unusable_row(logits.numpy(), None if mask is None else mask.numpy())
     else:
         usable = usable_rows(logits, mask)
-        # Not tf.where: XLA would spend seconds on compiling it, for an assert that it then drops.
-        row = tf.argmin(tf.cast(tf.reshape(usable, [-1]), tf.int32))
+        # Not tf.where: XLA would spend seconds on compiling it, for an assert that it then drops. The 1 at the end is
+        # for an empty batch, which has no least entry.
+        row = tf.argmin(tf.concat([tf.cast(tf.reshape(usable, [-1]), tf.int32), [1]], 0))
         tf.debugging.Assert(tf.reduce_all(usable), [_UNUSABLE + " Received at row (rows counted flat):", row])
     return logits, mask
 

@@ -342,6 +342,14 @@ def test_any_batch_shape(sampler, shape):
             np.testing.assert_allclose(gradient, 0, atol=1e-7)
 
 
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_an_empty_batch_compiled(mode):
+    sampler = samplers.create("straight_through")
+    sample = MODES[mode](lambda logits: sampler(logits, SEED))(tf.zeros([0, 4]))
+    assert sample.action.shape == (0,)
+    assert sample.one_hot.shape == (0, 4)
+
+
 @each_sampler
 def test_unknown_static_shapes(sampler):
     @tf.function(input_signature=[tf.TensorSpec([None, None]), tf.TensorSpec([2], tf.int32)], autograph=False)
