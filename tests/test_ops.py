@@ -289,6 +289,11 @@ def test_bad_labels_are_refused(labels, message):
         ops.softmax_cross_entropy(tf.zeros([3, 5]), LOGITS)
 
 
+def test_a_bad_action_is_named_as_an_action():
+    with pytest.raises(ValueError, match=r"Expected action in \[0, 4\). Received: row=\(1,\), value=7"):
+        ops.log_prob(tf.zeros([2, 4]), [0, 7])
+
+
 def test_a_label_out_of_range_shows_in_compiled_code():
     for mode in ("graph", "xla"):
         cost = MODES[mode](lambda labels: ops.sparse_softmax_cross_entropy(labels, tf.zeros([3, 4])))
@@ -369,6 +374,12 @@ def test_divergence_from_a_narrower_distribution_is_infinite():
     np.testing.assert_allclose(ops.kl_divergence(narrow, wide), np.log1p(np.exp(2) / (1 + np.e)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("other", [1, 3])
+def test_divergence_needs_one_number_of_categories(other):
+    with pytest.raises(ValueError, match=rf"one number of categories. Received: .*q_logits=\(2, {other}\)"):
+        ops.kl_divergence(tf.zeros([2, 4]), tf.zeros([2, other]))
+
+
 def test_entropy_is_between_zero_and_that_of_the_uniform():
     assert ops.entropy(tf.constant([3.0])) == 0
     np.testing.assert_allclose(ops.entropy(tf.zeros([2, 1000])), np.log(1000), rtol=1e-6)
@@ -440,6 +451,12 @@ def test_children_of_a_seed_are_different():
     assert len(folded) == 200
     draws = np.stack([ops.uniform([1000], ops.fold_in(SEED, data)) for data in (0, 1, 2)])
     assert np.abs(np.corrcoef(draws) - np.eye(3)).max() < 0.17  # 5.4 standard errors
+
+
+@pytest.mark.parametrize("data", [1.5, [1, 2]])
+def test_only_an_integer_folds_into_a_seed(data):
+    with pytest.raises(ValueError, match="data to be one integer"):
+        ops.fold_in(SEED, data)
 
 
 def test_a_dynamic_shape_of_noise():

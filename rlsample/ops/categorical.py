@@ -26,7 +26,8 @@ def log_prob(logits: TensorLike, action: TensorLike, mask: TensorLike | None = N
     Raises:
         ValueError: an action is known to be out of range, is not an integer, or has another batch shape.
     """
-    return -sparse_softmax_cross_entropy(action, logits, mask)
+    logits = tf.convert_to_tensor(logits)
+    return -sparse_softmax_cross_entropy(checks.check_action("action", action, logits.shape), logits, mask)
 
 
 def entropy(logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
@@ -55,8 +56,17 @@ def kl_divergence(p_logits: TensorLike, q_logits: TensorLike, mask: TensorLike |
     Returns:
         `[...]` in the dtype of `p_logits`, non-negative up to rounding; +inf where p gives mass to a category that q
         holds illegal (a logit of -inf).
+
+    Raises:
+        ValueError: the two have another number of categories.
     """
-    p_logits = tf.convert_to_tensor(p_logits)
+    p_logits, q_logits = tf.convert_to_tensor(p_logits), tf.convert_to_tensor(q_logits)
+    if not p_logits.shape[-1:].is_compatible_with(q_logits.shape[-1:]):
+        raise checks.invalid(
+            "p_logits and q_logits to have one number of categories",
+            p_logits=tuple(p_logits.shape),
+            q_logits=tuple(q_logits.shape),
+        )
     p_shifted, q_shifted = legal_logits(p_logits, mask), legal_logits(q_logits, mask)
     p_log_probs, p_probs = log_softmax(p_shifted)
     q_log_probs, _ = log_softmax(tf.cast(q_shifted, p_shifted.dtype))

@@ -85,7 +85,13 @@ def fold_in(seed: TensorLike, data: TensorLike) -> tf.Tensor:
     """Derives the seed that belongs to the integer `data` (a step, an index): int32 `[2]`.
 
     Different data give different seeds; all 64 bits carry on, so that folding may be repeated.
+
+    Raises:
+        ValueError: the seed is not a pair of integers, or `data` is not an integer.
     """
+    data = tf.convert_to_tensor(data)
+    if not data.dtype.is_integer or data.shape.rank not in (0, None):
+        raise checks.invalid("data to be one integer", dtype=data.dtype.name, shape=tuple(data.shape))
     # The constant sets these words apart from those that `split` and the draws make of the same seed.
     words = bits([2], tf.bitwise.bitwise_xor(checks.check_seed(seed), tf.constant([0x5851F42D, 0x4C957F2D], tf.int32)))
     word, other = tf.unstack(tf.bitcast(words, tf.int32))
