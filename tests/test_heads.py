@@ -299,6 +299,7 @@ def test_the_untrained_policy_is_close_to_uniform(name):
         (lambda: heads.CategoricalHead(3, unimix=1.0), r"unimix to be a number in \[0, 1\)"),
         (lambda: heads.CategoricalHead(3, logit_clip=-1), "logit_clip to be a finite number > 0"),
         (lambda: heads.CategoricalHead(3, hidden_sizes=(8, 0)), "hidden_sizes to be a whole number >= 1"),
+        (lambda: heads.CategoricalHead(3, hidden_sizes=8), "hidden_sizes to be a list of widths. Received: .*=8"),
         (lambda: heads.CategoricalHead(3, kernel_gain=float("inf")), "kernel_gain to be a finite number > 0"),
         (lambda: heads.CategoricalHead(3, seed=-1), "seed to be a whole number >= 0"),
         (lambda: heads.OrdinalHead(4, "rampp"), "Did you mean 'ramp'"),
@@ -312,6 +313,20 @@ def test_the_untrained_policy_is_close_to_uniform(name):
 def test_bad_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_features_do_not_pass_for_logits():
+    for space, wrong in ((Discrete(3), [2, 8]), (MultiDiscrete([3, 4]), [2, 8]), (MultiDiscrete([3, 4]), [2, 2, 3])):
+        with pytest.raises(ValueError, match="Pass what calling the head returned"):
+            heads.for_space(space).sample(tf.zeros(wrong), (0, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "float64"])
+@pytest.mark.parametrize("hidden_sizes", [(), (4,)], ids=str)
+def test_integer_features_are_taken(hidden_sizes, dtype):
+    head = heads.CategoricalHead(3, hidden_sizes=hidden_sizes, dtype=dtype)
+    features = np.uint8([[0, 255, 3], [1, 0, 1]])
+    np.testing.assert_array_equal(head(features), head(features.astype(np.float32)))
 
 
 def test_actions_outside_the_space_are_refused():

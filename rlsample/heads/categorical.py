@@ -96,6 +96,12 @@ class FactoredHead(LogitsHead):
 
     def _padded(self, logits: TensorLike) -> TensorLike:
         """The logits with the padding illegal, whoever made them."""
+        event, shape = tf.TensorShape(self.factors.event_shape), tf.TensorShape(getattr(logits, "shape", None))
+        if not shape[-event.rank :].is_compatible_with(event):
+            # Features would do as logits of another action space without a word.
+            raise checks.invalid(
+                f"logits that end in {tuple(event)}", shape=tuple(shape), hint="Pass what calling the head returned."
+            )
         padding = self.factors.padding_mask
         return logits if padding is None else masked_logits(logits, padding)
 

@@ -34,6 +34,8 @@ class Trunk(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if not isinstance(hidden_sizes, (list, tuple)):
+            raise checks.invalid("hidden_sizes to be a list of widths", hidden_sizes=hidden_sizes)
         self.hidden_sizes = tuple(checks.check_count("hidden_sizes", size) for size in hidden_sizes)
         self.activation = keras.activations.get(activation)
         self.kernel_gain = checks.check_positive("kernel_gain", kernel_gain)
@@ -73,6 +75,9 @@ class Trunk(keras.layers.Layer):
 
     def forward(self, features: tf.Tensor) -> tf.Tensor:
         """The output layer's values `[..., units]`, float32 at least."""
+        if not features.dtype.is_floating:
+            # Keras casts floats to the compute dtype by itself, but not the integers of a discrete observation.
+            features = tf.cast(features, self.compute_dtype)
         for layer in self._hidden:
             features = layer(features)
         return widen(self._output(features))  # type: ignore[misc]
