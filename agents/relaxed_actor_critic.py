@@ -49,7 +49,8 @@ class Config(AgentConfig):
             that is evaluated and returned; the current one collects.
         batch_size: transitions an update.
         replay_capacity: transitions kept.
-        warmup_steps: environment steps with uniform actions before learning begins.
+        warmup_steps: environment steps with uniform actions before learning begins; at most a tenth of the run, so
+            that a short one learns too.
         steps_per_round: environment steps between rounds of updates; one compiled call a round.
         updates_per_step: updates for each environment step.
         audit_draws: gradient estimates, once a round, that the metrics `sampler/*` are made of: how near the sampler's
@@ -108,12 +109,13 @@ def train(config: RunConfig, run: Run) -> Policy:
     learner = Learner(agent, policy, averaged, round(config.total_steps * agent.updates_per_step))
     replay = Replay(agent.replay_capacity)
     rounds_done, update, metrics = 0, 0, {}
+    warmup_steps = min(agent.warmup_steps, config.total_steps // 10)
 
     for step in range(0, config.total_steps, envs.num_envs):
         if run.stopping:
             break
         seed = np.array([config.seed, step], np.int32)
-        if step < agent.warmup_steps:
+        if step < warmup_steps:
             action = uniform_actions(generator, collector.mask)
         else:
             action = policy.sample(collector.observation, collector.mask, seed)
@@ -123,7 +125,7 @@ def train(config: RunConfig, run: Run) -> Policy:
 
         step += envs.num_envs
         last = step >= config.total_steps
-        if step >= agent.warmup_steps and (last or step // agent.steps_per_round > rounds_done):
+        if step >= warmup_steps and (last or step // agent.steps_per_round > rounds_done):
             rounds_done = step // agent.steps_per_round
             policy.head.temperature.assign(config.temperature(step))
             rounds = max(1, round(agent.steps_per_round * agent.updates_per_step))

@@ -87,6 +87,13 @@ def test_masked_environments_are_played_legally():
     assert run.records
 
 
+def test_a_run_shorter_than_the_warmup_learns_too():
+    config = configure("rlsample/Bandit-v0", 200, warmup_steps=1000)
+    _, run = score(config)
+    assert run.records[-1]["step"] == 200
+    assert run.records[-1]["update"] > 0
+
+
 def test_the_temperature_moves_without_a_retrace():
     config = configure("rlsample/Bandit-v0", 64)
     policy = agent.make_policy(config, *spaces_of(config))
