@@ -21,6 +21,7 @@ from rlsample.training.checkpoint import CheckpointError
 from rlsample.training.checkpoint import load as load_weights
 from rlsample.training.run import CHECKPOINT, CONFIG
 from scripts.agent_modules import AgentConfigs, import_modules, make_policy
+from scripts.arguments import whole_number
 
 VIDEO_HINT = "Install the extra `video`: pip install 'rlsample[video]'"
 
@@ -52,8 +53,8 @@ def main(arguments: Sequence[str] | None = None, agents: AgentConfigs | None = N
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.evaluate", description="Evaluates a run.")
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("--episodes", type=_positive, help="how many to play; by default as the run's configuration")
-    parser.add_argument("--seed", type=int, help="of the environments; by default one derived from the run's")
+    parser.add_argument("--episodes", type=whole_number(1), help="how many to play; by default as the run's configuration")
+    parser.add_argument("--seed", type=whole_number(0), help="of the environments; by default one derived from the run's")
     parser.add_argument("--video", action="store_true", help="record one episode into the run folder")
     parser.add_argument(
         "--import",
@@ -64,12 +65,6 @@ def _parser() -> argparse.ArgumentParser:
         help="a module to import first, for the environments or samplers that it registers; may be repeated",
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
 
 
 def _record(policy: Policy, config: RunConfig, folder: Path, seed: int | None) -> Path:

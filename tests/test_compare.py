@@ -57,6 +57,14 @@ def test_every_variant_runs_once_with_every_seed(tmp_path, monkeypatch, capsys):
     assert len(commands) == 4
 
 
+@pytest.mark.parametrize("words", [["--seeds", "0"], ["--jobs", "none"]])
+def test_a_count_that_is_none_is_told(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        compare.main([CONFIG, *words])
+    assert stop.value.code == 2
+    assert f"Expected a whole number >= 1. Received: {words[1]!r}." in capsys.readouterr().err
+
+
 def test_a_run_that_fails_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
     with pytest.raises(RuntimeError, match=r"Received: exit code 1; its output is in .*seed1\.log"):

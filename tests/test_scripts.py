@@ -140,8 +140,10 @@ def test_what_cannot_be_evaluated_is_told(tmp_path, capsys):
     config.write_text("base: /etc/hostname\n" + config.read_text())
     assert evaluate.main([str(tmp_path / "run")], AGENTS) == 2
     assert "base: Unknown key" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        evaluate.main([str(tmp_path / "run"), "--episodes", "0"], AGENTS)
+    for words in (["--episodes", "0"], ["--seed", "-4"], ["--seed", "one"]):
+        with pytest.raises(SystemExit, match="2"):
+            evaluate.main([str(tmp_path / "run"), *words], AGENTS)
+        assert f"Received: {words[1]!r}" in capsys.readouterr().err
 
 
 def test_a_video_that_cannot_be_made_is_told(tmp_path, capsys, monkeypatch):
