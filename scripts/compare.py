@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.compare", description="Compares variants over seeds.")
     parser.add_argument("config", type=Path, help="a YAML file, such as agents/configs/cartpole.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value[,value]", help="variants, and words for every run")
-    parser.add_argument("--seeds", type=whole_number(1), default=10, help="runs of each variant, seeds 1 to this number")
+    parser.add_argument("--seeds", type=whole_number(1), default=10, help="runs of each variant, seeds 1 to this")
     parser.add_argument("--threshold", type=float, default=475.0, help="return that counts as solved")
     parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at a time")
     parser.add_argument("--folder", type=Path, default=Path("runs/compare"), help="where the runs go")

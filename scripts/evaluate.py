@@ -53,8 +53,8 @@ def main(arguments: Sequence[str] | None = None, agents: AgentConfigs | None = N
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.evaluate", description="Evaluates a run.")
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("--episodes", type=whole_number(1), help="how many to play; by default as the run's configuration")
-    parser.add_argument("--seed", type=whole_number(0), help="of the environments; by default one derived from the run's")
+    parser.add_argument("--episodes", type=whole_number(1), help="how many to play; by default as in the run")
+    parser.add_argument("--seed", type=whole_number(0), help="of the environments; by default from the run's")
     parser.add_argument("--video", action="store_true", help="record one episode into the run folder")
     parser.add_argument(
         "--import",

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rlsample import checks, lab, samplers
+from scripts.arguments import whole_number
 from scripts.audit import claims, picture, problem, published
 
 NUMBERS = (
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--temperatures", nargs="+", type=float, metavar="TAU", help="default: 0.1 0.5 1 2")
     objectives = list(problem.OBJECTIVES)
     parser.add_argument("--objectives", nargs="+", choices=objectives, default=objectives, help="default: all")
-    parser.add_argument("--draws", type=int, help="gradient estimates a cell; default: 100,000")
+    parser.add_argument("--draws", type=whole_number(2), help="gradient estimates a cell; default: 100,000")
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
     parser.add_argument("--output", type=Path, default=Path("runs/audit"), help="the folder of table and picture")
     parser.add_argument("--suite", choices=["samplers", "published"], default="samplers", help="what to measure")
