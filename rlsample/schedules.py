@@ -162,7 +162,7 @@ def create(config: float | str | Mapping[str, Any] | Schedule) -> Schedule:
         return Constant(value=checks.check_positive("temperature", config))
     if isinstance(config, str):
         config = {"name": config}
-    if not isinstance(config, Mapping) or "name" not in config:
+    if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
         raise checks.invalid("a number, a schedule's name or a mapping with the key 'name'", schedule=config)
     if config["name"] not in SCHEDULES:
         raise checks.unknown("schedule", config["name"], SCHEDULES)

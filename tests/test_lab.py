@@ -285,6 +285,11 @@ def test_online_modes_agree(mode):
     assert all(value.dtype == tf.float32 and value.shape == () for value in report)
 
 
+def test_online_takes_a_name_as_the_audit_does():
+    by_name, built = (lab.online(each, linear, THETA[None], SEED, 2) for each in ("zgr", samplers.create("zgr")))
+    np.testing.assert_array_equal(by_name, built)
+
+
 def test_online_without_noise_and_without_signal():
     logits = tf.constant(THETA[None], tf.float32)
     straight = lab.online(samplers.create("straight_through"), linear, logits, SEED, mask=MASK)

@@ -535,6 +535,11 @@ def test_bad_configs_are_refused(config, message):
             samplers.SAMPLERS[config["name"]](**options)
 
 
+def test_a_name_is_a_string():
+    with pytest.raises(ValueError, match="key 'name'"):
+        samplers.create({"name": ["zgr"]})
+
+
 def test_a_registered_sampler_is_created_by_name():
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Mode(samplers.Sampler):

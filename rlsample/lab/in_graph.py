@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -33,7 +33,7 @@ class OnlineAudit(NamedTuple):
 
 
 def online(
-    sampler: samplers.Sampler,
+    sampler: str | dict[str, Any] | samplers.Sampler,
     objective: Objective,
     logits: TensorLike,
     seed: TensorLike,
@@ -52,7 +52,7 @@ def online(
     The exact gradient is that under softmax(logits), also for a sampler that draws from another law.
 
     Args:
-        sampler: the sampler.
+        sampler: a sampler, or what `samplers.create` takes.
         objective: one_hot of the shape of `logits` -> values, as `Sampler.expectation` takes it; closes over the batch.
         logits: float `[B, K]` or `[B, F, K]` (any batch shape); no gradient reaches them.
         seed: stateless seed, int32 `[2]`.
@@ -66,6 +66,7 @@ def online(
     Raises:
         ValueError: as `exact_gradient` and the sampler do.
     """
+    sampler = samplers.create(sampler)
     checks.check_count("num_draws", num_draws, minimum=2)
     seed, logits = checks.check_seed(seed), tf.stop_gradient(tf.convert_to_tensor(logits))
     exact = tf.cast(exact_gradient(objective, logits, mask), tf.float32)

@@ -74,7 +74,7 @@ def create(config: str | Mapping[str, Any] | Sampler) -> Sampler:
         return config
     if isinstance(config, str):
         config = {"name": config}
-    if not isinstance(config, Mapping) or "name" not in config:
+    if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
         raise checks.invalid("a sampler's name or a mapping with the key 'name'", sampler=config)
     options = {key: value for key, value in config.items() if key != "name"}
     sampler = get(config["name"])
