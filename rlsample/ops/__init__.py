@@ -16,7 +16,16 @@ from rlsample.ops.rounding import (
     soft_round_conditional_mean,
     soft_round_inverse,
 )
-from rlsample.ops.softmax import legal_logits, softmax, softmax_jacobian, softmax_vjp, temper, tempered_softmax
+from rlsample.ops.softmax import (
+    legal_logits,
+    normalise,
+    softmax,
+    softmax_jacobian,
+    softmax_vjp,
+    temper,
+    tempered_softmax,
+    with_softmax_gradient,
+)
 from rlsample.ops.surrogate import surrogate_gradient, with_gradient_of
 
 __all__ = [
@@ -31,6 +40,7 @@ __all__ = [
     "log_prob",
     "mode",
     "narrow_matmul",
+    "normalise",
     "round_fourier",
     "round_ramp",
     "round_sigmoid",
@@ -50,4 +60,5 @@ __all__ = [
     "tempered_softmax",
     "uniform",
     "with_gradient_of",
+    "with_softmax_gradient",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -69,7 +70,9 @@ def softmax(logits: TensorLike, axis: int = -1, mask: TensorLike | None = None) 
         nothing legal is NaN.
     """
     logits = tf.convert_to_tensor(logits)
-    return tf.cast(_softmax(axis)(legal_logits(logits, mask, axis)), logits.dtype)
+    shifted = legal_logits(logits, mask, axis)
+    probs = normalise(shifted, axis)
+    return tf.cast(with_softmax_gradient(probs, shifted, probs, axis), logits.dtype)
 
 
 def tempered_softmax(logits: tf.Tensor, temperature: tf.Tensor | None = None) -> tf.Tensor:
@@ -84,7 +87,9 @@ def tempered_softmax(logits: tf.Tensor, temperature: tf.Tensor | None = None) ->
     Returns:
         Probabilities `[..., K]`; finite, also in the gradients, for every temperature above 1e-9.
     """
-    return _softmax(-1)(temper(logits, temperature))
+    tempered = temper(logits, temperature)
+    probs = normalise(tempered)
+    return with_softmax_gradient(probs, tempered, probs)
 
 
 def temper(logits: tf.Tensor, temperature: tf.Tensor | None = None) -> tf.Tensor:
@@ -94,15 +99,40 @@ def temper(logits: tf.Tensor, temperature: tf.Tensor | None = None) -> tf.Tensor
     return tf.where(logits < LOWEST, tf.constant(LOWEST, logits.dtype), logits) / temperature
 
 
-def _softmax(axis: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    @tf.custom_gradient
-    def forward(shifted: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        # The maximum is 0 already: tf.nn.softmax would look for it once more.
-        exponentials = tf.exp(shifted)
-        probs = exponentials * tf.math.reciprocal(tf.reduce_sum(exponentials, axis, keepdims=True))
-        return probs, lambda upstream: softmax_vjp(probs, upstream, axis)
+def normalise(logits: tf.Tensor, axis: int = -1) -> tf.Tensor:
+    """softmax(logits) for logits with row maximum 0, differentiated as the operations it is made of.
 
-    return forward
+    For what takes its gradient from `with_softmax_gradient`, or has none.
+    """
+    # The maximum is 0 already: tf.nn.softmax would look for it once more.
+    exponentials = tf.exp(logits)
+    return exponentials * tf.math.reciprocal(tf.reduce_sum(exponentials, axis, keepdims=True))
+
+
+def with_softmax_gradient(value: tf.Tensor, logits: tf.Tensor, probs: tf.Tensor, axis: int = -1) -> tf.Tensor:
+    """Returns `value`, bit for bit, with the gradient of a softmax.
+
+        forward   value
+        backward  p * (g - <p, g>) to `logits`; nothing to `value` and `probs`
+
+    Args:
+        value: float `[..., K]`: the probabilities themselves, or a one-hot drawn from them.
+        logits: float `[..., K]`.
+        probs: float `[..., K]`, p = softmax(logits), for the product and for second derivatives.
+        axis: where the categories are.
+    """
+    return _with_softmax_gradient(axis)(value, logits, probs)
+
+
+# Cached, since decorating costs as much as several operations.
+@functools.cache
+def _with_softmax_gradient(axis: int) -> Callable[..., tf.Tensor]:
+    # Tensors that the backward pass needs are arguments: one closed over would be searched for variables.
+    @tf.custom_gradient
+    def attach(value: tf.Tensor, logits: tf.Tensor, probs: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        return value, lambda upstream: (None, softmax_vjp(probs, upstream, axis), None)
+
+    return attach
 
 
 def softmax_vjp(probs: TensorLike, upstream: TensorLike, axis: int = -1) -> tf.Tensor:

@@ -64,7 +64,7 @@ def _with_gradient_of(value: tf.Tensor, surrogate: tf.Tensor) -> tuple[tf.Tensor
         return None, upstream
 
     if value.shape.is_fully_defined() and surrogate.shape.is_fully_defined():
-        return tf.identity(value), backward
+        return value, backward
     # Shapes known only at run time must not broadcast in silence. The assert speaks in a plain graph, which folds the
     # select away; the select speaks under XLA, which drops the assert.
     tf.debugging.assert_equal(tf.shape(value), tf.shape(surrogate), "Expected value and surrogate of the same shape.")

@@ -31,7 +31,7 @@ class Categorical(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        return draw_one_hot(tf.stop_gradient(ops.tempered_softmax(logits)), seed)
+        return draw_one_hot(ops.normalise(logits), seed)
 
     def expectation(
         self,

@@ -46,8 +46,9 @@ class DecoupledStraightThrough(base.Sampler):
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
         forward_temperature = tf.constant(self.forward_temperature, logits.dtype)
-        action, one_hot = draw_one_hot(ops.tempered_softmax(logits, forward_temperature), seed)
-        return action, ops.with_gradient_of(one_hot, ops.tempered_softmax(logits, temperature))
+        action, one_hot = draw_one_hot(ops.normalise(ops.temper(logits, forward_temperature)), seed)
+        tempered = ops.temper(logits, temperature)
+        return action, ops.with_softmax_gradient(one_hot, tempered, ops.normalise(tempered))
 
     def law(self, logits: TensorLike, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None) -> tf.Tensor:
         """The logits divided by `forward_temperature`, with a row maximum of 0 so that dividing cannot overflow."""

@@ -49,7 +49,7 @@ class GappedStraightThrough(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        probs = tf.stop_gradient(ops.tempered_softmax(logits))
+        probs = ops.normalise(logits)
         action, one_hot = draw_one_hot(probs, seed)
         if isinstance(self.gap, str):
             drawn = tf.minimum(tf.reduce_sum(one_hot * probs, -1, keepdims=True), LARGEST_PROBABILITY)
@@ -58,5 +58,5 @@ class GappedStraightThrough(base.Sampler):
             gap = tf.constant(self.gap, logits.dtype)
         # The row's maximum is 0: the drawn logit moves there, the others to -gap if they are above it.
         led = tf.where(one_hot > 0, tf.zeros_like(logits), tf.minimum(logits, -gap))
-        surrogate = ops.tempered_softmax(ops.with_gradient_of(led, logits), temperature)
-        return action, ops.with_gradient_of(one_hot, surrogate)
+        tempered = ops.temper(ops.with_gradient_of(led, logits), temperature)
+        return action, ops.with_softmax_gradient(one_hot, tempered, ops.normalise(tempered))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -47,12 +48,13 @@ class GumbelRao(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        probs = ops.tempered_softmax(logits)
+        probs = ops.normalise(logits)
         action, one_hot = draw_one_hot(probs, seed)
         temperature = tf.ones([], logits.dtype) if temperature is None else temperature
         return action, _rao(self.num_samples)(one_hot, logits, temperature, probs, seed)
 
 
+@functools.cache
 def _rao(num_samples: int) -> Callable[..., tf.Tensor]:
     # Tensors that the backward pass needs are arguments: one closed over would be searched for variables.
     @tf.custom_gradient
@@ -67,7 +69,7 @@ def _rao(num_samples: int) -> Callable[..., tf.Tensor]:
                 to_temperature = tf.reduce_sum(to_temperature)
             return None, to_logits, to_temperature, None, None
 
-        return tf.identity(one_hot), backward
+        return one_hot, backward
 
     return forward
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import ClassVar
 
 import tensorflow as tf
@@ -32,24 +31,27 @@ class GumbelSoftmax(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        return relaxed_draw(logits, seed, temperature)
+        action, tempered, relaxed = relaxed_draw(logits, seed, temperature)
+        return action, ops.with_softmax_gradient(relaxed, tempered, relaxed)
 
 
-def relaxed_draw(logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws s = softmax((logits + G) / temperature): (argmax s, -1 if the row holds NaN; s `[..., K]`)."""
+def relaxed_draw(
+    logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Draws s = softmax((logits + G) / temperature) for noise G.
+
+    Returns:
+        (argmax s, -1 if the row holds NaN; logits to send the gradient of s to, with `ops.with_softmax_gradient`;
+        s `[..., K]`).
+    """
     if temperature is None:
-        weights, relaxed = _race(logits, tf.cast(ops.exponential(shape_of(logits), seed), logits.dtype))
-        return first_maximum(weights), relaxed
+        # exp(logits + G) as exp(logits) / E, which takes a logarithm less.
+        weights = tf.exp(logits) / tf.cast(ops.exponential(shape_of(logits), seed), logits.dtype)
+        relaxed = weights * tf.math.reciprocal(tf.reduce_sum(weights, -1, keepdims=True))
+        return first_maximum(weights), logits, relaxed
     perturbed = perturb(logits, seed)
-    return first_maximum(perturbed), ops.tempered_softmax(centre(perturbed), temperature)
-
-
-@tf.custom_gradient
-def _race(logits: tf.Tensor, exponential: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
-    """exp(logits + G) as exp(logits) / E, which takes a logarithm less, and the same normalised."""
-    weights = tf.exp(logits) / exponential
-    relaxed = weights * tf.math.reciprocal(tf.reduce_sum(weights, -1, keepdims=True))
-    return (weights, relaxed), lambda _, upstream: (ops.softmax_vjp(relaxed, upstream), None)
+    tempered = ops.temper(centre(perturbed), temperature)
+    return first_maximum(perturbed), tempered, ops.normalise(tempered)
 
 
 def perturb(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

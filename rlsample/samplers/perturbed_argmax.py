@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -46,11 +47,12 @@ class PerturbedArgmax(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        action, one_hot = draw_one_hot(ops.tempered_softmax(logits), seed)
+        action, one_hot = draw_one_hot(ops.normalise(logits), seed)
         temperature = tf.ones([], logits.dtype) if temperature is None else temperature
         return action, _perturbed(self.num_samples)(one_hot, logits, temperature, seed)
 
 
+@functools.cache
 def _perturbed(num_samples: int) -> Callable[..., tf.Tensor]:
     # Tensors that the backward pass needs are arguments: one closed over would be searched for variables.
     @tf.custom_gradient
@@ -64,7 +66,7 @@ def _perturbed(num_samples: int) -> Callable[..., tf.Tensor]:
                 to_temperature = tf.reduce_sum(to_temperature)
             return None, to_logits, to_temperature, None
 
-        return tf.identity(one_hot), backward
+        return one_hot, backward
 
     return forward
 

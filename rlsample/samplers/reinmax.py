@@ -37,9 +37,11 @@ class ReinMax(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        probs = ops.tempered_softmax(logits)
+        probs = ops.normalise(logits)
         action, one_hot = draw_one_hot(probs, seed)
-        tempered = probs if temperature is None else ops.tempered_softmax(logits, tf.stop_gradient(temperature))
+        if temperature is None:
+            return action, _heun(one_hot, logits, probs, probs)
+        tempered = ops.normalise(ops.temper(logits, tf.stop_gradient(temperature)))
         return action, _heun(one_hot, logits, probs, tempered)
 
 
@@ -51,4 +53,4 @@ def _heun(one_hot: tf.Tensor, logits: tf.Tensor, probs: tf.Tensor, tempered: tf.
         to_logits = 2 * ops.softmax_vjp(midpoint, upstream) - 0.5 * ops.softmax_vjp(probs, upstream)
         return None, to_logits, None, None
 
-    return tf.identity(one_hot), backward
+    return one_hot, backward

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -52,12 +53,13 @@ class ReinMaxRao(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        probs = ops.tempered_softmax(logits)
+        probs = ops.normalise(logits)
         action, one_hot = draw_one_hot(probs, seed)
         temperature = tf.ones([], logits.dtype) if temperature is None else tf.stop_gradient(temperature)
         return action, _midpoint_rao(self.num_samples)(one_hot, logits, temperature, probs, seed)
 
 
+@functools.cache
 def _midpoint_rao(num_samples: int) -> Callable[..., tf.Tensor]:
     # Tensors that the backward pass needs are arguments: one closed over would be searched for variables.
     @tf.custom_gradient
@@ -72,6 +74,6 @@ def _midpoint_rao(num_samples: int) -> Callable[..., tf.Tensor]:
             rao, _ = conditional_vjp(log_midpoint, midpoint, one_hot, temperature, seed, upstream, num_samples)
             return None, 2 * rao - 0.5 * ops.softmax_vjp(probs, upstream), None, None, None
 
-        return tf.identity(one_hot), backward
+        return one_hot, backward
 
     return forward

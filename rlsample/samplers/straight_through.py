@@ -32,7 +32,9 @@ class StraightThrough(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        probs = ops.tempered_softmax(logits)
+        probs = ops.normalise(logits)
         action, one_hot = draw_one_hot(probs, seed)
-        surrogate = probs if temperature is None else ops.tempered_softmax(logits, temperature)
-        return action, ops.with_gradient_of(one_hot, surrogate)
+        if temperature is None:
+            return action, ops.with_softmax_gradient(one_hot, logits, probs)
+        tempered = ops.temper(logits, temperature)
+        return action, ops.with_softmax_gradient(one_hot, tempered, ops.normalise(tempered))

@@ -30,6 +30,6 @@ class StraightThroughGumbelSoftmax(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        action, relaxed = relaxed_draw(logits, seed, temperature)
+        action, tempered, relaxed = relaxed_draw(logits, seed, temperature)
         one_hot = tf.one_hot(action, base.num_categories(logits), dtype=logits.dtype)
-        return action, ops.with_gradient_of(one_hot, relaxed)
+        return action, ops.with_softmax_gradient(one_hot, tempered, relaxed)

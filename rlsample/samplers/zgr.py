@@ -32,7 +32,7 @@ class ZGR(base.Sampler):
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
-        probs = ops.tempered_softmax(logits)
+        probs = ops.normalise(logits)
         action, one_hot = draw_one_hot(probs, seed)
         return action, _zgr(one_hot, logits, probs)
 
@@ -45,4 +45,4 @@ def _zgr(one_hot: tf.Tensor, logits: tf.Tensor, probs: tf.Tensor) -> tuple[tf.Te
         rank_one = away * tf.reduce_sum(away * upstream, -1, keepdims=True)
         return None, 0.5 * (ops.softmax_vjp(probs, upstream) + rank_one), None
 
-    return tf.identity(one_hot), backward
+    return one_hot, backward
