@@ -203,7 +203,7 @@ def raise_for_unusable(usable: Any) -> None:
 
 def _raise_for_unusable_row(logits: np.ndarray, mask: np.ndarray | None) -> None:
     # One pass decides the usual case: if the sum is finite, every number is (but a sum of finite ones may overflow).
-    if mask is None and logits.dtype.itemsize >= 4:
+    if logits.dtype.itemsize >= 4 and (mask is None or mask.any(-1).all()):
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(np.sum(logits)):
                 return

@@ -45,7 +45,8 @@ def test_second_derivatives():
             total = tf.reduce_sum(slopes[0] ** 2) + tf.reduce_sum(slopes[1] ** 2)
         return outer.gradient(total, (inputs, kernel))
 
-    for one, other in zip(hessian_product(ops.narrow_matmul), hessian_product(tf.matmul), strict=True):
+    ours = tf.function(lambda: hessian_product(ops.narrow_matmul))()
+    for one, other in zip(ours, hessian_product(tf.matmul), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 

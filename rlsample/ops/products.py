@@ -10,6 +10,7 @@ from rlsample.types import TensorLike
 
 # Up to so many columns XLA on a CPU is quicker column by column: at 2048 rows and two columns 29 against 120 us to the
 # kernel, 20 against 102 us to the input; forward at few rows a third. It has no kernel of its own for such shapes.
+# Eager code pays for every operation instead.
 NARROW_KERNEL, NARROW = 8, 3
 
 
@@ -27,7 +28,7 @@ def narrow_matmul(inputs: TensorLike, kernel: TensorLike) -> tf.Tensor:
         float `[..., K]`: that of `tf.matmul`, differentiable any number of times.
     """
     inputs, kernel = tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel)
-    if kernel.shape[-1] > NARROW_KERNEL:
+    if kernel.shape[-1] > NARROW_KERNEL or tf.executing_eagerly():
         return tf.linalg.matmul(inputs, kernel) if inputs.shape.rank == 2 else tf.tensordot(inputs, kernel, 1)
     if inputs.shape.rank == 2:
         return _narrow_matmul(inputs, kernel)
