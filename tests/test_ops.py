@@ -238,16 +238,25 @@ def test_an_illegal_logit_leaves_the_cross_entropy_finite(mode):
 
 
 @each_mode
-def test_an_illegal_label_costs_infinity_without_a_gradient_of_nan(mode):
-    logits, mask = tf.constant([[5.0, 0.0, 1.0]]), tf.constant([False, True, True])
-    for function in (
-        lambda x: ops.softmax_cross_entropy([[1.0, 0.0, 0.0]], x, mask),
-        lambda x: ops.sparse_softmax_cross_entropy([0], x, mask),
+def test_an_illegal_label_costs_infinity_without_a_gradient(mode):
+    for logits, mask in (
+        (tf.constant([[5.0, 0.0, 1.0]]), [False, True, True]),
+        (tf.constant([[-INF, 0.0, 1.0]]), None),
     ):
-        value, slope = MODES[mode](lambda x, f=function: (f(x), gradient(f, x)[0]))(logits)
-        assert value == INF
-        assert np.isfinite(slope).all()
-        assert slope[0, 0] == 0
+        for function in (
+            lambda x, mask=mask: ops.softmax_cross_entropy([[0.1, 0.9, 0.0]], x, mask),
+            lambda x, mask=mask: ops.sparse_softmax_cross_entropy([0], x, mask),
+        ):
+            value, slope = MODES[mode](lambda x, f=function: (f(x), gradient(f, x)[0]))(logits)
+            assert value == INF
+            assert (slope.numpy() == 0).all()
+
+
+@each_mode
+def test_the_cost_of_labels_has_a_finite_gradient_to_them(mode):
+    logits, labels = tf.constant([[-INF, 0.0, -1e30, 1e30]]), tf.constant([[0.0, 0.2, 0.3, 0.5]])
+    slope = MODES[mode](lambda y: gradient(lambda y: ops.softmax_cross_entropy(y, logits), y)[0])(labels)
+    np.testing.assert_allclose(slope, [[3e38, 1e30, 2e30, 0]], rtol=1e-6)
 
 
 def test_cross_entropy_hessian_product():
@@ -258,6 +267,12 @@ def test_cross_entropy_hessian_product():
     ):
         found = hessian_product(function, logits, vector)
         np.testing.assert_allclose(found, [0.49984, -0.68135, 0.18151], atol=1e-5)
+    padded, vector = np.append(logits, -INF), np.append(vector, 3.0)
+    for function in (
+        lambda x: ops.softmax_cross_entropy(np.array([0.0, 0.0, 1.0, 0.0]), x),
+        lambda x: ops.sparse_softmax_cross_entropy(tf.constant(2), x),
+    ):
+        np.testing.assert_allclose(hessian_product(function, padded, vector), [*found, 0], atol=1e-12)
 
 
 def test_straight_through_hessian_product():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from rlsample import checks
-from rlsample.ops.softmax import ILLEGAL, legal_logits, softmax_vjp
+from rlsample.ops.softmax import shifted_logits, softmax_vjp, with_floor
 from rlsample.types import TensorLike
 
 
@@ -22,13 +22,13 @@ def softmax_cross_entropy(labels: TensorLike, logits: TensorLike, mask: TensorLi
         labels: float `[..., K]`, non-negative; need not sum to 1.
         logits: float `[..., K]`, anywhere in +-1e30.
         mask: boolean, broadcasts to the logits, True = legal. Legal categories only enter the sum, so a label on an
-            illegal one costs +inf.
+            illegal one costs +inf, with gradient 0 to the logits.
 
     Returns:
         `[...]` in the dtype of `logits`. A row with NaN, +inf or nothing legal is NaN.
     """
     logits = tf.convert_to_tensor(logits)
-    shifted = legal_logits(logits, mask)
+    shifted = shifted_logits(logits, mask)
     labels = tf.cast(labels, shifted.dtype)
     if not labels.shape.is_compatible_with(shifted.shape):
         raise checks.invalid(
@@ -42,15 +42,21 @@ def _dense(labels: tf.Tensor, shifted: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     exponentials = tf.exp(shifted)
     total = tf.reduce_sum(exponentials, -1, keepdims=True)
     weight = tf.reduce_sum(labels, -1, keepdims=True)
-    illegal_label = (labels > 0) & (shifted <= ILLEGAL)
-    products = tf.where(illegal_label, tf.constant(float("-inf"), labels.dtype), labels * shifted)
-    value = weight * tf.math.log(total) - tf.reduce_sum(products, -1, keepdims=True)
+    # An illegal category, -inf, counts if it has a label and only then. In a row with NaN the total is NaN.
+    chosen = tf.reduce_sum(tf.math.multiply_no_nan(shifted, labels), -1, keepdims=True)
+    value = weight * tf.math.log(total) - chosen
 
     def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         upstream = upstream[..., None]
-        return upstream * (tf.math.log(total) - shifted), upstream * (exponentials * (weight / total) - labels)
+        to_labels = upstream * (tf.math.log(total) - with_floor(shifted))
+        return to_labels, _if_possible(chosen, upstream) * (exponentials * (weight / total) - labels)
 
     return tf.squeeze(value, -1), backward
+
+
+def _if_possible(chosen: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """The gradients of rows, 0 for one that cost +inf: a factor a row is all that an illegal label takes."""
+    return tf.where(chosen > float("-inf"), upstream, tf.zeros_like(upstream))
 
 
 def sparse_softmax_cross_entropy(labels: TensorLike, logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
@@ -72,33 +78,25 @@ def sparse_softmax_cross_entropy(labels: TensorLike, logits: TensorLike, mask: T
     """
     logits = tf.convert_to_tensor(logits)
     labels = checks.check_action("labels", labels, logits.shape)
-    shifted = legal_logits(logits, mask)
-    return tf.cast(_sparse(labels)(shifted), logits.dtype)
+    return tf.cast(_sparse(labels, shifted_logits(logits, mask)), logits.dtype)
 
 
-def _sparse(labels: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
-    @tf.custom_gradient
-    def forward(shifted: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        categories = tf.shape(shifted)[-1]
-        exponentials = tf.exp(shifted)
-        total = tf.reduce_sum(exponentials, -1, keepdims=True)
-        one_hot = tf.one_hot(labels, categories, dtype=shifted.dtype)
-        chosen = tf.reduce_sum(one_hot * shifted, -1)
-        legal = chosen > ILLEGAL
-        # A row with NaN has a total of NaN.
-        value = tf.math.log(tf.squeeze(total, -1)) - chosen
-        value = tf.where(chosen <= ILLEGAL, tf.constant(float("inf"), shifted.dtype), value)
-        in_range = (labels >= 0) & (labels < categories)
-        value = tf.where(in_range, value, tf.constant(float("nan"), shifted.dtype))
+@tf.custom_gradient
+def _sparse(labels: tf.Tensor, shifted: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    categories = tf.shape(shifted)[-1]
+    exponentials = tf.exp(shifted)
+    total = tf.reduce_sum(exponentials, -1, keepdims=True)
+    one_hot = tf.one_hot(labels, categories, dtype=shifted.dtype)
+    chosen = tf.reduce_sum(tf.math.multiply_no_nan(shifted, one_hot), -1, keepdims=True)
+    value = tf.squeeze(tf.math.log(total) - chosen, -1)
+    in_range = (labels >= 0) & (labels < categories)
+    value = tf.where(in_range, value, tf.constant(float("nan"), shifted.dtype))
 
-        def backward(upstream: tf.Tensor) -> tf.Tensor:
-            # The factor is a row's: an illegal label has no gradient.
-            upstream = tf.where(legal, upstream, tf.zeros_like(upstream))[..., None]
-            return upstream * (exponentials * tf.math.reciprocal(total) - one_hot)
+    def backward(upstream: tf.Tensor) -> tuple[None, tf.Tensor]:
+        upstream = _if_possible(chosen, upstream[..., None])
+        return None, upstream * (exponentials * tf.math.reciprocal(total) - one_hot)
 
-        return value, backward
-
-    return forward
+    return value, backward
 
 
 @tf.custom_gradient
