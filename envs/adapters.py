@@ -62,10 +62,13 @@ class GymEnv(gym.Env):
         return observation[0], self._info(mask)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Takes one step; Gymnasium's contract.
+        """Takes one step; Gymnasium's contract, and one-hot or relaxed actions, float `[K]` or `[F, K]`.
+
+        Gradients do not pass through Gymnasium's interface: they do through `functional`.
 
         Raises:
-            ValueError: the action is not in the action space, or the state has become NaN or infinite.
+            ValueError: the action is neither of the action space nor of that shape, or the state has become NaN or
+                infinite.
             gymnasium.error.ResetNeeded: there is no state yet.
         """
         observation, reward, terminated, mask = self.stepper.step(action, np.zeros(1, np.bool_), lift=True)
@@ -136,8 +139,11 @@ class GymVectorEnv(gym.vector.VectorEnv):
     def step(self, actions_: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Takes one step in each environment; Gymnasium's contract under NEXT_STEP autoreset.
 
+        One-hot or relaxed actions, float `[B, K]` or `[B, F, K]`, are taken too; gradients pass through `functional`.
+
         Raises:
-            ValueError: an action is not in the action space, or a state has become NaN or infinite.
+            ValueError: an action is neither of the action space nor of that shape, or a state has become NaN or
+                infinite.
             gymnasium.error.ResetNeeded: there is no state yet.
         """
         observation, reward, terminated, mask = self.stepper.step(actions_, self._done)

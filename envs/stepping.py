@@ -20,13 +20,23 @@ class _Programs:
     def __init__(self, functional: FunctionalEnv, num_envs: int):
         self._functional = functional
         self._num_envs = num_envs
+        self.dtype = functional.dtype.as_numpy_dtype
         seed = tf.TensorSpec([2], tf.int32)
         self.reset = tf.function(self._reset, autograph=False).get_concrete_function(seed)
         self.state_spec: Any = self.reset.structured_outputs[0]
-        factors = [num_envs, *functional.factors.action_shape]
+        self.step = self._compile_step(tf.TensorSpec([num_envs, *functional.factors.action_shape], tf.int32))
+
+    @functools.cached_property
+    def step_weights(self) -> Any:
+        """`step` for one-hot or relaxed actions, compiled when one comes."""
+        return self._compile_step(
+            tf.TensorSpec([self._num_envs, *self._functional.factors.event_shape], self._functional.dtype)
+        )
+
+    def _compile_step(self, action: tf.TensorSpec) -> Any:
         # A concrete function skips the signature look-up, and a small XLA program has no cost per operation.
-        self.step = tf.function(self._step, autograph=False, jit_compile=True).get_concrete_function(
-            self.state_spec, tf.TensorSpec(factors, tf.int32), tf.TensorSpec([num_envs], tf.bool), seed
+        return tf.function(self._step, autograph=False, jit_compile=True).get_concrete_function(
+            self.state_spec, action, tf.TensorSpec([self._num_envs], tf.bool), tf.TensorSpec([2], tf.int32)
         )
 
     def _mask(self, state: Any) -> tf.Tensor | None:
@@ -73,7 +83,8 @@ class Stepper:
         """Takes one step: `(observation, reward, terminated, mask)`, batch axis first.
 
         Args:
-            action: as the environment takes it, a batch unless `lift` says that it is a single one.
+            action: as the environment takes it, or one-hot or relaxed floats `[B, K]` or `[B, F, K]`; a batch unless
+                `lift` says that it is a single one.
             done: bool `[B]`, the environments to reset instead.
             lift: see `action`.
 
@@ -83,19 +94,31 @@ class Stepper:
         """
         if self.state is None:
             raise gym.error.ResetNeeded("Call reset (or set the state) before step.")
-        indices = self.factors.from_env(action)
+        values, event = self._read(action)
         batch = () if lift else done.shape
-        if indices.shape != (*batch, *self.factors.action_shape):
+        if values.shape != (*batch, *event):
             raise checks.invalid(f"action to have batch shape {batch}", action=action)
         self.seed[1] = (int(self.seed[1]) + 1) % 2**31
-        inputs = tf.constant(indices[np.newaxis] if lift else indices), tf.constant(done), tf.constant(self.seed)
-        state, *outputs = self.programs.step(self.state, *inputs)
+        program = self.programs.step if values.dtype == np.int32 else self.programs.step_weights
+        inputs = tf.constant(values[np.newaxis] if lift else values), tf.constant(done), tf.constant(self.seed)
+        state, *outputs = program(self.state, *inputs)
         observation, reward, terminated, mask = map(_to_numpy, outputs)
         if not np.isfinite(reward).all():
             rows = np.flatnonzero(~np.isfinite(reward)).tolist()
             raise checks.invalid("finite states and rewards", rows=rows, reward=reward[rows])
         self.state = state
         return observation, reward, terminated, mask
+
+    def _read(self, action: Any) -> tuple[np.ndarray, tuple[int, ...]]:
+        """Factor indices int32 or weights of categories, and the shape that one action of that kind has."""
+        if isinstance(action, (tuple, dict)) or not np.issubdtype(np.asarray(action).dtype, np.floating):
+            return self.factors.from_env(action), self.factors.action_shape
+        event = self.factors.event_shape
+        weights = np.asarray(action, self.programs.dtype)
+        if weights.shape[-len(event) :] != event:
+            kinds = f"action to be of the action space, or floats of shape {('...', *event)}"
+            raise checks.invalid(kinds, shape=weights.shape)
+        return weights, event
 
     def numpy_state(self, pick: Callable[[np.ndarray], np.ndarray]) -> Any:
         """Returns what `pick` takes from each array of the state, copied; None before the first reset."""

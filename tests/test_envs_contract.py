@@ -129,6 +129,36 @@ def test_a_corner_of_the_simplex_is_the_integer_action(name):
 
 
 @pytest.mark.parametrize("name", ALL_ENVS)
+def test_gymnasiums_faces_take_one_hots(name):
+    for make, width in ((gym.make, 1), (lambda env_id: gym.make_vec(env_id, num_envs=3), 3)):
+        env, other = make(name), make(name)
+        functional = env.unwrapped.functional
+        indices = random_actions(functional, width, np.random.default_rng(2))
+        one_hot, actions = one_hots(functional, indices).numpy(), functional.factors.to_env(indices)
+        if width == 1:
+            one_hot, actions = one_hot[0], functional.factors.to_env(indices[0])
+        env.reset(seed=4)
+        other.reset(seed=4)
+        assert_equal_states(env.step(one_hot)[:4], other.step(actions)[:4], rtol=1e-6, atol=1e-7)
+
+
+def test_gymnasiums_faces_take_relaxed_actions():
+    env = gym.make("rlsample/CartPole-v1")
+    env.reset()
+    env.unwrapped.state = np.zeros(4, np.float32)
+    observation = env.step([0.25, 0.75])[0]
+    force = env.unwrapped.functional.step(np.zeros([1, 4], np.float32), [[0.25, 0.75]], seed_of(0)).observation[0]
+    np.testing.assert_allclose(observation, force, rtol=1e-6, atol=1e-7)
+    env.unwrapped.state = np.zeros(4, np.float32)
+    np.testing.assert_allclose(observation, env.step(1)[0] / 2, rtol=1e-6)  # half the force, from rest
+    for bad, message in ((np.zeros(3), r"floats of shape \('...', 2\)"), (np.zeros((1, 2)), "batch shape")):
+        with pytest.raises(ValueError, match=message):
+            env.step(bad)
+    with pytest.raises(ValueError, match="finite states and rewards"):
+        env.step([np.nan, 1.0])
+
+
+@pytest.mark.parametrize("name", ALL_ENVS)
 @pytest.mark.parametrize("mode", ["eager", "xla"])
 def test_bad_actions_make_the_reward_nan(name, mode):
     env = functional_env(name)
