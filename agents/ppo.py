@@ -115,8 +115,19 @@ class Minibatch(NamedTuple):
 
 
 def make_policy(config: RunConfig, observation_space: gym.Space, action_space: gym.Space) -> Policy:
-    """The policy this agent trains, with fresh weights."""
+    """The policy this agent trains, with fresh weights.
+
+    Raises:
+        ValueError: a rollout does not divide into the minibatches asked for.
+    """
     agent = cast(Config, config.agent)
+    if agent.num_steps * config.env.num_envs % agent.num_minibatches:
+        raise checks.invalid(
+            "agent.num_steps * env.num_envs to be a multiple of agent.num_minibatches",
+            num_steps=agent.num_steps,
+            num_envs=config.env.num_envs,
+            num_minibatches=agent.num_minibatches,
+        )
     return Policy(observation_space, action_space, config.sampler, hidden_sizes=agent.hidden_sizes)
 
 
@@ -136,13 +147,6 @@ def train_population(config: RunConfig, run: Run) -> tuple[list[Policy], np.ndar
     """
     agent = cast(Config, config.agent)
     rows = agent.num_steps * config.env.num_envs
-    if rows % agent.num_minibatches:
-        raise checks.invalid(
-            "agent.num_steps * env.num_envs to be a multiple of agent.num_minibatches",
-            num_steps=agent.num_steps,
-            num_envs=config.env.num_envs,
-            num_minibatches=agent.num_minibatches,
-        )
     num_rollouts, done = max(1, config.total_steps // rows), 0
     at_once = max(1, min(MAX_STEPS_PER_CALL, config.evaluation.every or MAX_STEPS_PER_CALL) // rows)
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)

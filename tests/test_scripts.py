@@ -232,6 +232,13 @@ def test_the_real_thing_learns_for_two_rounds_and_plays(tmp_path, capsys):
     assert "over 3 episodes" in capsys.readouterr().out
 
 
+def test_minibatches_that_do_not_fit_are_told_before_there_is_a_folder(tmp_path, capsys):
+    config = str(ROOT / "agents" / "configs" / "ppo_cartpole_fast.yaml")
+    assert train.main([config, "agent.num_minibatches=7", "--run-dir", str(tmp_path / "run")]) == 2
+    assert "a multiple of agent.num_minibatches. Received: num_steps=32" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_real_thing_says_which_action_spaces_it_takes(tmp_path, capsys):
     config = str(ROOT / "agents" / "configs" / "cartpole.yaml")
     assert train.main([config, "env=Pendulum-v1", "--run-dir", str(tmp_path / "run")]) == 2
