@@ -61,7 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     jobs = [(words, seed) for words in variants for seed in range(1, options.seeds + 1)]
     with ThreadPoolExecutor(options.jobs) as pool:
-        outcomes = list(pool.map(lambda job: _run(options, *job), jobs))
+        try:
+            outcomes = list(pool.map(lambda job: _run(options, *job), jobs))
+        except RuntimeError as error:
+            pool.shutdown(cancel_futures=True)
+            print(error, file=sys.stderr)
+            return 1
     _write_csv(options.folder / "outcomes.csv", outcomes)
     _show(outcomes, options.threshold)
     return 0

@@ -123,6 +123,37 @@ def test_softmax_along_any_axis(axis):
     np.testing.assert_allclose(found, expected_slope, atol=1e-15)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        ops.softmax,
+        ops.softmax_jacobian,
+        ops.entropy,
+        lambda logits: ops.log_prob(logits, 0),
+        lambda logits: ops.kl_divergence(logits, logits),
+        lambda logits: ops.softmax_cross_entropy([1.0, 0.0, 0.0], logits),
+        lambda logits: ops.sparse_softmax_cross_entropy(0, logits),
+    ],
+)
+def test_integer_logits_are_refused(function):
+    with pytest.raises(ValueError, match=r"Expected logits to be floating-point\. Received: dtype='int32'"):
+        function(tf.constant([1, 2, 3]))
+
+
+@pytest.mark.parametrize("axis", [2, -3, True, None, 1.0])
+def test_an_axis_there_is_not_is_refused(axis):
+    with pytest.raises(ValueError, match=r"Expected axis to be one of the axes of the logits\. Received: axis="):
+        ops.softmax(LOGITS, axis=axis)
+    with pytest.raises(ValueError, match="axis"):
+        ops.softmax(3.0)
+
+
+def test_the_product_takes_an_upstream_of_another_dtype():
+    probs = ops.softmax(tf.constant([0.5, -1.0, 2.0]))
+    upstream = np.array([1.0, 2.0, -1.0])
+    np.testing.assert_array_equal(ops.softmax_vjp(probs, upstream), ops.softmax_vjp(probs, upstream.astype("float32")))
+
+
 def test_softmax_is_twice_differentiable():
     weights, vector = tf.constant(np.random.default_rng(5).normal(size=(2, 4)))
     ours = hessian_product(lambda x: tf.reduce_sum(ops.softmax(x) * weights), LOGITS[0], vector)

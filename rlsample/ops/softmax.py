@@ -43,6 +43,12 @@ def legal_logits(logits: TensorLike, mask: TensorLike | None = None, axis: int =
 def shifted_logits(logits: TensorLike, mask: TensorLike | None = None, axis: int = -1) -> tf.Tensor:
     """What `legal_logits` gives, but for the illegal ones at -inf: two passes less, for those who mind the infinity."""
     logits = tf.convert_to_tensor(logits)
+    if not logits.dtype.is_floating:
+        # The result would be cut off to integers, in silence.
+        raise checks.invalid("logits to be floating-point", dtype=logits.dtype.name)
+    rank = logits.shape.rank
+    if isinstance(axis, bool) or not isinstance(axis, int) or (rank is not None and not -rank <= axis < rank):
+        raise checks.invalid("axis to be one of the axes of the logits", axis=axis, shape=logits.shape)
     dtype = compute_dtype(logits.dtype)
     logits = tf.cast(logits, dtype)
     if mask is not None:
@@ -158,7 +164,8 @@ def softmax_vjp(probs: TensorLike, upstream: TensorLike, axis: int = -1) -> tf.T
     Returns:
         float `[..., K]`, the gradient with respect to the logits.
     """
-    probs, upstream = tf.convert_to_tensor(probs), tf.convert_to_tensor(upstream)
+    probs = tf.convert_to_tensor(probs)
+    upstream = tf.cast(upstream, probs.dtype)
     return probs * (upstream - tf.reduce_sum(probs * upstream, axis, keepdims=True))
 
 
