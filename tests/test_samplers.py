@@ -10,7 +10,7 @@ import scipy.stats
 import tensorflow as tf
 
 from rlsample import ops, samplers
-from rlsample.samplers import entmax, gumbel_rao, inverse_cdf
+from rlsample.samplers import gumbel_rao, inverse_cdf
 
 THETA = np.array([0.5, -1, 0.25, 1])
 PROBS = np.array([0.273924, 0.061121, 0.213332, 0.451624])
@@ -319,65 +319,6 @@ def test_perturbed_argmax_variance_falls_with_num_samples():
         variance[num_samples] = found.var(0).sum()
     # A linear objective leaves no variance but that of the noise; each estimate of it is good to about 3 %.
     np.testing.assert_allclose(variance[1] / variance[16], 16, rtol=0.2)
-
-
-# ---- sparse probabilities
-
-
-@pytest.mark.parametrize(("alpha", "expected"), [(2.0, [0.25, 0, 0, 0.75]), (1.5, [0.26444, 0, 0.15151, 0.58406])])
-def test_entmax_values(alpha, expected):
-    sample = samplers.create({"name": "entmax", "alpha": alpha})(tf.constant(THETA), SEED)
-    np.testing.assert_allclose(sample.one_hot, expected, atol=1e-5)
-    assert (sample.one_hot.numpy() == 0).tolist() == (np.array(expected) == 0).tolist()
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("alpha", [1.5, 2.0])
-def test_sorting_and_bisection_agree(alpha, dtype):
-    logits = np.random.default_rng(0).normal(0, 3, (50, 12))
-    logits = tf.constant(logits - logits.max(-1, keepdims=True), dtype)
-    exact, nearby = entmax.entmax(logits, alpha), entmax.entmax(logits, alpha - 1e-7)
-    np.testing.assert_allclose(exact, nearby, atol=1e-6 if dtype == "float32" else 1e-7)
-
-
-@pytest.mark.parametrize("alpha", [1.1, 1.25, 1.5, 1.75, 2.0])
-def test_entmax_solves_its_equation(alpha):
-    logits = tf.constant(np.random.default_rng(1).normal(0, 2, (20, 9)))
-    probs = entmax.entmax(logits - tf.reduce_max(logits, -1, keepdims=True), alpha).numpy()
-    np.testing.assert_allclose(probs.sum(-1), 1, rtol=1e-12)
-    # On the support (alpha - 1) logit - p^(alpha - 1) is the threshold, which no other logit exceeds.
-    scaled = (alpha - 1) * logits.numpy()
-    threshold = np.where(probs > 0, scaled - probs ** (alpha - 1), np.nan)
-    np.testing.assert_allclose(np.nanmin(threshold, -1), np.nanmax(threshold, -1), atol=1e-9)
-    assert (np.where(probs == 0, scaled, -np.inf).max(-1) <= np.nanmax(threshold, -1) + 1e-9).all()
-
-
-@pytest.mark.parametrize("alpha", [1.25, 1.5, 2.0])
-def test_entmax_gradient_and_hessian_are_difference_quotients(alpha):
-    # Away from the kinks where a category enters the support; the row's maximum is 0 and stays it.
-    logits, weights = tf.constant([[-0.6, -2.0, -0.35, 0.0]], tf.float64), tf.constant(WEIGHTS)
-    value = lambda logits: tf.reduce_sum(entmax.entmax(logits, alpha) * weights)  # noqa: E731
-
-    def slope(logits):
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            result = value(logits)
-        return tape.gradient(result, logits)
-
-    for function in (value, slope):
-        analytic, numeric = tf.test.compute_gradient(function, [logits], delta=1e-5)
-        np.testing.assert_allclose(analytic[0], numeric[0], atol=1e-7)
-
-
-def test_entmax_law_speaks_of_its_support():
-    sampler, logits = samplers.create({"name": "entmax", "alpha": 2.0}), tf.constant(THETA, tf.float32)
-    np.testing.assert_allclose(sampler.law(logits), [np.log(0.25), -np.inf, -np.inf, np.log(0.75)], rtol=1e-5)
-    warm = sampler(logits, SEED, temperature=4.0).one_hot
-    np.testing.assert_allclose(ops.softmax(sampler.law(logits, temperature=4.0)), warm, rtol=1e-5)
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        log_prob = ops.log_prob(sampler.law(logits), tf.constant(0))
-    np.testing.assert_allclose(tape.gradient(log_prob, logits), [2, 0, 0, -2], atol=1e-5)  # d log p_0 = (1/2) / p_0
 
 
 # ---- the draw itself
