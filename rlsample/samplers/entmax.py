@@ -91,7 +91,8 @@ def _with_entmax_gradient(alpha: float) -> Callable[..., tf.Tensor]:
 
 def _solve(logits: tf.Tensor, alpha: float) -> tf.Tensor:
     scaled = (alpha - 1) * logits
-    excess = scaled - _threshold(scaled, alpha)
+    find_threshold = _threshold_in_graph if tf.executing_eagerly() else _threshold
+    excess = scaled - find_threshold(scaled, alpha)
     powers = _power(tf.where(excess <= 0, tf.constant(0, excess.dtype), excess), 1 / (alpha - 1))
     return powers / tf.reduce_sum(powers, -1, keepdims=True)
 
@@ -126,9 +127,13 @@ def _threshold(scaled: tf.Tensor, alpha: float) -> tf.Tensor:
     )[1]
 
 
+# A loop of small operations takes several times as long one by one. Not for code in a graph, whose shapes are known.
+_threshold_in_graph = tf.function(_threshold, autograph=False, reduce_retracing=True)
+
+
 def _row_sums(values: tf.Tensor) -> tf.Tensor:
     size = values.shape[-1]
-    if tf.executing_eagerly() or size is None or size > LARGEST_PRODUCT or tf.config.list_physical_devices("GPU"):
+    if size is None or size > LARGEST_PRODUCT or tf.config.list_physical_devices("GPU"):
         return tf.reduce_sum(values, -1, keepdims=True)
     # XLA on a CPU takes three times as long for two sums over one computation as for products with ones. Over many
     # categories these round more, and a GPU may round their factors to 10 bits.
