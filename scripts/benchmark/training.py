@@ -64,13 +64,13 @@ def _compiled(options: Options) -> Iterator[Table]:
 def _growth(options: Options) -> Iterator[Table]:
     """How our own cost grows: with environments, hidden layers, and categories of the action."""
     steps, few = (1, 1) if options.tiny else (2**18, None)
-    envs = [_ours(f"{count} environments", IN_GRAPH, count, steps) for count in (1, 4, 16, 64, 256, 1024, 4096)]
+    envs = [_ours(f"environments: {count}", IN_GRAPH, count, steps) for count in (1, 4, 16, 64, 256, 1024, 4096)]
     yield _speeds("growth-envs", "PPO, CartPole stepped in the program", envs[:few], options)
     sizes = {"2 of 64": (64, 64), "2 of 128": (128, 128), "2 of 256": (256, 256), "3 of 64": (64, 64, 64)}
     hidden = [_ours(f"hidden layers: {name}", IN_GRAPH, 64, steps, hidden_sizes=size) for name, size in sizes.items()]
     yield _speeds("growth-hidden", "PPO, CartPole stepped in the program, 64 environments", hidden[:few], options)
     actions = [
-        _ours(f"{count} categories", "rlsample/Identity-v0", 64, steps, kwargs={"num_actions": count})
+        _ours(f"categories: {count}", "rlsample/Identity-v0", 64, steps, kwargs={"num_actions": count})
         for count in (2, 16, 128, 1024)
     ]
     title = "PPO, copying one of K symbols, 64 environments (the observation has K entries as well)"
