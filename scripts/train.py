@@ -79,7 +79,8 @@ def _train(agent: ModuleType, run: Run) -> Evaluation | None:
 
 
 def _show(run: Run, outcome: Evaluation | None) -> None:
-    table = Table(show_header=False, title="stopped early" if run.stopping else "trained", title_justify="left")
+    title = "stopped early" if run.stopping else "trained"
+    table = Table(show_header=False, title=title, title_justify="left", box=None)
     if outcome is not None:
         kind = "deterministic" if run.config.evaluation.deterministic else "sampled"
         table.add_row("return", f"{outcome.mean_return:.1f} ± {outcome.std_return:.1f}")
@@ -87,8 +88,10 @@ def _show(run: Run, outcome: Evaluation | None) -> None:
     table.add_row("steps", f"{run.step:,}")
     table.add_row("run folder", str(run.folder))
     table.add_row("picture", str(run.folder / PICTURE))
-    table.add_row("again", f"python -m scripts.evaluate {run.folder}")
-    Console(soft_wrap=True).print(table)
+    again = f"python -m scripts.evaluate {run.folder}"
+    table.add_row("again", again)
+    # Wide enough for every path: one that was cut short, or broken into lines by a table, could not be copied.
+    Console(width=max(Console().width, 2 * len(again)), soft_wrap=True).print(table)
 
 
 if __name__ == "__main__":
