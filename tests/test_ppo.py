@@ -12,24 +12,10 @@ from agents import ppo as agent
 from envs.identity import Identity
 from rlsample import training
 from rlsample.training import on_policy
+from tests.helpers_runs import Silent
 
 # The same environment: inside the compiled program, as a native vector environment, and one by one.
 COLLECTORS = {"in_graph": None, "gymnasium": "sync"}
-
-
-class Silent:
-    """A run that nobody watches."""
-
-    stopping = False
-
-    def __init__(self):
-        self.records = []
-
-    def log(self, step, metrics, update):
-        self.records.append({"step": step, "update": update, **metrics})
-
-    def evaluate_when_due(self, policy, step):
-        pass
 
 
 def configure(env, total_steps, collector="in_graph", num_envs=16, sampler="categorical", **hyper):

@@ -12,21 +12,7 @@ import envs  # noqa: F401 (registers its environments)
 from agents import relaxed_actor_critic as agent
 from rlsample import training
 from rlsample.training.critics import ConcatenatingCritic, LinearCritic, chord_loss
-
-
-class Silent:
-    """A run that nobody watches."""
-
-    stopping = False
-
-    def __init__(self):
-        self.records = []
-
-    def log(self, step, metrics, update):
-        self.records.append({"step": step, "update": update, **metrics})
-
-    def evaluate_when_due(self, policy, step):
-        pass
+from tests.helpers_runs import Silent
 
 
 def configure(env, total_steps, sampler="straight_through_gumbel_softmax", **hyper):

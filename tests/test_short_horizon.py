@@ -14,24 +14,10 @@ from envs.identity import Identity
 from rlsample import ops, samplers, training
 from rlsample.training.rollout import InGraphCollector
 from tests.helpers_envs import functional_env
+from tests.helpers_runs import Silent
 
 NAME = "short_horizon_actor_critic"
 SEED = tf.constant([3, 4])
-
-
-class Silent:
-    """A run that nobody watches."""
-
-    stopping = False
-
-    def __init__(self):
-        self.records = []
-
-    def log(self, step, metrics, update):
-        self.records.append({"step": step, "update": update, **metrics})
-
-    def evaluate_when_due(self, policy, step):
-        pass
 
 
 def configure(env, total_steps, sampler="straight_through_gumbel_softmax", num_envs=8, **hyper):

@@ -1,0 +1,16 @@
+"""A run for agents to train in, without folder, display or evaluation."""
+
+
+class Silent:
+    """A run that nobody watches."""
+
+    stopping = False
+
+    def __init__(self):
+        self.records = []
+
+    def log(self, step, metrics, update):
+        self.records.append({"step": step, "update": update, **metrics})
+
+    def evaluate_when_due(self, policy, step):
+        pass
