@@ -24,6 +24,7 @@ from rlsample import checks, lab, ops, samplers
 from rlsample.training import AgentConfig, Run, RunConfig
 from rlsample.training.collect import Collector
 from rlsample.training.critics import CRITICS, chord_loss
+from rlsample.training.networks import move_towards
 from rlsample.training.policy import Policy
 from rlsample.training.replay import Replay
 
@@ -261,9 +262,3 @@ class Learner:
 def smallest(critics: list[keras.Model], observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
     """The least of the critics' values, `[B]`."""
     return tf.reduce_min(tf.stack([critic(observation, one_hot) for critic in critics]), 0)
-
-
-def move_towards(average: keras.Model, model: keras.Model, rate: float) -> None:
-    """Moves the weights of a running average by `rate` of the way to those of the model."""
-    for slow, fast in zip(average.trainable_variables, model.trainable_variables, strict=True):
-        slow.assign_add(rate * (fast - slow))

@@ -31,7 +31,7 @@ from rlsample import checks, ops
 from rlsample.training import AgentConfig, Run, RunConfig
 from rlsample.training.collect import Transition
 from rlsample.training.loops import repeat
-from rlsample.training.networks import mlp
+from rlsample.training.networks import mlp, move_towards
 from rlsample.training.normalization import RunningNormalization, normalized
 from rlsample.training.on_policy import InGraph
 from rlsample.training.policy import Policy
@@ -284,12 +284,6 @@ def mean_return(returns: tf.Tensor, segment: Segment) -> tf.Tensor:
     done = segment.terminated | segment.truncated
     begins = tf.concat([tf.ones_like(done[:1]), done[:-1]], 0)
     return tf.reduce_mean(tf.where(begins, returns, tf.zeros_like(returns)))
-
-
-def move_towards(average: keras.Model, model: keras.Model, rate: float) -> None:
-    """Moves the weights of a running average by `rate` of the way to those of the model."""
-    for slow, fast in zip(average.trainable_variables, model.trainable_variables, strict=True):
-        slow.assign_add(rate * (fast - slow))
 
 
 def flatten(steps: tf.Tensor, rank: int = 2) -> tf.Tensor:

@@ -97,7 +97,10 @@ def _speeds(name: str, title: str, competitors: list[Competitor], options: Optio
     """Steps a second of each, the first one's over the others', memory, and traces after the first call."""
     with contextlib.ExitStack() as stack:
         entries = [Entry(each.label, stack.enter_context(_process(each, options)), **each.case) for each in competitors]
-        traced = [sum(entry.run(1)) * 0 + entry.facts.get("traces", 0) for entry in entries]
+        take_turns(entries, 1, warm=False)
+        traced = [entry.facts.get("traces", 0) for entry in entries]
+        for entry in entries:
+            entry.seconds.clear()  # that was the warm-up
         take_turns(entries, max(1, options.rounds // 3), warm=False)
         first = _steps_per_second(entries[0])
         rows = []
