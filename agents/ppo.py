@@ -24,15 +24,17 @@ import tensorflow as tf
 from pydantic import Field
 
 from rlsample import checks, ops
-from rlsample.training import AgentConfig, Run, RunConfig, losses, rollout, shuffle
-from rlsample.training.collect import Transition
-from rlsample.training.loops import repeat
-from rlsample.training.networks import mlp
-from rlsample.training.observations import feature_size
-from rlsample.training.on_policy import training_loop
-from rlsample.training.policy import Policy
-from rlsample.training.population import StackedModel, for_each_member, split_rows
-from rlsample.training.returns import generalized_advantage_estimation
+from rlsample.learning import losses, shuffle
+from rlsample.learning.loops import repeat
+from rlsample.learning.population import StackedModel, for_each_member, split_rows
+from rlsample.learning.returns import generalized_advantage_estimation
+from rlsample.networks.mlp import mlp
+from rlsample.rollouts import in_graph_collector as rollout
+from rlsample.rollouts.gymnasium_collector import Transition
+from rlsample.rollouts.loop import training_loop
+from rlsample.rollouts.observations import feature_size
+from rlsample.rollouts.policy import Policy
+from rlsample.runs import AgentConfig, Run, RunConfig
 
 METRICS = ("losses/policy", "losses/value", "policy/entropy", "policy/approximate_kl", "policy/clip_fraction")
 
@@ -246,7 +248,7 @@ class Learner:
         return means
 
     def _law(self, logits: tf.Tensor, mask: tf.Tensor | None) -> Any:
-        return self.policies[0].head.law(logits, mask)
+        return self.policies[0].head.distribution(logits, mask)
 
     def _evaluate(self, transitions: Transition) -> dict[str, tf.Tensor]:
         """The fields of a `Minibatch`, `[T, S * E, ...]`, without those that are None."""

@@ -21,12 +21,12 @@ import tensorflow as tf
 from pydantic import Field
 
 from rlsample import checks, lab, ops, samplers
-from rlsample.training import AgentConfig, Run, RunConfig
-from rlsample.training.collect import Collector
-from rlsample.training.critics import CRITICS, chord_loss
-from rlsample.training.networks import move_towards
-from rlsample.training.policy import Policy
-from rlsample.training.replay import Replay
+from rlsample.learning.critics import CRITICS, chord_loss
+from rlsample.learning.replay import Replay
+from rlsample.networks.mlp import move_towards
+from rlsample.rollouts.gymnasium_collector import Collector
+from rlsample.rollouts.policy import Policy
+from rlsample.runs import AgentConfig, Run, RunConfig
 
 EXACT_TARGET_OUTCOMES = 64
 """Up to so many joint actions the critic's target averages over all of them; beyond, it takes one draw."""
@@ -205,7 +205,7 @@ class Learner:
         return usable, metrics
 
     def _audit(self, row: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        law = self.policy.head.law(self.policy.model(row.observation), row.mask)
+        law = self.policy.head.distribution(self.policy.model(row.observation), row.mask)
         report = lab.online(
             law.sampler,
             lambda one_hot: smallest(self.critics, row.observation, one_hot),
@@ -218,7 +218,7 @@ class Learner:
 
     def _update_critics(self, row: Batch, seed: tf.Tensor) -> tf.Tensor:
         target_seed, chord_seed, other_seed = tf.unstack(ops.split(seed, 3))
-        law = self.policy.head.law(self.policy.model(row.next_observation), row.next_mask)
+        law = self.policy.head.distribution(self.policy.model(row.next_observation), row.next_mask)
         value = self.target_sampler.expectation(
             lambda one_hot: smallest(self.targets, row.next_observation, one_hot), law.drawn_logits, target_seed
         )
@@ -240,7 +240,7 @@ class Learner:
         weights = self.policy.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.policy.model(row.observation)
-            law = self.policy.head.law(logits, row.mask)
+            law = self.policy.head.distribution(logits, row.mask)
             value = law.expectation(lambda one_hot: smallest(self.critics, row.observation, one_hot), seed)
             entropy = law.entropy()
             loss = -tf.reduce_mean(value + tf.exp(self.log_coefficient) * entropy)

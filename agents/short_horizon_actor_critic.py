@@ -28,15 +28,15 @@ import tensorflow as tf
 from pydantic import Field
 
 from rlsample import checks, ops
-from rlsample.training import AgentConfig, Run, RunConfig
-from rlsample.training.collect import Transition
-from rlsample.training.loops import repeat
-from rlsample.training.networks import mlp, move_towards
-from rlsample.training.normalization import RunningNormalization, normalized
-from rlsample.training.on_policy import InGraph
-from rlsample.training.policy import Policy
-from rlsample.training.returns import lambda_returns
-from rlsample.training.rollout import Finished, InGraphCollector, Running, in_graph_env
+from rlsample.learning.loops import repeat
+from rlsample.learning.normalization import RunningNormalization, normalized
+from rlsample.learning.returns import lambda_returns
+from rlsample.networks.mlp import mlp, move_towards
+from rlsample.rollouts.gymnasium_collector import Transition
+from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
+from rlsample.rollouts.loop import InGraph
+from rlsample.rollouts.policy import Policy
+from rlsample.runs import AgentConfig, Run, RunConfig
 
 METRICS = ("losses/actor", "losses/critic", "policy/entropy", "policy/gradient_norm")
 
@@ -216,13 +216,13 @@ class Learner:
 
     def act(self, observation: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """Draws actions for features `[B, D]` as one-hots that carry a gradient: `[B, K]` or `[B, F, K]`."""
-        return self.policies[0].head.law(self.actor(observation), mask).sample(seed).one_hot
+        return self.policies[0].head.distribution(self.actor(observation), mask).sample(seed).one_hot
 
     def entropy(self, steps: Transition) -> tf.Tensor:
         """Entropy of the policy at every step: `[T, B]`."""
         logits = self.actor(flatten(steps.observation))
         mask = None if steps.mask is None else flatten(steps.mask, logits.shape.rank)
-        return tf.reshape(self.policies[0].head.law(logits, mask).entropy(), steps.reward.shape)
+        return tf.reshape(self.policies[0].head.distribution(logits, mask).entropy(), steps.reward.shape)
 
     def values(self, critic: keras.Model, observation: tf.Tensor) -> tf.Tensor:
         """V: `[T, B, D]` -> `[T, B]`."""

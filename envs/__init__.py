@@ -15,8 +15,8 @@ def _register(name: str, functional: str, max_episode_steps: int, **spec: Any) -
     if f"rlsample/{name}" not in gym.registry:  # so that a reload stays quiet
         gym.register(
             id=f"rlsample/{name}",
-            entry_point="envs.adapters:make_env",
-            vector_entry_point="envs.adapters:make_vector_env",
+            entry_point="rlsample.in_graph.gymnasium_faces:make_env",
+            vector_entry_point="rlsample.in_graph.gymnasium_faces:make_vector_env",
             kwargs={"functional": functional},
             max_episode_steps=max_episode_steps,
             **spec,

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
-from envs import raster
-from envs.functional import FunctionalEnv, check_bounds
 from rlsample import checks
+from rlsample.in_graph import raster
+from rlsample.in_graph.environment import FunctionalEnv, check_bounds
 
 # Both links: length 1 m, mass 1 kg, centre of mass in the middle, moment of inertia 1 kg m^2.
 LENGTH, MASS, CENTRE, INERTIA, GRAVITY, TIME_STEP = 1.0, 1.0, 0.5, 1.0, 9.8, 0.2

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
-from envs import raster
-from envs.functional import FunctionalEnv
 from rlsample import checks, ops
+from rlsample.in_graph import raster
+from rlsample.in_graph.environment import FunctionalEnv
 
 
 class Bandit(FunctionalEnv):

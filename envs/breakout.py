@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
-from envs import actions, raster
-from envs.functional import FunctionalEnv, draw_index, select
 from rlsample import checks, ops
+from rlsample.in_graph import actions, raster
+from rlsample.in_graph.environment import FunctionalEnv, draw_index, select
 
 SIZE = 10
 BRICK_ROWS = (1, 2, 3)

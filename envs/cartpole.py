@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
-from envs import raster
-from envs.functional import FunctionalEnv, check_bounds
+from rlsample.in_graph import raster
+from rlsample.in_graph.environment import FunctionalEnv, check_bounds
 
 GRAVITY, CART_MASS, POLE_MASS, HALF_LENGTH, FORCE, TIME_STEP = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02
 TOTAL_MASS = CART_MASS + POLE_MASS

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
-from envs import raster
-from envs.functional import FunctionalEnv, draw_index
 from rlsample import checks
+from rlsample.in_graph import raster
+from rlsample.in_graph.environment import FunctionalEnv, draw_index
 
 
 class Identity(FunctionalEnv):

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
-from envs import raster
-from envs.functional import FunctionalEnv, check_bounds
+from rlsample.in_graph import raster
+from rlsample.in_graph.environment import FunctionalEnv, check_bounds
 
 MIN_POSITION, MAX_POSITION, GOAL_POSITION, MAX_SPEED = -1.2, 0.6, 0.5, 0.07
 FORCE, GRAVITY = 0.001, 0.0025

@@ -12,7 +12,7 @@ from rlsample.types import Sample
 __version__ = "0.1.0"
 
 # Loaded on first use: TensorFlow Probability, and what only some programs need, stay out of `import rlsample`.
-_LAZY = ("distributions", "heads", "lab", "laws", "layers", "training")
+_LAZY = ("distributions", "heads", "in_graph", "lab", "layers", "learning", "networks", "rollouts", "runs", "tfp")
 
 __all__ = [
     "Sample",
@@ -20,14 +20,18 @@ __all__ = [
     "distributions",
     "gumbel_softmax",
     "heads",
+    "in_graph",
     "lab",
-    "laws",
     "layers",
+    "learning",
+    "networks",
     "ops",
+    "rollouts",
+    "runs",
     "samplers",
     "schedules",
     "spaces",
-    "training",
+    "tfp",
 ]
 
 

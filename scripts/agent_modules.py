@@ -11,7 +11,8 @@ import gymnasium
 
 import agents
 import envs  # noqa: F401 (registers its environments)
-from rlsample.training import AgentConfig, ConfigError, Policy, RunConfig
+from rlsample.rollouts import Policy
+from rlsample.runs import AgentConfig, ConfigError, RunConfig
 
 
 class AgentConfigs(Mapping[str, type[AgentConfig]]):

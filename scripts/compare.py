@@ -24,8 +24,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
-from rlsample.training import ConfigError, load, read_metrics
-from rlsample.training.run import EVALUATION, METRICS
+from rlsample.runs import ConfigError, load, read_metrics
+from rlsample.runs.run import EVALUATION, METRICS
 from scripts.agent_modules import AgentConfigs
 from scripts.arguments import whole_number
 from scripts.statistics import interquartile_mean, interval

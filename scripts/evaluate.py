@@ -16,10 +16,11 @@ from pathlib import Path
 
 import gymnasium
 
-from rlsample.training import ConfigError, Policy, RunConfig, evaluate, load
-from rlsample.training.checkpoint import CheckpointError
-from rlsample.training.checkpoint import load as load_weights
-from rlsample.training.run import CHECKPOINT, CONFIG
+from rlsample.rollouts import Policy
+from rlsample.runs import ConfigError, RunConfig, evaluate, load
+from rlsample.runs.checkpoint import CheckpointError
+from rlsample.runs.checkpoint import load as load_weights
+from rlsample.runs.run import CHECKPOINT, CONFIG
 from scripts.agent_modules import AgentConfigs, import_modules, make_policy
 from scripts.arguments import whole_number
 

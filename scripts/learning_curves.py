@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rlsample import checks
-from rlsample.training import read_metrics
-from rlsample.training.run import METRICS
+from rlsample.runs import read_metrics
+from rlsample.runs.run import METRICS
 from scripts.statistics import interquartile_mean, interval
 
 

@@ -18,9 +18,10 @@ from types import ModuleType
 from rich.console import Console
 from rich.table import Table
 
-from rlsample.training import ConfigError, Evaluation, Run, RunConfig, RunFolderError, load, to_yaml
-from rlsample.training.picture import draw_learning_curve
-from rlsample.training.run import METRICS, PICTURE
+from rlsample.rollouts import Evaluation
+from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, load, to_yaml
+from rlsample.runs.picture import draw_learning_curve
+from rlsample.runs.run import METRICS, PICTURE
 from scripts.agent_modules import AgentConfigs, import_modules, make_policy
 
 

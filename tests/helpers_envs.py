@@ -10,7 +10,7 @@ import tensorflow as tf
 from gymnasium.envs.registration import load_env_creator
 
 import envs  # noqa: F401  registers them
-from envs.functional import FunctionalEnv
+from rlsample.in_graph.environment import FunctionalEnv
 
 ALL_ENVS = (
     "rlsample/Acrobot-v1",

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rlsample.training import checkpoint
-from rlsample.training.checkpoint import CheckpointError
+from rlsample.runs import checkpoint
+from rlsample.runs.checkpoint import CheckpointError
 
 
 def network(value: float, width: int = 8) -> keras.Model:
@@ -83,9 +83,9 @@ def test_an_interrupted_save_leaves_the_previous_checkpoint(tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"rlsample.training.checkpoint.{place}", interrupt)
+        patch.setattr(f"rlsample.runs.checkpoint.{place}", interrupt)
         if killed:
-            patch.setattr("rlsample.training.checkpoint._sweep", lambda *arguments, **options: None)
+            patch.setattr("rlsample.runs.checkpoint._sweep", lambda *arguments, **options: None)
         with pytest.raises(KeyboardInterrupt):
             checkpoint.save(tmp_path, 2, model=network(2.0))
     model = network(0.0)

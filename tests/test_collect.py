@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from rlsample import spaces
-from rlsample.training.collect import Collector
-from rlsample.training.observations import encode, feature_size
-from rlsample.training.replay import Replay
+from rlsample.learning.replay import Replay
+from rlsample.rollouts.gymnasium_collector import Collector
+from rlsample.rollouts.observations import encode, feature_size
 
 
 class Countdown(gym.Env):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from rlsample import samplers, schedules
-from rlsample.training import AgentConfig, ConfigError, RunConfig, from_dict, load, to_dict, to_yaml, yaml_files
+from rlsample.runs import AgentConfig, ConfigError, RunConfig, from_dict, load, to_dict, to_yaml, yaml_files
 
 
 class ToyConfig(AgentConfig):

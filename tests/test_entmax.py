@@ -105,10 +105,10 @@ def test_entmax_gradient_and_hessian_are_difference_quotients(alpha):
 
 def test_entmax_law_speaks_of_its_support():
     sampler, logits = samplers.create({"name": "entmax", "alpha": 2.0}), tf.constant(THETA, tf.float32)
-    np.testing.assert_allclose(sampler.law(logits), [np.log(0.25), -np.inf, -np.inf, np.log(0.75)], rtol=1e-5)
+    np.testing.assert_allclose(sampler.drawn_logits(logits), [np.log(0.25), -np.inf, -np.inf, np.log(0.75)], rtol=1e-5)
     warm = sampler(logits, SEED, temperature=4.0).one_hot
-    np.testing.assert_allclose(ops.softmax(sampler.law(logits, temperature=4.0)), warm, rtol=1e-5)
+    np.testing.assert_allclose(ops.softmax(sampler.drawn_logits(logits, temperature=4.0)), warm, rtol=1e-5)
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        log_prob = ops.log_prob(sampler.law(logits), tf.constant(0))
+        log_prob = ops.log_prob(sampler.drawn_logits(logits), tf.constant(0))
     np.testing.assert_allclose(tape.gradient(log_prob, logits), [2, 0, 0, -2], atol=1e-5)  # d log p_0 = (1/2) / p_0

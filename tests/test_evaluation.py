@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from rlsample.training import evaluation
+from rlsample.rollouts import evaluation
 
 
 class Lengths(gymnasium.Env):

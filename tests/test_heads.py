@@ -201,7 +201,7 @@ def test_mixed_precision_keeps_logits_and_noise_in_float32(name):
     assert all(variable.dtype == "float32" for variable in head.trainable_variables)
     sample = head.sample(outputs, SEED)
     assert sample.one_hot.dtype == tf.float32
-    assert np.isfinite(head.law(outputs).log_prob(sample.action)).all()
+    assert np.isfinite(head.distribution(outputs).log_prob(sample.action)).all()
     with tf.GradientTape() as tape:
         score = tf.reduce_sum(head.sample(model(features()), SEED).one_hot ** 2)
     gradients = tape.gradient(score, head.trainable_variables, unconnected_gradients="zero")
@@ -260,7 +260,7 @@ def test_unimix_bounds_every_category_from_below_and_spares_the_padding():
     mixed = 0.9 * tf.nn.softmax(plain(features())).numpy() + 0.1 * np.array([[0.5, 0.5, 0, 0], [0.25] * 4])
     np.testing.assert_allclose(probs, mixed, atol=1e-6)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(head.law(head(features())).entropy())
+        loss = tf.reduce_sum(head.distribution(head(features())).entropy())
     assert all(np.isfinite(gradient).all() for gradient in tape.gradient(loss, head.trainable_variables))
 
 
@@ -275,7 +275,7 @@ def test_logit_clip_bounds_the_logits_and_keeps_a_gradient():
 @pytest.mark.parametrize("name", ["categorical", "factored"])
 def test_the_untrained_policy_is_close_to_uniform(name):
     head = HEADS[name]()
-    law = head.law(head(features()))
+    law = head.distribution(head(features()))
     sizes = head.factors.sizes
     np.testing.assert_allclose(law.entropy(), np.sum(np.log(sizes)), rtol=1e-2)
 

@@ -50,7 +50,7 @@ def probe(head):
     def run(logits, mask, seed, weights):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(logits)
-            law = head.law(logits, mask)
+            law = head.distribution(logits, mask)
             sample = law.sample(seed)
             drawn = tf.reduce_sum(sample.one_hot * weights)
             log_prob, entropy = law.log_prob(sample.action), law.entropy()
@@ -104,7 +104,7 @@ def test_log_prob_sums_to_one_and_matches_the_frequencies(space, name):
     actions = np.array(list(itertools.product(*map(range, head.factors.sizes))), np.int32)
     actions = actions[:, 0] if head.factors.single else actions
     for given in (None, mask):
-        law = head.law(logits, given)
+        law = head.distribution(logits, given)
         log_probs = law.log_prob(actions[:, None]).numpy().astype(np.float64)
         probs = np.exp(log_probs)
         assert log_probs.shape == (len(actions), BATCH)
@@ -143,7 +143,7 @@ def test_padding_is_illegal_in_logits_made_elsewhere():
     head = heads.FactoredHead([2, 4])
     logits = np.zeros((200, 2, 4), np.float32)
     assert head.sample(logits, SEED).action.numpy()[:, 0].max() == 1
-    np.testing.assert_allclose(head.law(logits).entropy(), np.log(2) + np.log(4), rtol=1e-6)
+    np.testing.assert_allclose(head.distribution(logits).entropy(), np.log(2) + np.log(4), rtol=1e-6)
     assert head.mode(np.tile([0.0, 0, 9, 9], (1, 2, 1)).astype(np.float32)).action.numpy()[0, 0] < 2
 
 

@@ -11,7 +11,12 @@ import tensorflow as tf
 from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete
 
 from rlsample import heads, ops, samplers
-from rlsample.laws import AutoregressiveLaw, CategoricalLaw, OrdinalLaw, SubsetLaw
+from rlsample.distributions import (
+    AutoregressiveDistribution,
+    CategoricalDistribution,
+    OrdinalDistribution,
+    SubsetDistribution,
+)
 from tests.helpers import MODES
 
 SEED = (2, 3)
@@ -59,11 +64,11 @@ def test_autoregressive_probabilities_are_those_of_its_draws(dependent, masked):
     head, context = dependent
     mask = np.ones((2, 3), bool)[[0, 0, 0]]
     mask = np.array([[True, True, False], [False, True, True], [True, True, False]]) if masked else None
-    law = head.law(context, mask)
+    law = head.distribution(context, mask)
     probs = joint_probs(law, head.sizes)
     np.testing.assert_allclose(probs.sum(0), 1, atol=1e-5)
     assert not masked or not probs[enumerate_actions(head.sizes)[:, 1] == 0].any()
-    many = head.law(tf.repeat(context[:1], 20_000, 0), mask).sample(SEED)
+    many = head.distribution(tf.repeat(context[:1], 20_000, 0), mask).sample(SEED)
     check_frequencies(many.action.numpy(), probs[:, 0], head.sizes)
     inner = np.where(probs > 0, probs * np.log(np.where(probs > 0, probs, 1)), 0)
     np.testing.assert_allclose(law.entropy(), -inner.sum(0), rtol=1e-5)
@@ -71,14 +76,14 @@ def test_autoregressive_probabilities_are_those_of_its_draws(dependent, masked):
 
 def test_autoregressive_factors_really_depend_on_each_other(dependent):
     head, context = dependent
-    probs = joint_probs(head.law(context), head.sizes)[:, 0].reshape(head.sizes)
+    probs = joint_probs(head.distribution(context), head.sizes)[:, 0].reshape(head.sizes)
     independent = np.einsum("a,b,c", *(probs.sum(axes) for axes in ((1, 2), (0, 2), (0, 1))))
     assert np.abs(probs - independent).max() > 0.01
 
 
 def test_autoregressive_divergence_is_the_sum_over_all_actions(dependent):
     head, context = dependent
-    first, second = head.law(context), head.law(-context)
+    first, second = head.distribution(context), head.distribution(-context)
     p, q = joint_probs(first, head.sizes), joint_probs(second, head.sizes)
     np.testing.assert_allclose(first.kl_divergence(second), np.sum(p * np.log(p / q), 0), rtol=1e-4)
     np.testing.assert_allclose(first.kl_divergence(first), 0, atol=1e-6)
@@ -100,7 +105,7 @@ def test_sampled_entropy_has_the_entropy_as_its_mean_and_its_gradient(dependent)
     rows = tf.repeat(context[:1], 40_000, 0)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([context, rows])
-        exact, sampled = head.law(context[:1]).entropy(), head.law(rows).sampled_entropy(SEED)
+        exact, sampled = head.distribution(context[:1]).entropy(), head.distribution(rows).sampled_entropy(SEED)
     values, gradients = sampled.numpy(), tape.gradient(sampled, rows).numpy()
     assert abs(values.mean() - exact.numpy()[0]) < Z * values.std() / 200
     expected = tape.gradient(exact, context).numpy()[0]
@@ -117,12 +122,12 @@ def test_autoregressive_expectation_without_a_pathwise_gradient(dependent, name)
             "...a,...b,...c,abc->...", one_hot[..., 0, :2], one_hot[..., 1, :], one_hot[..., 2, :2], values
         )
 
-    weight = joint_probs(head.law(context), head.sizes)
+    weight = joint_probs(head.distribution(context), head.sizes)
     exact = np.sum(weight * values.numpy().reshape(-1, 1), 0)
     rows = context if name == "exact" else tf.repeat(context[:1], 40_000, 0)
     with tf.GradientTape() as tape:
         tape.watch(rows)
-        estimate = AutoregressiveLaw(rows, conditional, name).expectation(objective, SEED)
+        estimate = AutoregressiveDistribution(rows, conditional, name).expectation(objective, SEED)
     gradient = tape.gradient(estimate, rows).numpy()
     if name == "exact":
         np.testing.assert_allclose(estimate, exact, rtol=1e-5)
@@ -130,7 +135,7 @@ def test_autoregressive_expectation_without_a_pathwise_gradient(dependent, name)
     assert abs(np.mean(estimate) - exact[0]) < Z * np.std(estimate) / 200
     with tf.GradientTape() as tape:
         tape.watch(context)
-        value = AutoregressiveLaw(context, conditional, "exact").expectation(objective, SEED)
+        value = AutoregressiveDistribution(context, conditional, "exact").expectation(objective, SEED)
     expected = tape.gradient(value, context).numpy()[0]
     assert np.all(np.abs(gradient.mean(0) - expected) < Z * gradient.std(0) / 200 + 1e-5)
 
@@ -141,7 +146,7 @@ def test_autoregressive_expectation_without_a_pathwise_gradient(dependent, name)
 )
 def test_autoregressive_refuses_what_it_cannot_estimate(dependent, name, message):
     head, context = dependent
-    law = AutoregressiveLaw(context, head, name)
+    law = AutoregressiveDistribution(context, head, name)
     law.sample(SEED)
     with pytest.raises(ValueError, match=message):
         law.expectation(lambda one_hot: tf.reduce_sum(one_hot, [-2, -1]), SEED)
@@ -149,12 +154,12 @@ def test_autoregressive_refuses_what_it_cannot_estimate(dependent, name, message
 
 def test_too_many_joint_actions_to_sum_over_say_what_to_do():
     head = heads.AutoregressiveHead(MultiBinary(13), context_size=4)
-    law = head.law(head(features()))
+    law = head.distribution(head(features()))
     with pytest.raises(ValueError, match="Use sampled_entropy"):
         law.entropy()
     assert law.sampled_entropy(SEED).shape == (3,)
     with pytest.raises(ValueError, match="factors' shape"):
-        head.law(head(features()), mask=np.ones((1, 2), bool))
+        head.distribution(head(features()), mask=np.ones((1, 2), bool))
 
 
 # ---- ordinal
@@ -165,7 +170,7 @@ LEVELS = [(2.3, 0.7), (-1.0, 0.05), (4.0, 30.0), (2.5, 1e-3)]
 @pytest.mark.parametrize(("location", "scale"), LEVELS)
 @pytest.mark.parametrize("mask", [None, [True, False, True, True, False, True], [False] * 5 + [True]])
 def test_ordinal_masses_are_those_of_its_draws(location, scale, mask):
-    law = OrdinalLaw(tf.fill([20_000], location), tf.fill([20_000], scale), 6, mask=mask)
+    law = OrdinalDistribution(tf.fill([20_000], location), tf.fill([20_000], scale), 6, mask=mask)
     probs = np.exp(law.drawn_logits[0].numpy().astype(np.float64))
     np.testing.assert_allclose(probs.sum(), 1, atol=1e-5)
     check_frequencies(law.sample(SEED).action.numpy()[:, None], probs, (6,))
@@ -173,11 +178,11 @@ def test_ordinal_masses_are_those_of_its_draws(location, scale, mask):
 
 
 def test_ordinal_masses_stay_finite_in_the_far_tail():
-    law = OrdinalLaw(tf.constant(1e4), tf.constant(0.5), 5)
+    law = OrdinalDistribution(tf.constant(1e4), tf.constant(0.5), 5)
     expected = -(1e4 - 0.5) / 0.5 + np.log(1)
     np.testing.assert_allclose(law.log_prob(0), expected, rtol=1e-6)
     assert np.isfinite(law.drawn_logits).all()
-    assert np.isfinite(OrdinalLaw(tf.constant(2.0), tf.constant(1e6), 5).drawn_logits).all()
+    assert np.isfinite(OrdinalDistribution(tf.constant(2.0), tf.constant(1e6), 5).drawn_logits).all()
 
 
 @pytest.mark.parametrize("rounder", sorted(ops.ROUNDERS))
@@ -195,12 +200,12 @@ def test_a_sharp_rounder_gives_the_exact_gradient_in_the_mean(rounder):
     location, scale = tf.constant(2.3), tf.constant(1.5)
     with tf.GradientTape() as tape:
         tape.watch([location, scale])
-        value = tf.reduce_sum(tf.exp(OrdinalLaw(location, scale, 6).drawn_logits) * weights)
+        value = tf.reduce_sum(tf.exp(OrdinalDistribution(location, scale, 6).drawn_logits) * weights)
     exact = np.array(tape.gradient(value, [location, scale]))
     rows = [tf.fill([100_000], parameter) for parameter in (location, scale)]
     with tf.GradientTape() as tape:
         tape.watch(rows)
-        value = tf.reduce_sum(OrdinalLaw(*rows, 6, rounder, sharpness[rounder]).sample(SEED).one_hot * weights)
+        value = tf.reduce_sum(OrdinalDistribution(*rows, 6, rounder, sharpness[rounder]).sample(SEED).one_hot * weights)
     found = np.array(tape.gradient(value, rows))
     np.testing.assert_array_less(np.abs(found.mean(1) - exact), Z * found.std(1) / np.sqrt(100_000) + 0.02)
 
@@ -209,7 +214,7 @@ def test_ordinal_draws_are_exact_one_hots_whose_gradient_stays_between_neighbour
     location = tf.Variable(tf.linspace(-2.0, 7.0, 91))
     legal = [True, True, False, False, True, True]
     with tf.GradientTape() as tape:
-        law = OrdinalLaw(location, tf.fill([91], 1e-4), 6, "straight_through", mask=legal)
+        law = OrdinalDistribution(location, tf.fill([91], 1e-4), 6, "straight_through", mask=legal)
         draw = law.sample(SEED)
         score = tf.reduce_sum(draw.one_hot * [0.0, 1.0, 100.0, 100.0, 7.0, 9.0], -1)
     assert set(np.unique(draw.one_hot)) == {0.0, 1.0}
@@ -223,7 +228,7 @@ def test_ordinal_draws_are_exact_one_hots_whose_gradient_stays_between_neighbour
 
 def test_ordinal_head_starts_near_uniform_and_its_temperature_is_one_over_the_sharpness():
     head = heads.OrdinalHead(MultiDiscrete([3, 7]), "ramp", temperature=0.25)
-    law = head.law(head(features()))
+    law = head.distribution(head(features()))
     np.testing.assert_allclose(law.entropy(), np.log(3) + np.log(7), rtol=0.06)
     assert law.log_prob([[2, 6]]).shape == (3,)
     np.testing.assert_allclose(head.sharpness, 4.0)
@@ -235,12 +240,12 @@ def test_ordinal_head_starts_near_uniform_and_its_temperature_is_one_over_the_sh
 def test_ordinal_padding_and_mask_hold_together():
     head = heads.OrdinalHead(MultiDiscrete([2, 4]))
     mask = np.array([[False, True, True, True], [True, False, True, False]])
-    law = head.law(tf.repeat(head(features(1)), 500, 0), mask)
+    law = head.distribution(tf.repeat(head(features(1)), 500, 0), mask)
     actions = law.sample(SEED).action.numpy()
     assert set(actions[:, 0]) == {1}
     assert set(actions[:, 1]) == {0, 2}
     with pytest.raises(ValueError, match="mask to end in the shape of the factors"):
-        head.law(head(features()), np.ones(3, bool))
+        head.distribution(head(features()), np.ones(3, bool))
 
 
 @pytest.mark.parametrize(
@@ -253,9 +258,9 @@ def test_ordinal_padding_and_mask_hold_together():
 )
 def test_ordinal_parameters_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
-        OrdinalLaw(*map(tf.constant, arguments), 4)
+        OrdinalDistribution(*map(tf.constant, arguments), 4)
     with pytest.raises(ValueError, match="at least one legal category"):
-        OrdinalLaw(tf.constant([0.0]), tf.constant([1.0]), 2, mask=[[False, False]])
+        OrdinalDistribution(tf.constant([0.0]), tf.constant([1.0]), 2, mask=[[False, False]])
 
 
 # ---- top-k
@@ -264,7 +269,7 @@ def test_ordinal_parameters_are_checked(arguments, message):
 @pytest.mark.parametrize("legal", [[True] * 5, [True, False, True, True, True]])
 def test_top_k_is_plackett_luce(legal):
     logits = tf.constant([[0.5, -1.0, 0.25, 1.0, 0.0]])
-    law = SubsetLaw(logits, 3, mask=[legal])
+    law = SubsetDistribution(logits, 3, mask=[legal])
     actions = enumerate_actions((5, 5, 5))
     probs = np.exp(law.log_prob(actions[:, None])[:, 0].numpy().astype(np.float64))
     weights = np.exp(logits[0]) * legal
@@ -276,7 +281,7 @@ def test_top_k_is_plackett_luce(legal):
             left -= weights[item]
         expected.append(product if len(set(items)) == 3 else 0)
     np.testing.assert_allclose(probs, expected, rtol=1e-5)
-    drawn = SubsetLaw(tf.repeat(logits, 50_000, 0), 3, mask=[legal]).sample(SEED).action.numpy()
+    drawn = SubsetDistribution(tf.repeat(logits, 50_000, 0), 3, mask=[legal]).sample(SEED).action.numpy()
     check_frequencies(drawn, probs, (5, 5, 5))
     positive = probs[probs > 0]
     np.testing.assert_allclose(law.entropy(), -np.sum(positive * np.log(positive)), rtol=1e-5)
@@ -288,8 +293,8 @@ def test_one_item_is_the_gumbel_softmax(relaxed, name):
     logits = tf.random.stateless_normal([50, 4], SEED)
     gradients = []
     for draw in (
-        lambda x: SubsetLaw(x, 1, 0.7, relaxed).sample(SEED).one_hot[..., 0, :],
-        lambda x: CategoricalLaw(x, name, 0.7).sample(SEED).one_hot,
+        lambda x: SubsetDistribution(x, 1, 0.7, relaxed).sample(SEED).one_hot[..., 0, :],
+        lambda x: CategoricalDistribution(x, name, 0.7).sample(SEED).one_hot,
     ):
         with tf.GradientTape() as tape:
             tape.watch(logits)
@@ -306,13 +311,13 @@ def test_top_k_gradient_tends_to_the_exact_one_as_the_temperature_falls():
     actions = enumerate_actions((4, 4))
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        probs = tf.exp(SubsetLaw(logits, 2).log_prob(actions[:, None])[:, 0])
+        probs = tf.exp(SubsetDistribution(logits, 2).log_prob(actions[:, None])[:, 0])
         value = tf.reduce_sum(tf.where(probs > 0, probs, 0) * tf.reduce_sum(tf.gather(weights, actions), -1))
     exact = tape.gradient(value, logits).numpy()[0]
     rows = tf.repeat(logits, 200_000, 0)
     with tf.GradientTape() as tape:
         tape.watch(rows)
-        total = tf.reduce_sum(tf.reduce_sum(SubsetLaw(rows, 2, 0.1).sample(SEED).one_hot, -2) * weights)
+        total = tf.reduce_sum(tf.reduce_sum(SubsetDistribution(rows, 2, 0.1).sample(SEED).one_hot, -2) * weights)
     found = tape.gradient(total, rows).numpy()
     error = np.abs(found.mean(0) - exact)
     np.testing.assert_array_less(error, Z * found.std(0) / np.sqrt(200_000) + 0.05 * np.abs(exact).max())
@@ -333,7 +338,7 @@ def test_a_slate_reaches_the_environment_as_distinct_items(relaxed):
 
 def test_too_few_legal_items_are_refused_in_every_mode():
     mask = np.array([[True, True, False], [True, False, False]])
-    run = lambda logits: SubsetLaw(logits, 2, mask=mask).sample(SEED)  # noqa: E731
+    run = lambda logits: SubsetDistribution(logits, 2, mask=mask).sample(SEED)  # noqa: E731
     with pytest.raises(ValueError, match=r"at least 2 legal items in every row. Received: row=\(1,\)"):
         run(tf.zeros([2, 3]))
     sample = MODES["xla"](run)(tf.zeros([2, 3]))
@@ -382,5 +387,5 @@ def test_third_party_samplers_draw_autoregressively_too():
     head = heads.AutoregressiveHead(
         [2, 2], samplers.create({"name": "decoupled_straight_through", "forward_temperature": 3})
     )
-    law = head.law(head(features()))
+    law = head.distribution(head(features()))
     np.testing.assert_allclose(joint_probs(law, head.sizes).sum(0), 1, atol=1e-5)

@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 
 from rlsample import ops, samplers
-from rlsample.training.host import HostPolicy, frozen, on_host
-from rlsample.training.normalization import RunningNormalization, normalized
-from rlsample.training.policy import Policy
+from rlsample.learning.normalization import RunningNormalization, normalized
+from rlsample.rollouts.numpy_policy import HostPolicy, frozen, on_host
+from rlsample.rollouts.policy import Policy
 
 ROWS = 20_000
 SEED = np.array([3, 4], np.int32)
@@ -51,7 +51,7 @@ def test_draws_follow_the_masked_law():
     action = on_host(policy, SEED)(features, mask)
     assert action.shape == (ROWS, 3)
     assert action.dtype == np.int32
-    law = policy.head.law(policy.model(features[:1]), mask[:1])
+    law = policy.head.distribution(policy.model(features[:1]), mask[:1])
     probs = ops.softmax(law.drawn_logits).numpy()[0].astype(np.float64)
     for factor, size in enumerate((2, 4, 3)):
         counts = np.bincount(action[:, factor], minlength=size)

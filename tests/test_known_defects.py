@@ -103,7 +103,7 @@ def test_a_mask_without_a_legal_action_is_refused_and_log_prob_uses_the_mask():
         head.factors.mask(np.zeros(4, np.int8))
     mask = np.array([True, True, False, False])
     expected = tf.nn.log_softmax(LOGITS[:, :2])
-    law = head.law(LOGITS, mask)
+    law = head.distribution(LOGITS, mask)
     np.testing.assert_allclose(law.log_prob([[0], [1], [2]])[:, 0], [*expected[0], -np.inf], rtol=1e-6)
     np.testing.assert_allclose(head.distribution(LOGITS, mask).prob(tf.eye(4)), [*np.exp(expected[0]), 0, 0], rtol=1e-6)
 

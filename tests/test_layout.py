@@ -16,10 +16,11 @@ LEVELS = [
     {"types", "checks"},
     {"ops"},
     {"samplers", "schedules", "spaces"},
-    {"laws"},
-    {"distributions", "lab", "functional"},
+    {"distributions", "networks", "in_graph"},
+    {"lab", "functional", "tfp", "learning"},
     {"heads", "layers"},
-    {"training"},
+    {"rollouts"},
+    {"runs"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rlsample.training import losses
+from rlsample.learning import losses
 
 LOG_RATIO = tf.constant([0.0, 0.5, -0.5, 0.5, -0.5, 0.1])
 ADVANTAGES = tf.constant([1.0, 2.0, 2.0, -1.0, -1.0, 3.0])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rlsample.training import population, shuffle
-from rlsample.training.loops import repeat
+from rlsample.learning import population, shuffle
+from rlsample.learning.loops import repeat
 
 MODES = {"eager": lambda f: f, "xla": lambda f: tf.function(f, jit_compile=True)}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rlsample.training.normalization import EPSILON, RunningNormalization, normalized
+from rlsample.learning.normalization import EPSILON, RunningNormalization, normalized
 
 ROWS = np.random.default_rng(0).normal([3.0, -20.0, 0.0], [0.1, 5.0, 0.0], (4, 25, 3)).astype(np.float32)
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rlsample.training.picture import draw_learning_curve, running_mean
+from rlsample.runs.picture import draw_learning_curve, running_mean
 
 
 def test_running_mean():

@@ -11,7 +11,7 @@ import envs  # noqa: F401 (registers its environments)
 from agents import ppo as agent
 from envs.identity import Identity
 from rlsample import training
-from rlsample.training import on_policy
+from rlsample.rollouts import loop as on_policy
 from tests.helpers_runs import Silent
 
 # The same environment: inside the compiled program, as a native vector environment, and one by one.

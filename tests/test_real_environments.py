@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import envs  # noqa: F401  registers rlsample/...
 from rlsample import heads, ops
-from rlsample.training.observations import encode
+from rlsample.rollouts.observations import encode
 
 STEPS = 50
 # A hard one and a relaxed one, whose draws are decoded by their largest entry.
@@ -45,7 +45,7 @@ class Actor:
     def _act(self, features, mask, seed):
         logits = self.head(features)
         draw = self.head.sample(logits, seed, mask)
-        return draw, self.head.law(logits, mask).log_prob(draw.action)
+        return draw, self.head.distribution(logits, mask).log_prob(draw.action)
 
     def __call__(self, observations, mask, step):
         """A batch of the environment's actions for a batch of observations, checked on the way."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 import envs  # noqa: F401 (registers its environments)
 from agents import relaxed_actor_critic as agent
 from rlsample import training
-from rlsample.training.critics import ConcatenatingCritic, LinearCritic, chord_loss
+from rlsample.learning.critics import ConcatenatingCritic, LinearCritic, chord_loss
 from tests.helpers_runs import Silent
 
 

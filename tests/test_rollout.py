@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from envs.adapters import GymEnv, GymVectorEnv
-from envs.functional import FunctionalEnv
-from rlsample.training import rollout
-from rlsample.training.collect import Collector
-from rlsample.training.returns import generalized_advantage_estimation
+from rlsample.in_graph.environment import FunctionalEnv
+from rlsample.in_graph.gymnasium_faces import GymEnv, GymVectorEnv
+from rlsample.learning.returns import generalized_advantage_estimation
+from rlsample.rollouts import in_graph_collector as rollout
+from rlsample.rollouts.gymnasium_collector import Collector
 
 LIMIT = 5
 QUITS_AT = 3

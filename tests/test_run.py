@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from rlsample.training import AgentConfig, Run, RunConfig, RunFolderError, checkpoint, from_dict, load, read_metrics
+from rlsample.runs import AgentConfig, Run, RunConfig, RunFolderError, checkpoint, from_dict, load, read_metrics
 from tests.toy_agents import toy
 
 AGENTS = {"toy": toy.Config}

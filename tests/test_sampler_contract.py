@@ -141,7 +141,7 @@ def test_frequencies_are_the_law(sampler):
     mask = tf.constant([True, True, True, True, False, True])
     sample = sampler(tf.tile(row, [draws, 1]), SEED, temperature=0.7, mask=mask)
     counts = np.bincount(sample.action, minlength=6)
-    probs = ops.softmax(sampler.law(row, temperature=0.7, mask=mask), mask=mask)[0].numpy().astype(np.float64)
+    probs = ops.softmax(sampler.drawn_logits(row, temperature=0.7, mask=mask), mask=mask)[0].numpy().astype(np.float64)
     assert (counts[probs == 0] == 0).all()
     expected = draws * probs[probs > 0] / probs.sum()
     assert scipy.stats.chisquare(counts[probs > 0], expected).pvalue > FALSE_FAILURE_RATE

@@ -13,7 +13,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from rlsample.training import read_metrics
+from rlsample.runs import read_metrics
 from scripts import evaluate, train
 from scripts.agent_modules import AgentConfigs
 from tests import toy_agents

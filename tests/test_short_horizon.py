@@ -9,10 +9,10 @@ import tensorflow as tf
 
 import envs  # noqa: F401 (registers its environments)
 from agents import short_horizon_actor_critic as agent
-from envs.functional import FunctionalEnv
 from envs.identity import Identity
 from rlsample import ops, samplers, training
-from rlsample.training.rollout import InGraphCollector
+from rlsample.in_graph.environment import FunctionalEnv
+from rlsample.rollouts.in_graph_collector import InGraphCollector
 from tests.helpers_envs import functional_env
 from tests.helpers_runs import Silent
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rlsample.training import AgentConfig, from_dict, tracking
+from rlsample.runs import AgentConfig, from_dict, tracking
 
 RECORDS = [
     {"global_step": 8 * i, "sampler/temperature": 1.0 / (i + 1), "losses/critic": math.nan if i == 1 else float(i)}

@@ -53,7 +53,7 @@ class Agent(keras.Model):
     def get_action_and_value(self, x: tf.Tensor, action: Any = None, mask: Any = None) -> tuple[tf.Tensor, ...]:
         """(action, log-probability, entropy, value); draws the action unless it is given."""
         logits = self.actor(x)
-        probs = self.actor.law(logits, mask)
+        probs = self.actor.distribution(logits, mask)
         if action is None:
             action = probs.sample(self.actor.next_seed()).action
         return action, probs.log_prob(action), probs.entropy(), self.get_value(x)

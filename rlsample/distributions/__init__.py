@@ -1,22 +1,17 @@
-"""The laws of policies as TensorFlow Probability distributions over one-hots.
+"""The law of a policy at given parameters: what is drawn, how probable it is, and the gradient through it. No TFP."""
 
-    policy = head.distribution(logits)
-    draw = policy.sample(seed=seed)        one-hot, differentiable where the sampler is
-    policy.log_prob(draw)                  the mass of the action drawn, never a relaxed density
-
-Importing this module imports TensorFlow Probability; nothing else in the library does.
-"""
-
-from rlsample.distributions.autoregressive import AutoregressiveCategorical
-from rlsample.distributions.base import PolicyDistribution
-from rlsample.distributions.categorical import FactoredCategorical
-from rlsample.distributions.ordinal import DiscretizedLogistic
-from rlsample.distributions.subset import OrderedSubset
+from rlsample.distributions.autoregressive import AutoregressiveDistribution
+from rlsample.distributions.base import Distribution
+from rlsample.distributions.categorical import CategoricalDistribution
+from rlsample.distributions.ordinal import OrdinalDistribution
+from rlsample.distributions.sequential import SequentialDistribution
+from rlsample.distributions.subset import SubsetDistribution
 
 __all__ = [
-    "AutoregressiveCategorical",
-    "DiscretizedLogistic",
-    "FactoredCategorical",
-    "OrderedSubset",
-    "PolicyDistribution",
+    "AutoregressiveDistribution",
+    "CategoricalDistribution",
+    "Distribution",
+    "OrdinalDistribution",
+    "SequentialDistribution",
+    "SubsetDistribution",
 ]

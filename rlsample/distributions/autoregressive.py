@@ -1,33 +1,48 @@
-"""Factors that depend on those before them."""
+"""Factors that depend on the factors drawn before them, through a learned state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
-from rlsample import samplers
-from rlsample.distributions.base import PolicyDistribution, Properties, as_parameter, register_kl
-from rlsample.laws import AutoregressiveLaw
-from rlsample.laws.autoregressive import Conditional
-from rlsample.types import TensorLike
+from rlsample import checks, ops, samplers
+from rlsample.distributions import base
+from rlsample.distributions.sequential import SequentialDistribution
+from rlsample.samplers.base import score_function_surrogate
+from rlsample.samplers.categorical import Categorical
+from rlsample.samplers.exact import Exact
+from rlsample.samplers.score_function import ScoreFunction
+from rlsample.types import Objective, Sample, TensorLike
 
 
-@register_kl
-class AutoregressiveCategorical(PolicyDistribution):
-    """F categorical factors, each conditioned on those before it; see `AutoregressiveLaw`.
+class Conditional(Protocol):
+    """What knows the logits of a factor given the state that those before it left behind."""
+
+    sizes: tuple[int, ...]
+
+    def factor_logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
+        """Logits `[..., K]` of a factor for states `[..., S]`; padding at -inf."""
+
+    def advance(self, state: tf.Tensor, one_hot: tf.Tensor, factor: int) -> tf.Tensor:
+        """The state after a factor was decided, differentiable in `one_hot` `[..., K]`."""
+
+
+class AutoregressiveDistribution(SequentialDistribution):
+    """F factors, each drawn by a sampler from logits that see the differentiable one-hots of those before it.
+
+    With a pathwise sampler the gradient of a later factor's draw reaches the earlier draws, and through them their
+    logits.
 
     Args:
-        context: float `[..., S]`, what calling an `AutoregressiveHead` returned.
-        conditional: the head.
-        sampler: a sampler, its name or its config.
+        context: float `[..., S]`, the state before the first factor.
+        conditional: gives logits and the next state.
+        sampler: a sampler, its name or its config; draws each factor.
         temperature: number or tensor, scalar or of the batch shape.
-        mask: boolean `[..., F, K]`, True = legal.
+        mask: boolean, broadcasts to `[..., F, K]`, True = legal whatever the other factors are.
         max_outcomes: bound on the joint actions that `entropy` and `kl_divergence` sum over.
-        validate_args: as in TFP.
-        allow_nan_stats: as in TFP.
-        name: as in TFP.
     """
 
     def __init__(
@@ -38,46 +53,96 @@ class AutoregressiveCategorical(PolicyDistribution):
         temperature: TensorLike = 1.0,
         mask: TensorLike | None = None,
         max_outcomes: int = 4096,
-        validate_args: bool = False,
-        allow_nan_stats: bool = True,
-        name: str = "AutoregressiveCategorical",
     ) -> None:
-        parameters = dict(locals())
-        with tf.name_scope(name) as name:
-            self._context = as_parameter(context)
-            self._conditional = conditional
-            self._sampler = samplers.create(sampler)
-            self._temperature = as_parameter(temperature, self._context.dtype)
-            self._mask = as_parameter(mask)
-            self._max_outcomes = max_outcomes
-            _ = self.law
-            super().__init__(
-                dtype=self._context.dtype,
-                pathwise=self._sampler.pathwise,
-                validate_args=validate_args,
-                allow_nan_stats=allow_nan_stats,
-                parameters=parameters,
-                name=name,
+        self.context: tf.Tensor
+        self.temperature: Any
+        self.context, self.temperature = base.with_row_temperature(tf.convert_to_tensor(context), temperature, 1)
+        self.conditional = conditional
+        self.sampler = samplers.create(sampler)
+        self.pathwise = self.sampler.pathwise
+        self.sizes = conditional.sizes
+        self.num_categories = max(self.sizes)
+        self.max_outcomes = max_outcomes
+        shape = tf.TensorShape([*self.context.shape[:-1], len(self.sizes), self.num_categories])
+        self.mask = checks.check_mask(mask, shape)
+        if self.mask is not None and not self.mask.shape[-2:].is_compatible_with(shape[-2:]):
+            raise checks.invalid(f"mask to have the factors' shape {shape}", mask_shape=tuple(self.mask.shape))
+
+    def start(self) -> tf.Tensor:
+        """See `SequentialDistribution.start`."""
+        return self.context
+
+    def logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
+        """See `SequentialDistribution.logits`: of the law that is drawn from."""
+        logits = self._raw_logits(state, factor)
+        return self.sampler.drawn_logits(logits, temperature=self._temperature_for(logits))
+
+    def _raw_logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
+        logits = self.conditional.factor_logits(state, factor)
+        return base.masked_logits(logits, None if self.mask is None else self.mask[..., factor, :])
+
+    def _temperature_for(self, logits: tf.Tensor) -> Any:
+        """The temperature, repeated along axes that stand in front of the batch."""
+        if not base.is_per_row(self.temperature):
+            return self.temperature
+        return tf.ensure_shape(tf.broadcast_to(self.temperature, tf.shape(logits)[:-1]), logits.shape[:-1])
+
+    def advance(self, state: tf.Tensor, one_hot: tf.Tensor, factor: int) -> tf.Tensor:
+        """See `SequentialDistribution.advance`."""
+        return self.conditional.advance(state, one_hot, factor)
+
+    def sample(self, seed: TensorLike, sample_shape: TensorLike = ()) -> Sample:
+        """See `Distribution.sample`."""
+        seeds = tf.unstack(ops.split(seed, len(self.sizes)), len(self.sizes))
+        state = base.with_sample_axes(self.context, sample_shape)
+        draws: list[Sample] = []
+        for factor, each in enumerate(seeds):
+            if factor:
+                state = self.advance(state, draws[-1].one_hot, factor - 1)
+            logits = self._raw_logits(state, factor)
+            draws.append(self.sampler(logits, each, temperature=self._temperature_for(logits)))
+        return Sample(tf.stack([draw.action for draw in draws], -1), tf.stack([draw.one_hot for draw in draws], -2))
+
+    def expectation(self, objective: Objective, seed: TensorLike, num_samples: int = 1) -> tf.Tensor:
+        """See `Distribution.expectation`: pathwise samplers, `categorical` and `score_function` (joint score), and `exact`.
+
+        Raises:
+            ValueError: another sampler without a pathwise gradient, or `exact` with too many joint actions.
+        """
+        if self.pathwise:
+            return super().expectation(objective, seed, num_samples)
+        if isinstance(self.sampler, Exact):
+            return self._exact_expectation(objective, self.sampler.max_outcomes)
+        if not isinstance(self.sampler, Categorical) or type(self.sampler) not in (Categorical, ScoreFunction):
+            raise checks.invalid(
+                "a sampler that can estimate through factors that depend on each other",
+                sampler=self.sampler.name,
+                hint="Use a pathwise one (straight_through, reinmax), score_function, or exact.",
             )
+        checks.check_count("num_samples", num_samples)
+        estimates = []
+        for each in tf.unstack(ops.split(seed, num_samples), num_samples):
+            draw = self.sample(each)
+            values = tf.convert_to_tensor(objective(draw.one_hot))
+            advantages = self.sampler.advantages(values)
+            estimates.append(score_function_surrogate(values, advantages, self.log_prob(draw.action)))
+        return tf.add_n(estimates) / tf.cast(num_samples, estimates[0].dtype)
 
-    @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
-        return {
-            "context": Properties(event_ndims=1),
-            "temperature": Properties(event_ndims=0),
-            "mask": Properties(event_ndims=2),
-        }
-
-    @property
-    def law(self) -> AutoregressiveLaw:
-        """The law, from the current values of the parameters."""
-        return AutoregressiveLaw(
-            self._context, self._conditional, self._sampler, self._temperature, self._mask, self._max_outcomes
-        )
-
-    def _event_shape(self) -> tf.TensorShape:
-        sizes = self._conditional.sizes
-        return tf.TensorShape([len(sizes), max(sizes)])
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.constant(self._event_shape().as_list())
+    def _exact_expectation(self, objective: Objective, max_outcomes: int) -> tf.Tensor:
+        outcomes = np.stack(np.unravel_index(np.arange(np.prod(self.sizes)), self.sizes), -1)
+        if len(outcomes) > max_outcomes:
+            raise checks.invalid(
+                f"at most max_outcomes={max_outcomes} joint actions to enumerate",
+                joint_actions=len(outcomes),
+                hint="Use a pathwise sampler, or raise max_outcomes.",
+            )
+        total = []
+        batch = tf.shape(self.context)[:-1]
+        for outcome in outcomes:
+            action = tf.broadcast_to(tf.constant(outcome, tf.int32), tf.concat([batch, [len(self.sizes)]], 0))
+            action = tf.ensure_shape(action, [*self.context.shape[:-1], len(self.sizes)])
+            weight = tf.exp(self.log_prob(action))
+            value = objective(tf.one_hot(action, self.num_categories, dtype=self.context.dtype))
+            # An outcome of probability 0 may have any value, NaN and inf included.
+            total.append(weight * tf.where(weight > 0, value, tf.zeros_like(value)))
+        return tf.add_n(total)

@@ -1,4 +1,4 @@
-"""k distinct items, in order."""
+"""k distinct items out of K, in order."""
 
 from __future__ import annotations
 
@@ -6,26 +6,38 @@ from typing import Any
 
 import tensorflow as tf
 
-from rlsample.distributions.base import PolicyDistribution, Properties, as_parameter, register_kl
-from rlsample.laws import SubsetLaw
-from rlsample.types import TensorLike
+from rlsample import checks, ops
+from rlsample.distributions import base
+from rlsample.distributions.sequential import SequentialDistribution
+from rlsample.samplers.gumbel_softmax import centre, perturb
+from rlsample.types import Sample, TensorLike
 
 
-@register_kl
-class OrderedSubset(PolicyDistribution):
-    """k distinct items out of K in order (Plackett-Luce), events `[k, K]`; see `SubsetLaw`.
+class SubsetDistribution(SequentialDistribution):
+    """The first k items of a Plackett-Luce ordering: each drawn by softmax(logits) among those not drawn yet.
+
+        forward   the k largest of logits + G, in order, G standard Gumbel noise
+        relaxed   a_1 .. a_k with a_j = softmax(alpha_j / tau), alpha_1 = logits + G,
+                  alpha_{j+1} = alpha_j + log(1 - a_j)
+        backward  of the relaxed rows, with the same noise
+
+    With one item this is the (straight-through) Gumbel-softmax. tau -> 0: the relaxed rows become the one-hots and
+    the bias goes to 0, the variance grows as 1 / tau; at large tau the rows are near-uniform and overlap. The sum of a
+    draw over its k rows is the k-hot of the set.
 
     Args:
         logits: float `[..., K]`; -inf marks an illegal item.
         num_items: k.
         temperature: number or tensor, scalar or of the batch shape.
         relaxed: whether draws are the relaxed rows rather than one-hots with their gradient.
-        mask: boolean `[..., K]`, True = legal.
+        mask: boolean, broadcasts to the logits, True = legal; at least k per row.
         max_outcomes: bound on the K^k sequences that `entropy` and `kl_divergence` sum over.
-        validate_args: as in TFP.
-        allow_nan_stats: as in TFP.
-        name: as in TFP.
+
+    Source: Kool, van Hoof and Welling (2019), arXiv 1903.06059, section 2 (Gumbel top-k); Xie and Ermon (2019),
+    arXiv 1901.10517, section 3 (the relaxation).
     """
+
+    pathwise = True
 
     def __init__(
         self,
@@ -35,45 +47,74 @@ class OrderedSubset(PolicyDistribution):
         relaxed: bool = False,
         mask: TensorLike | None = None,
         max_outcomes: int = 4096,
-        validate_args: bool = False,
-        allow_nan_stats: bool = True,
-        name: str = "OrderedSubset",
     ) -> None:
-        parameters = dict(locals())
-        with tf.name_scope(name) as name:
-            self._logits = as_parameter(logits)
-            self._num_items = num_items
-            self._temperature = as_parameter(temperature, self._logits.dtype)
-            self._relaxed = relaxed
-            self._mask = as_parameter(mask)
-            self._max_outcomes = max_outcomes
-            _ = self.law
-            super().__init__(
-                dtype=self._logits.dtype,
-                pathwise=True,
-                validate_args=validate_args,
-                allow_nan_stats=allow_nan_stats,
-                parameters=parameters,
-                name=name,
-            )
+        logits = base.masked_logits(logits, mask)
+        num_items = checks.check_count("num_items", num_items)
+        self.num_categories = logits.shape[-1]
+        if self.num_categories is None or num_items > self.num_categories:
+            raise checks.invalid(f"logits of at least {num_items} items", shape=tuple(logits.shape))
+        self.sizes = (self.num_categories,) * num_items
+        self.given: tf.Tensor
+        self.temperature: Any
+        self.given, self.temperature = base.with_row_temperature(_with_enough_legal(logits, num_items), temperature, 1)
+        self.relaxed = relaxed
+        self.max_outcomes = max_outcomes
 
-    @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
-        return {
-            "logits": Properties(event_ndims=1),
-            "temperature": Properties(event_ndims=0),
-            "mask": Properties(event_ndims=1),
-        }
+    def start(self) -> tf.Tensor:
+        """See `SequentialDistribution.start`: the logits of what is left."""
+        return self.given
 
-    @property
-    def law(self) -> SubsetLaw:
-        """The law, from the current values of the parameters."""
-        return SubsetLaw(
-            self._logits, self._num_items, self._temperature, self._relaxed, self._mask, self._max_outcomes
-        )
+    def logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
+        """See `SequentialDistribution.logits`."""
+        return state
 
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([self._num_items]).concatenate(self._logits.shape[-1:])
+    def advance(self, state: tf.Tensor, one_hot: tf.Tensor, factor: int) -> tf.Tensor:
+        """See `SequentialDistribution.advance`: takes the item out."""
+        return tf.where(one_hot > 0, tf.constant(float("-inf"), state.dtype), state)
 
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.concat([[self._num_items], tf.shape(self._logits)[-1:]], 0)
+    def sample(self, seed: TensorLike, sample_shape: TensorLike = ()) -> Sample:
+        """See `Distribution.sample`."""
+        logits, _ = checks.check_logits(base.with_sample_axes(self.given, sample_shape))
+        alpha = perturb(ops.legal_logits(logits), checks.check_seed(seed))
+        action = tf.math.top_k(alpha, len(self.sizes)).indices
+        action = tf.where(tf.math.is_nan(tf.reduce_sum(alpha, -1, keepdims=True)), tf.constant(-1), action)
+        temperature = checks.check_temperature(self.temperature, alpha.dtype)
+        if base.is_per_row(temperature):
+            temperature = temperature[..., None]
+        rows = []
+        for _ in self.sizes:
+            rows.append(ops.tempered_softmax(centre(alpha), temperature))
+            # Below 1 by one float: log(0) would leave nothing for the gradient.
+            alpha += tf.math.log1p(-tf.minimum(rows[-1], 1 - 2.0**-24))
+        soft = tf.cast(tf.stack(rows, -2), logits.dtype)
+        if self.relaxed:
+            return Sample(action, soft)
+        return Sample(action, ops.with_gradient_of(base.one_hot_like(action, logits), soft))
+
+    def action(self, draw: TensorLike) -> tf.Tensor:
+        """See `Distribution.action`: distinct items, for relaxed draws too."""
+        return distinct_items(draw)
+
+
+def distinct_items(draw: TensorLike) -> tf.Tensor:
+    """The items that a draw `[..., k, K]` stands for: row by row the largest entry not taken yet, int32 `[..., k]`."""
+    draw = tf.convert_to_tensor(draw)
+    taken = tf.zeros_like(draw[..., 0, :], tf.bool)
+    items = []
+    for row in tf.unstack(draw, axis=-2):
+        row = tf.where(taken, tf.constant(-1, row.dtype), row)
+        items.append(tf.argmax(row, -1, output_type=tf.int32))
+        taken |= tf.one_hot(items[-1], draw.shape[-1], on_value=True, off_value=False)
+    return tf.stack(items, -1)
+
+
+def _with_enough_legal(logits: tf.Tensor, num_items: int) -> tf.Tensor:
+    """The logits, unless a row has fewer legal items than are to be drawn: raises eagerly, else that row is NaN."""
+    legal = logits != logits.dtype.as_numpy_dtype(-float("inf"))
+    enough = tf.reduce_sum(tf.cast(legal, tf.int32), -1) >= num_items
+    if tf.executing_eagerly():
+        if not enough.numpy().all():
+            row = tuple(int(index) for index in tf.where(~enough)[0]) if enough.shape.rank else ()
+            raise checks.invalid(f"at least {num_items} legal items in every row", row=row)
+        return logits
+    return tf.where(enough[..., None], logits, tf.constant(float("nan"), logits.dtype))

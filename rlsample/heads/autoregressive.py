@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import keras
 import tensorflow as tf
 
 from rlsample import checks, samplers
+from rlsample.distributions import AutoregressiveDistribution
 from rlsample.heads.logits import LogitsHead
-from rlsample.laws import AutoregressiveLaw
 from rlsample.types import TensorLike
-
-if TYPE_CHECKING:
-    from rlsample.distributions import AutoregressiveCategorical
 
 
 @keras.saving.register_keras_serializable(package="rlsample")
@@ -26,7 +23,7 @@ class AutoregressiveHead(LogitsHead):
         logits_i   activation(c + sum_{j<i} E_j one_hot_j) V_i + b_i
 
     Joint log_prob in one pass, exact; entropy and divergence exact up to `max_outcomes` joint actions (beyond that
-    `head.law(context).sampled_entropy(seed)`); `mode` is greedy. With a pathwise sampler, what a later factor does is
+    `head.distribution(context).sampled_entropy(seed)`); `mode` is greedy. With a pathwise sampler, what a later factor does is
     also a gradient for the earlier ones.
 
     Args:
@@ -105,15 +102,9 @@ class AutoregressiveHead(LogitsHead):
         embedding = tf.cast(self._embedding, state.dtype)[factor]
         return state + tf.linalg.matvec(embedding, tf.cast(one_hot, state.dtype), transpose_a=True)
 
-    def law(self, logits: TensorLike, mask: TensorLike | None = None) -> AutoregressiveLaw:
-        """See `PolicyHead.law`; takes the context, and a mask `[..., F, K]` that holds whatever was drawn before."""
-        return AutoregressiveLaw(logits, self, self.sampler, self.temperature, mask, self.max_outcomes)
-
-    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> AutoregressiveCategorical:
-        """See `PolicyHead.distribution`; takes the context."""
-        from rlsample.distributions import AutoregressiveCategorical
-
-        return AutoregressiveCategorical(logits, self, self.sampler, self.temperature, mask, self.max_outcomes)
+    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> AutoregressiveDistribution:
+        """See `PolicyHead.distribution`; takes the context, and a mask `[..., F, K]` that holds whatever was drawn before."""
+        return AutoregressiveDistribution(logits, self, self.sampler, self.temperature, mask, self.max_outcomes)
 
     def get_config(self) -> dict[str, Any]:
         """Everything needed to make the layer again, without its weights."""

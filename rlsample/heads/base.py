@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import keras
@@ -12,13 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, spaces
+from rlsample.distributions import Distribution
 from rlsample.heads.trunk import Trunk
-from rlsample.laws import Law
 from rlsample.spaces import config as space_config
 from rlsample.types import Sample, TensorLike
-
-if TYPE_CHECKING:
-    from rlsample.distributions import PolicyDistribution
 
 
 class PolicyHead(Trunk):
@@ -89,17 +86,13 @@ class PolicyHead(Trunk):
         return tf.exp(self._temperature) if self.trainable_temperature else self._temperature
 
     @abc.abstractmethod
-    def law(self, logits: TensorLike, mask: TensorLike | None = None) -> Law:
+    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> Distribution:
         """The law of the action: sample, mode, log_prob, entropy, kl_divergence, expectation, without TFP.
 
         Args:
             logits: what calling the head returned.
             mask: boolean `[..., K]` or `[..., F, K]`, True = legal; `head.factors.mask` makes one from any other form.
         """
-
-    @abc.abstractmethod
-    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> PolicyDistribution:
-        """The law as a TensorFlow Probability distribution over one-hots `[..., K]` or `[..., F, K]`."""
 
     def sample(self, logits: TensorLike, seed: TensorLike, mask: TensorLike | None = None) -> Sample:
         """Draws one action a row.
@@ -112,11 +105,11 @@ class PolicyHead(Trunk):
         Returns:
             `Sample(action, one_hot)`: int32 `[...]` or `[..., F]`, float `[..., K]` or `[..., F, K]`.
         """
-        return self.law(logits, mask).sample(seed)
+        return self.distribution(logits, mask).sample(seed)
 
     def mode(self, logits: TensorLike, mask: TensorLike | None = None) -> Sample:
         """The most probable action of every row, without noise."""
-        return self.law(logits, mask).mode()
+        return self.distribution(logits, mask).mode()
 
     def next_seed(self) -> tf.Tensor:
         """A fresh stateless seed, int32 `[2]`, from the head's sampling state, which advances by one.

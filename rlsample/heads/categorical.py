@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import keras
 import tensorflow as tf
 
 from rlsample import checks, samplers
+from rlsample.distributions import CategoricalDistribution
+from rlsample.distributions.base import masked_logits
 from rlsample.heads.logits import LogitsHead
-from rlsample.laws import CategoricalLaw
-from rlsample.laws.base import masked_logits
 from rlsample.types import TensorLike
-
-if TYPE_CHECKING:
-    from rlsample.distributions import FactoredCategorical
 
 
 def for_space(
@@ -84,15 +81,11 @@ class FactoredHead(LogitsHead):
         """`[..., K]` or `[..., F, K]`."""
         return (*input_shape[:-1], *self.factors.event_shape)
 
-    def law(self, logits: TensorLike, mask: TensorLike | None = None) -> CategoricalLaw:
-        """See `PolicyHead.law`."""
-        return CategoricalLaw(self._padded(logits), self.sampler, self.temperature, mask, not self.factors.single)
-
-    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> FactoredCategorical:
+    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> CategoricalDistribution:
         """See `PolicyHead.distribution`."""
-        from rlsample.distributions import FactoredCategorical
-
-        return FactoredCategorical(self._padded(logits), self.sampler, self.temperature, mask, not self.factors.single)
+        return CategoricalDistribution(
+            self._padded(logits), self.sampler, self.temperature, mask, not self.factors.single
+        )
 
     def _padded(self, logits: TensorLike) -> TensorLike:
         """The logits with the padding illegal, whoever made them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import keras
@@ -10,14 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
+from rlsample.distributions import CategoricalDistribution
 from rlsample.heads.logits import LogitsHead
 from rlsample.heads.trunk import widen
-from rlsample.laws import CategoricalLaw
 from rlsample.spaces import conversion
 from rlsample.types import TensorLike
-
-if TYPE_CHECKING:
-    from rlsample.distributions import FactoredCategorical
 
 
 @keras.saving.register_keras_serializable(package="rlsample")
@@ -66,15 +63,9 @@ class EmbeddingHead(LogitsHead):
         """`[..., K]`."""
         return (*features_shape[:-1], action_embeddings_shape[-2])
 
-    def law(self, logits: TensorLike, mask: TensorLike | None = None) -> CategoricalLaw:
-        """See `PolicyHead.law`."""
-        return CategoricalLaw(logits, self.sampler, self.temperature, mask)
-
-    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> FactoredCategorical:
+    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> CategoricalDistribution:
         """See `PolicyHead.distribution`."""
-        from rlsample.distributions import FactoredCategorical
-
-        return FactoredCategorical(logits, self.sampler, self.temperature, mask)
+        return CategoricalDistribution(logits, self.sampler, self.temperature, mask)
 
     def to_env(self, draw: Any) -> Any:
         """See `PolicyHead.to_env`; one-hots may have fewer categories than the space."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import keras
@@ -11,12 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.distributions import OrdinalDistribution
 from rlsample.heads.base import PolicyHead
-from rlsample.laws import OrdinalLaw
 from rlsample.types import TensorLike
-
-if TYPE_CHECKING:
-    from rlsample.distributions import DiscretizedLogistic
 
 # The rounders whose sharpness has a least value above 0.
 _LEAST_SHARPNESS = {"ramp": 1.0}
@@ -24,7 +21,7 @@ _LEAST_SHARPNESS = {"ramp": 1.0}
 
 @keras.saving.register_keras_serializable(package="rlsample")
 class OrdinalHead(PolicyHead):
-    """Levels in order: a real number with logistic noise, rounded to the nearest legal level. See `OrdinalLaw`.
+    """Levels in order: a real number with logistic noise, rounded to the nearest legal level. See `OrdinalDistribution`.
 
     Calling it returns, in the place of logits, `[..., 2]` or `[..., F, 2]`: location and scale in levels. Two numbers
     a factor whatever the number of levels; neighbouring levels learn together. At first every location is in the
@@ -81,17 +78,10 @@ class OrdinalHead(PolicyHead):
         """`[..., 2]` or `[..., F, 2]`."""
         return (*input_shape[:-1], *self.factors.action_shape, 2)
 
-    def law(self, logits: TensorLike, mask: TensorLike | None = None) -> OrdinalLaw:
-        """See `PolicyHead.law`; takes locations and scales."""
-        location, scale = self._parameters(logits)
-        return OrdinalLaw(location, scale, **self._options(mask))
-
-    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> DiscretizedLogistic:
+    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> OrdinalDistribution:
         """See `PolicyHead.distribution`; takes locations and scales."""
-        from rlsample.distributions import DiscretizedLogistic
-
         location, scale = self._parameters(logits)
-        return DiscretizedLogistic(location, scale, **self._options(mask))
+        return OrdinalDistribution(location, scale, **self._options(mask))
 
     def get_config(self) -> dict[str, Any]:
         """Everything needed to make the layer again, without its weights."""

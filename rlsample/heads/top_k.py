@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import keras
@@ -10,19 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
+from rlsample.distributions import SubsetDistribution
+from rlsample.distributions.subset import distinct_items
 from rlsample.heads.base import PolicyHead
-from rlsample.laws import SubsetLaw
-from rlsample.laws.subset import distinct_items
 from rlsample.spaces import conversion
 from rlsample.types import TensorLike
-
-if TYPE_CHECKING:
-    from rlsample.distributions import OrderedSubset
 
 
 @keras.saving.register_keras_serializable(package="rlsample")
 class TopKHead(PolicyHead):
-    """k distinct items in order, by Gumbel top-k: features `[..., D]` -> logits `[..., K]`. See `SubsetLaw`.
+    """k distinct items in order, by Gumbel top-k: features `[..., D]` -> logits `[..., K]`. See `SubsetDistribution`.
 
     An action is k items, int32 `[..., k]`, as one-hots `[..., k, K]`; the sum of those over k is the k-hot of the set,
     gradient included. The law is Plackett-Luce, `log_prob` that of the items in their order.
@@ -75,15 +72,9 @@ class TopKHead(PolicyHead):
         """`[..., K]`."""
         return (*input_shape[:-1], self.factors.num_categories)
 
-    def law(self, logits: TensorLike, mask: TensorLike | None = None) -> SubsetLaw:
-        """See `PolicyHead.law`; the mask is `[..., K]`, with at least k legal items a row."""
-        return SubsetLaw(logits, self.num_items, self.temperature, self.relaxed, mask, self.max_outcomes)
-
-    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> OrderedSubset:
-        """See `PolicyHead.distribution`."""
-        from rlsample.distributions import OrderedSubset
-
-        return OrderedSubset(logits, self.num_items, self.temperature, self.relaxed, mask, self.max_outcomes)
+    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> SubsetDistribution:
+        """See `PolicyHead.distribution`; the mask is `[..., K]`, with at least k legal items a row."""
+        return SubsetDistribution(logits, self.num_items, self.temperature, self.relaxed, mask, self.max_outcomes)
 
     def to_env(self, draw: Any) -> Any:
         """See `PolicyHead.to_env`; the items of a relaxed draw are distinct too."""

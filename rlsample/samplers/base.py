@@ -117,7 +117,9 @@ class Sampler(abc.ABC):
         seeds = [seed] if num_samples == 1 else tf.unstack(ops.split(seed, num_samples), num_samples)
         return [self(logits, each, temperature=temperature, mask=mask) for each in seeds]
 
-    def law(self, logits: tf.Tensor, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None) -> tf.Tensor:
+    def drawn_logits(
+        self, logits: tf.Tensor, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None
+    ) -> tf.Tensor:
         """Logits `[..., K]` of the distribution that actions are drawn from: the given ones, whatever the temperature.
 
         Whatever speaks of the probability of an action (log_prob, entropy, PPO's ratio) must use these.

@@ -21,7 +21,7 @@ class DecoupledStraightThrough(base.Sampler):
         forward   D ~ softmax(logits / tau_f), one-hot
         backward  (1 / tau) p_tau * (g - <p_tau, g>), p_tau = softmax(logits / tau)
 
-    This is the one sampler whose forward law is not softmax(logits): `law` gives the logits of the distribution that
+    This is the one sampler whose forward law is not softmax(logits): `drawn_logits` gives the logits of the distribution that
     is drawn from, and log-probabilities, entropies and importance ratios must use those. The forward temperature has
     to change the law itself: dividing after the Gumbel noise is added, argmax((logits + G) / tau_f), changes nothing.
 
@@ -50,7 +50,9 @@ class DecoupledStraightThrough(base.Sampler):
         tempered = ops.temper(logits, temperature)
         return action, ops.with_softmax_gradient(one_hot, tempered, ops.normalise(tempered))
 
-    def law(self, logits: TensorLike, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None) -> tf.Tensor:
+    def drawn_logits(
+        self, logits: TensorLike, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None
+    ) -> tf.Tensor:
         """The logits divided by `forward_temperature`, with a row maximum of 0 so that dividing cannot overflow."""
         logits = tf.convert_to_tensor(logits)
         legal = ops.legal_logits(logits, mask)

@@ -30,7 +30,7 @@ class Entmax(base.Sampler):
 
     No variance; the gradient is that of f(p) in place of E[f(D)], as for `softmax`. Categories far enough below the
     best have probability and gradient exactly 0, so they stay out once they are out, and their log-probability is
-    -inf: `law` says so, and importance ratios need a mixture. tau -> 0: p becomes the mode; tau -> infinity: uniform,
+    -inf: `drawn_logits` says so, and importance ratios need a mixture. tau -> 0: p becomes the mode; tau -> infinity: uniform,
     and the gradient 0. alpha -> 1: `softmax`, which is its own sampler.
 
     The threshold t is found by Newton's method, to the precision of the dtype, in some 5 to 10 passes over the logits;
@@ -58,7 +58,9 @@ class Entmax(base.Sampler):
         probs = entmax(ops.temper(logits, temperature), self.alpha)
         return draw_category(probs, seed), probs
 
-    def law(self, logits: TensorLike, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None) -> tf.Tensor:
+    def drawn_logits(
+        self, logits: TensorLike, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None
+    ) -> tf.Tensor:
         """The log-probabilities: -inf off the support, which moves with the temperature."""
         logits = tf.convert_to_tensor(logits)
         legal = ops.legal_logits(logits, mask)

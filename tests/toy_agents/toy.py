@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rlsample import checks
-from rlsample.training import AgentConfig, Run, RunConfig
+from rlsample.runs import AgentConfig, Run, RunConfig
 
 
 class Config(AgentConfig):

@@ -12,7 +12,9 @@ from typing import cast
 import gymnasium as gym
 
 from agents import ppo
-from rlsample.training import config, evaluation, on_policy
+from rlsample.rollouts import evaluation
+from rlsample.rollouts import loop as on_policy
+from rlsample.runs import config
 from scripts.agent_modules import AgentConfigs
 
 STEPS, BETWEEN = 100_000, 2048

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from agents import ppo
-from rlsample.training import config, on_policy
+from rlsample.rollouts import loop as on_policy
+from rlsample.runs import config
 from scripts.agent_modules import AgentConfigs
 
 FOREVER = 10**9

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.training.collect import Collector, Transition
-from rlsample.training.host import on_host
-from rlsample.training.loops import repeat
-from rlsample.training.policy import Policy
-from rlsample.training.rollout import Act, Finished, InGraphCollector, Running, collect, in_graph_env
+from rlsample.learning.loops import repeat
+from rlsample.rollouts.gymnasium_collector import Collector, Transition
+from rlsample.rollouts.in_graph_collector import Act, Finished, InGraphCollector, Running, collect, in_graph_env
+from rlsample.rollouts.numpy_policy import on_host
+from rlsample.rollouts.policy import Policy
 
 MAX_ROLLOUTS_PER_CALL = 16
 """In-graph rollouts a call: calling a compiled program takes about as long as collecting a small one."""

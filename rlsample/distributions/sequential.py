@@ -9,12 +9,12 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.laws import base
+from rlsample.distributions import base
 from rlsample.samplers.base import score_function_surrogate
 from rlsample.types import Sample, TensorLike
 
 
-class SequentialLaw(base.Law):
+class SequentialDistribution(base.Distribution):
     """p(a) = prod_i p(a_i | a_1 .. a_{i-1}): the joint log_prob is exact and costs one pass over the factors.
 
     A subclass says what the state is that the factors so far leave behind, and what logits follow from it.
@@ -58,7 +58,7 @@ class SequentialLaw(base.Law):
         return Sample(action, tf.stack([draw.one_hot for draw in draws], -2)), logits
 
     def mode(self) -> Sample:
-        """See `Law.mode`; greedy."""
+        """See `Distribution.mode`; greedy."""
 
         def most_probable(logits: tf.Tensor, factor: int) -> Sample:
             action = ops.mode(logits)
@@ -67,7 +67,7 @@ class SequentialLaw(base.Law):
         return self.walk(self.start(), most_probable)[0]
 
     def log_prob(self, action: TensorLike) -> tf.Tensor:
-        """See `Law.log_prob`."""
+        """See `Distribution.log_prob`."""
         action = tf.convert_to_tensor(action)
         if action.shape.rank is not None and not action.shape[-1:].is_compatible_with([len(self.sizes)]):
             raise checks.invalid(f"actions of {len(self.sizes)} factors, [..., F]", shape=tuple(action.shape))
@@ -80,15 +80,15 @@ class SequentialLaw(base.Law):
         return tf.add_n([ops.log_prob(each, given[..., factor]) for factor, each in enumerate(logits)])
 
     def entropy(self) -> tf.Tensor:
-        """See `Law.entropy`: exact, and differentiable.
+        """See `Distribution.entropy`: exact, and differentiable.
 
         Raises:
             ValueError: there are more than `max_outcomes` joint actions.
         """
         return _sum_over_prefixes([self], lambda own: ops.entropy(own[0]))
 
-    def kl_divergence(self, other: SequentialLaw) -> tf.Tensor:
-        """See `Law.kl_divergence`: exact, and differentiable.
+    def kl_divergence(self, other: SequentialDistribution) -> tf.Tensor:
+        """See `Distribution.kl_divergence`: exact, and differentiable.
 
         Raises:
             ValueError: there are more than `max_outcomes` joint actions.
@@ -119,7 +119,7 @@ class SequentialLaw(base.Law):
         return total
 
 
-def _sum_over_prefixes(laws: list[SequentialLaw], value: Callable[[list[tf.Tensor]], tf.Tensor]) -> tf.Tensor:
+def _sum_over_prefixes(laws: list[SequentialDistribution], value: Callable[[list[tf.Tensor]], tf.Tensor]) -> tf.Tensor:
     """Sums p(prefix) value(each law's logits given the prefix) over the prefixes of every length, p of the first law.
 
     The prefixes of one length lie along a new leading axis.

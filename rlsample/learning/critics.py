@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from rlsample import ops
-from rlsample.training.networks import mlp
+from rlsample.networks.mlp import mlp
 
 
 @keras.saving.register_keras_serializable(package="rlsample")

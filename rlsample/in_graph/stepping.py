@@ -10,8 +10,8 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-from envs.functional import FunctionalEnv
 from rlsample import checks
+from rlsample.in_graph.environment import FunctionalEnv
 
 
 class _Programs:

@@ -8,8 +8,8 @@ import gymnasium as gym
 import numpy as np
 
 from rlsample import checks
+from rlsample.rollouts.observations import encode
 from rlsample.spaces import Factors
-from rlsample.training.observations import encode
 
 Autoreset = gym.vector.AutoresetMode
 

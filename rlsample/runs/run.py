@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from rlsample import checks
-from rlsample.training import checkpoint, config, evaluation, tracking
-from rlsample.training.progress import Progress
+from rlsample.rollouts import evaluation
+from rlsample.runs import checkpoint, config, tracking
+from rlsample.runs.progress import Progress
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint"
 EVALUATION, PICTURE = "evaluation.json", "learning_curve.png"
@@ -194,7 +195,7 @@ def evaluate(
         **options: passed on to `gymnasium.make_vec`.
 
     Returns:
-        As `rlsample.training.evaluation.evaluate`.
+        As `rlsample.rollouts.evaluation.evaluate`.
     """
     episodes = episodes or settings.evaluation.episodes
     envs = settings.env.make(**({"num_envs": min(episodes, MAX_EVALUATION_ENVS)} | options))

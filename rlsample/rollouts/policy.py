@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import heads
+from rlsample.networks.mlp import mlp
+from rlsample.rollouts.observations import encode, feature_size
 from rlsample.samplers import Sampler
-from rlsample.training.networks import mlp
-from rlsample.training.observations import encode, feature_size
 
 
 class Policy:

@@ -1,7 +1,7 @@
 """The in-graph environment: a Gymnasium `FuncEnv` written in TensorFlow, batched, without hidden state.
 
 One object has three faces. Its own methods are pure functions of tensors, for use inside a compiled program;
-`envs.adapters.GymEnv` makes it a `gymnasium.Env` and `envs.adapters.GymVectorEnv` a native `VectorEnv`; both keep it as
+`rlsample.in_graph.gymnasium_faces.GymEnv` makes it a `gymnasium.Env` and `rlsample.in_graph.gymnasium_faces.GymVectorEnv` a native `VectorEnv`; both keep it as
 `env.unwrapped.functional`. A whole rollout in one XLA program:
 
     env = CartPole()
@@ -32,8 +32,8 @@ import numpy as np
 import tensorflow as tf
 from gymnasium.experimental.functional import FuncEnv
 
-from envs import actions
 from rlsample import checks, ops
+from rlsample.in_graph import actions
 from rlsample.spaces import factorise
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, spaces
-from rlsample.training.host import frozen
+from rlsample.rollouts.numpy_policy import frozen
 
 Autoreset = gymnasium.vector.AutoresetMode
 

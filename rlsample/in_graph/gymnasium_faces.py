@@ -16,10 +16,10 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs import actions
-from envs.functional import FunctionalEnv
-from envs.stepping import Stepper
 from rlsample import checks
+from rlsample.in_graph import actions
+from rlsample.in_graph.environment import FunctionalEnv
+from rlsample.in_graph.stepping import Stepper
 
 
 class GymEnv(gym.Env):

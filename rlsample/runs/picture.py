@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rlsample.training.tracking import read_metrics
+from rlsample.runs.tracking import read_metrics
 
 WINDOW = 0.05
 """Width of the running mean, as a fraction of the points."""

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.training.loops import repeat
+from rlsample.learning.loops import repeat
 from rlsample.types import TensorLike
 
 PASSES = 2

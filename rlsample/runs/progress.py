@@ -7,7 +7,7 @@ import math
 import time
 from typing import Any
 
-from rlsample.training.tracking import Record
+from rlsample.runs.tracking import Record
 
 SHOWN = {"return": "charts/episodic_return", "temperature": "sampler/temperature", "entropy": "policy/entropy"}
 """Label and metric of the numbers shown besides steps, speed and the time that is left."""

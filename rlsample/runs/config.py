@@ -24,7 +24,7 @@ import pydantic
 from pydantic import Field, JsonValue, SerializeAsAny
 
 from rlsample import checks, samplers, schedules
-from rlsample.training import yaml_files
+from rlsample.runs import yaml_files
 
 
 def _built_by(create: Callable[[Any], Any]) -> pydantic.BeforeValidator:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlsample.training.config import RunConfig, to_dict
+from rlsample.runs.config import RunConfig, to_dict
 
 Record = Mapping[str, float]
 

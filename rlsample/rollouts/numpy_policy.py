@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from rlsample import checks
+from rlsample.rollouts.policy import Policy
 from rlsample.samplers import Sampler
-from rlsample.training.policy import Policy
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
@@ -53,7 +53,7 @@ def frozen(policy: Any) -> Any:
 def _can_stand_for(policy: Policy) -> bool:
     _, *hidden, head = policy.model.layers
     plain = all(type(layer) is keras.layers.Dense and _activation(layer) in ACTIVATIONS for layer in hidden)
-    return plain and head is policy.head and type(head.sampler).law is Sampler.law
+    return plain and head is policy.head and type(head.sampler).drawn_logits is Sampler.drawn_logits
 
 
 def _activation(layer: keras.layers.Dense) -> str:

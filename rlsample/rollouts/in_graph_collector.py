@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.learning.loops import repeat
+from rlsample.rollouts.gymnasium_collector import Collector, Transition
+from rlsample.rollouts.numpy_policy import HostAct
 from rlsample.spaces import Factors
-from rlsample.training.collect import Collector, Transition
-from rlsample.training.host import HostAct
-from rlsample.training.loops import repeat
 from rlsample.types import Rollout
 
 Act = Callable[[Any, Any, Any], Any]

@@ -1,6 +1,6 @@
 """What turns a policy into a run: configuration, tracking, evaluation, weights on disk.
 
-    from rlsample.training import Run, load
+    from rlsample.runs import Run, load
     settings = load("agents/configs/cartpole.yaml", ["seed=3"], agents={"relaxed_actor_critic": Config})
     with Run("runs/mine", settings) as run:
         policy = train(settings, run)
@@ -10,7 +10,7 @@
 Importing it loads neither wandb nor matplotlib nor rich.
 """
 
-from rlsample.training.config import (
+from rlsample.runs.config import (
     AgentConfig,
     ConfigError,
     EnvConfig,
@@ -22,9 +22,9 @@ from rlsample.training.config import (
     to_dict,
     to_yaml,
 )
-from rlsample.training.evaluation import Evaluation, Policy
-from rlsample.training.run import Run, RunFolderError, evaluate
-from rlsample.training.tracking import read_metrics
+from rlsample.rollouts.evaluation import Evaluation, Policy
+from rlsample.runs.run import Run, RunFolderError, evaluate
+from rlsample.runs.tracking import read_metrics
 
 __all__ = [
     "AgentConfig",

@@ -1,0 +1,1 @@
+"""Networks of agents: Keras models from features to values or logits."""

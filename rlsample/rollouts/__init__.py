@@ -1,0 +1,1 @@
+"""From a policy and an environment to experience: acting, collecting, the training loop, evaluation."""
