@@ -1,129 +1,147 @@
-"""Several members in one compiled program: the same network and the same update for each, with weights of its own.
+"""Several members in one compiled program: the same learner for each, with weights and environments of its own.
 
-S members with E environments each are stepped as S * E environments, those of the first member first. A single member
-costs nothing: its axis is taken off before, and put on again after, every computation.
+A learner is written for one network, as pure functions of its state. A `Population` of it has the same functions, of
+the states of S members side by side. Their S * E environments are stepped as one batch, those of the first member
+first.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
 
 
-class StackedModel:
-    """S models of one architecture, with all their weights in one variable.
+class Learner(Protocol):
+    """What an agent brings that learns from rollouts of its own policy: pure functions of a state of tensors.
 
-    One variable rather than one for each layer: the optimizer, the norm of the gradient and the compiler then have one
-    array to deal with, a tenth of the time of an update of small networks.
-
-    Attributes:
-        models: the models; their own weights are as of the last `publish`.
-        size: S.
-        weights: float32 `[S, P]`, the trainable weights of each model, flattened one after another.
-
-    Args:
-        models: built models. The first one's layers compute for all, and its weights that are not trained count for
-            all.
-
-    Raises:
-        ValueError: no models, or models of different shapes.
+    Shapes are those of one network with E environments.
     """
 
-    def __init__(self, models: Sequence[keras.Model]) -> None:
-        shapes = [[tuple(weight.shape) for weight in model.trainable_variables] for model in models]
-        if not models or any(other != shapes[0] for other in shapes):
-            raise checks.invalid("at least one model, all of one architecture", shapes=shapes)
-        self.models = list(models)
-        self.size = len(models)
-        self.weights = tf.Variable(
-            [np.concatenate([weight.numpy().reshape(-1) for weight in model.trainable_variables]) for model in models]
-        )
-        self._shapes = shapes[0]
-        self._sizes = [math.prod(shape) for shape in self._shapes]
+    def start(self, member: int) -> Any:
+        """The state before training: a structure of tensors."""
 
-    def __call__(self, features: tf.Tensor) -> tf.Tensor:
-        """Every member's model on the rows of its own environments: `[T, S * E, D]` -> `[T, S * E, ...]`."""
-        return self.snapshot()(features)
+    def split(self, state: Any) -> Any:
+        """What of a state is needed to act, prepared for many calls of `logits`."""
 
-    def snapshot(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The function that calling is, with the weights as they are now.
+    def logits(self, parameters: Any, features: tf.Tensor) -> tf.Tensor:
+        """The policy: features `[E, D]` -> logits `[E, K]` or `[E, F, K]`."""
 
-        For a loop that does not change them: taking the weights apart there would be repeated at every turn.
+    def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        """Draws actions: int32 `[E]` or `[E, F]`, or one-hots through which gradients are to flow."""
+
+    def learn(self, state: Any, transitions: Any, seed: tf.Tensor, finite: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
+        """Learns from one rollout `[T, E, ...]`, but only if everything has been finite so far.
+
+        Returns:
+            (state, metrics: scalars by name, `finite` bool `[E]` after this rollout).
         """
-        layers = self._split(tf.convert_to_tensor(self.weights))
-
-        def apply(features: tf.Tensor) -> tf.Tensor:
-            rows = for_each_member(self._apply, self.size)(layers, split_rows(features, self.size))
-            return join_rows(rows, features.shape[0])
-
-        return apply
-
-    def member(self, weights: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """One member's model as a pure function of its weights `[P]`: features `[n, D]` -> `[n, ...]`."""
-        return self._apply(self._split(weights), features)
-
-    def _apply(self, layers: list[tf.Tensor], features: tf.Tensor) -> tf.Tensor:
-        fixed = [variable.value for variable in self.models[0].non_trainable_variables]
-        return self.models[0].stateless_call(layers, fixed, features)[0]
-
-    def _split(self, weights: tf.Tensor) -> list[tf.Tensor]:
-        """`[..., P]` -> the weights of each layer, `[..., *shape]`."""
-        parts = zip(tf.split(weights, self._sizes, -1), self._shapes, strict=True)
-        return [tf.reshape(part, [*weights.shape[:-1], *shape]) for part, shape in parts]
-
-    def publish(self) -> None:
-        """Copies the weights into the models."""
-        ends = np.cumsum(self._sizes)[:-1]
-        for model, weights in zip(self.models, self.weights.numpy(), strict=True):
-            for variable, value in zip(model.trainable_variables, np.split(weights, ends), strict=True):
-                variable.value.assign(value.reshape(variable.shape))  # half the time of Keras's own assign
 
 
-def for_each_member(function: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """Makes a function of one member's tensors into one of all members', stacked along a first axis.
+class DifferentiatingLearner(Protocol):
+    """A learner whose gradients pass through the steps of the environment: acts as a `Learner`, learns in two parts."""
+
+    def loss(self, state: Any, transitions: Any) -> tuple[tf.Tensor, Any]:
+        """The loss of the steps `[T, E, ...]`, played under a gradient tape, and what `descend` needs of them."""
+
+    def descend(
+        self, state: Any, gradients: Any, played: Any, seed: tf.Tensor, finite: tf.Tensor
+    ) -> tuple[Any, Any, tf.Tensor]:
+        """Learns from the gradients of the loss; returns as `Learner.learn` does."""
+
+
+def actor(learner: Learner, state: Any) -> Callable[[tf.Tensor, tf.Tensor | None, tf.Tensor], tf.Tensor]:
+    """How a learner acts in a given state: (features, mask or None, seed) -> actions."""
+    parameters = learner.split(state)
+    return lambda features, mask, seed: learner.choose(learner.logits(parameters, features), mask, seed)
+
+
+class Population:
+    """S members of one learner, as if they were one: see `Learner`, with S in front of every state and metric.
+
+    Noise in `learn` is drawn once for all members (the order of minibatches, say); actions are drawn for each.
 
     Args:
-        function: structures of tensors -> a structure of tensors; pure, and without random numbers of its own.
-        size: S.
-
-    Returns:
-        The function of structures of tensors (or variables) `[S, ...]` that returns one of tensors `[S, ...]`.
+        learner: of one network.
+        size: S, at least 2.
     """
 
-    def several(*stacked: Any) -> Any:
-        return tf.vectorized_map(lambda member: function(*member), _tensors(stacked), fallback_to_while_loop=False)
+    def __init__(self, learner: Any, size: int) -> None:
+        self.learner = learner
+        self.size = checks.check_count("size", size, minimum=2)
 
-    def single(*stacked: Any) -> Any:
-        result = function(*tf.nest.map_structure(lambda tensor: tf.squeeze(tensor, 0), _tensors(stacked)))
-        return tf.nest.map_structure(lambda tensor: tensor[None], result)
+    def start(self, member: int = 0) -> Any:
+        """The states of all members; the first is number `member`."""
+        states = [self.learner.start(member + index) for index in range(self.size)]
+        return tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *states)
 
-    return several if checks.check_count("size", size) > 1 else single
+    def split(self, state: Any) -> Any:
+        """See `Learner.split`."""
+        return self._each(self.learner.split)(state)
+
+    def logits(self, parameters: Any, features: tf.Tensor) -> tf.Tensor:
+        """See `Learner.logits`; `[S * E, D]` -> `[S * E, ...]`."""
+        rows = self._each(self.learner.logits)(parameters, tf.reshape(features, [self.size, -1, features.shape[-1]]))
+        return tf.reshape(rows, [features.shape[0], *rows.shape[2:]])
+
+    def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        """See `Learner.choose`; all members' at once, with noise for each row."""
+        return self.learner.choose(logits, mask, seed)
+
+    def learn(self, state: Any, transitions: Any, seed: tf.Tensor, finite: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
+        """See `Learner.learn`; rows `[T, S * E, ...]`."""
+        rows, build = _present(transitions)
+        each = self._each(lambda state, rows, finite: self.learner.learn(state, build(rows), seed, finite))
+        state, metrics, finite = each(state, self._by_member(rows, 1), self._by_member(finite, 0))
+        return state, metrics, tf.reshape(finite, [-1])
+
+    def loss(self, state: Any, transitions: Any) -> tuple[tf.Tensor, Any]:
+        """See `DifferentiatingLearner.loss`: `[S]`, and what goes with it."""
+        rows, build = _present(transitions)
+        each = self._each(lambda state, rows: self.learner.loss(state, build(rows)))
+        return each(state, self._by_member(rows, 1))
+
+    def descend(
+        self, state: Any, gradients: Any, played: Any, seed: tf.Tensor, finite: tf.Tensor
+    ) -> tuple[Any, Any, tf.Tensor]:
+        """See `DifferentiatingLearner.descend`."""
+        each = self._each(lambda *arguments: self.learner.descend(*arguments[:3], seed, arguments[3]))
+        state, metrics, finite = each(state, gradients, played, self._by_member(finite, 0))
+        return state, metrics, tf.reshape(finite, [-1])
+
+    def _each(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Makes a pure function of one member's tensors into one of all members', stacked along a first axis."""
+
+        def several(*stacked: Any) -> Any:
+            return tf.vectorized_map(lambda member: function(*member), stacked, fallback_to_while_loop=False)
+
+        return several
+
+    def _by_member(self, rows: Any, axis: int) -> Any:
+        """`[S * E, ...]` or `[T, S * E, ...]` -> `[S, E, ...]` or `[S, T, E, ...]`."""
+
+        def split(tensor: tf.Tensor) -> tf.Tensor:
+            before, (envs, *event) = tensor.shape[:axis], tensor.shape[axis:]
+            members = tf.reshape(tensor, [*before, self.size, envs // self.size, *event])
+            return members if axis == 0 else tf.transpose(members, [1, 0, *range(2, members.shape.rank)])
+
+        return tf.nest.map_structure(split, rows)
 
 
-def split_rows(tensor: tf.Tensor, size: int) -> tf.Tensor:
-    """`[T, S * E, ...]` -> `[S, T * E, ...]`: rows of each member."""
-    steps, envs, *event = tensor.shape
-    members = tf.reshape(tensor, [steps, size, envs // size, *event])
-    return tf.reshape(_swap(members), [size, steps * envs // size, *event])
+def _present(transitions: Any) -> tuple[dict[str, tf.Tensor], Callable[[dict[str, tf.Tensor]], Any]]:
+    """The fields of a named tuple that are not None, and how to make the tuple of them again."""
+    rows = {name: column for name, column in transitions._asdict().items() if column is not None}
+    return rows, lambda rows: type(transitions)(**(dict.fromkeys(transitions._fields) | rows))
 
 
-def join_rows(tensor: tf.Tensor, steps: int) -> tf.Tensor:
-    """`[S, T * E, ...]` -> `[T, S * E, ...]`: the inverse of `split_rows`."""
-    size, rows, *event = tensor.shape
-    members = tf.reshape(tensor, [size, steps, rows // steps, *event])
-    return tf.reshape(_swap(members), [steps, size * rows // steps, *event])
+def members_of(learner: Any, size: int) -> Any:
+    """The learner itself for one member, else a `Population` of it."""
+    return learner if checks.check_count("population", size) == 1 else Population(learner, size)
 
 
-def _swap(tensor: tf.Tensor) -> tf.Tensor:
-    return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
-
-
-def _tensors(stacked: Any) -> Any:
-    return tf.nest.map_structure(tf.convert_to_tensor, stacked)
+def member_of(state: Any, index: int) -> Any:
+    """The state of one member of a population's."""
+    return tf.nest.map_structure(lambda leaf: leaf[index], state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,12 +68,12 @@ def pack(columns: Any, axes: int = 1) -> tuple[tf.Tensor, Callable[[tf.Tensor], 
         again, `[..., *event]`).
     """
     leaves = tf.nest.flatten(columns)
-    flat = [tf.reshape(_to_float(leaf), [*leaf.shape[:axes], -1]) for leaf in leaves]
+    flat = [tf.reshape(_to_floats(leaf), [*leaf.shape[:axes], -1]) for leaf in leaves]
 
     def unpack(rows: tf.Tensor) -> Any:
         parts = tf.split(rows, [column.shape[-1] for column in flat], -1)
         restored = [
-            tf.reshape(_from_float(part, leaf.dtype), [*rows.shape[:-1], *leaf.shape[axes:]])
+            _from_floats(part, leaf.dtype, [*rows.shape[:-1], *leaf.shape[axes:]])
             for part, leaf in zip(parts, leaves, strict=True)
         ]
         return tf.nest.pack_sequence_as(columns, restored)
@@ -81,34 +81,45 @@ def pack(columns: Any, axes: int = 1) -> tuple[tf.Tensor, Callable[[tf.Tensor], 
     return tf.concat(flat, -1), unpack
 
 
-def _to_float(leaf: tf.Tensor) -> tf.Tensor:
-    # The bits of an integer as they are: a float32 holds no integer beyond 2^24 exactly.
-    return tf.bitcast(leaf, tf.float32) if leaf.dtype == tf.int32 else tf.cast(leaf, tf.float32)
+HALF = 2**16
+"""A float32 holds no integer beyond 2^24 exactly: one of 32 bits travels as two halves."""
 
 
-def _from_float(column: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    return tf.bitcast(column, tf.int32) if dtype == tf.int32 else column != 0 if dtype == tf.bool else column
+def _to_floats(leaf: tf.Tensor) -> tf.Tensor:
+    if leaf.dtype != tf.int32:
+        return tf.cast(leaf, tf.float32)
+    upper = tf.math.floordiv(leaf, HALF)
+    return tf.cast(tf.stack([upper, leaf - upper * HALF], -1), tf.float32)
 
 
-def mean_over_pieces(function: Callable[[Any], Any], columns: Any, zeros: Any, most: int | None) -> Any:
+def _from_floats(columns: tf.Tensor, dtype: tf.DType, shape: Sequence[int]) -> tf.Tensor:
+    if dtype == tf.int32:
+        upper, lower = tf.unstack(tf.cast(tf.reshape(columns, [*shape, 2]), tf.int32), axis=-1)
+        return upper * HALF + lower
+    columns = tf.reshape(columns, shape)
+    return columns != 0 if dtype == tf.bool else columns
+
+
+def mean_over_pieces(function: Callable[[Any], Any], columns: Any, zeros: Any, max_rows: int | None) -> Any:
     """The mean of a function over equal pieces of rows, one after another: for batches too large to be quick at once.
 
     Args:
-        function: structure of tensors `[S, m, ...]` -> structure of float tensors, such as gradients of a mean.
-        columns: structure of tensors `[S, n, ...]`.
+        function: structure of tensors `[m, ...]` -> structure of float tensors, such as gradients of a mean.
+        columns: structure of tensors `[n, ...]`.
         zeros: what `function` returns, with 0 in it.
-        most: the most rows m of a piece; None for all at once. The pieces are as few as divide n.
+        max_rows: the most rows m of a piece; None for all at once. The pieces are as few as divide n.
     """
-    rows = tf.nest.flatten(columns)[0].shape[1]
-    parts = 1 if most is None else next(parts for parts in range(-(-rows // most), rows + 1) if rows % parts == 0)
-    if parts == 1:
+    rows = tf.nest.flatten(columns)[0].shape[0]
+    fewest = 1 if max_rows is None else -(-rows // max_rows)
+    count = next(count for count in range(fewest, rows + 1) if rows % count == 0)
+    if count == 1:
         return function(columns)
     pieces = tf.nest.map_structure(
-        lambda column: tf.reshape(column, [column.shape[0], parts, rows // parts, *column.shape[2:]]), columns
+        lambda column: tf.reshape(column, [count, rows // count, *column.shape[1:]]), columns
     )
 
     def add(index: tf.Tensor, mean: Any) -> Any:
-        values = function(tf.nest.map_structure(lambda column: column[:, index], pieces))
-        return tf.nest.map_structure(lambda total, value: total + value / parts, mean, values)
+        values = function(tf.nest.map_structure(lambda column: column[index], pieces))
+        return tf.nest.map_structure(lambda total, value: total + value / count, mean, values)
 
-    return repeat(add, parts, zeros)
+    return repeat(add, count, zeros)

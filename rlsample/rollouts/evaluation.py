@@ -11,13 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, spaces
-from rlsample.rollouts.numpy_policy import frozen
+from rlsample.rollouts.numpy_policy import quickest_policy
 
 Autoreset = gymnasium.vector.AutoresetMode
 
 
-class Policy(Protocol):
-    """What an agent's `train` and `make_policy` return.
+class SupportsAct(Protocol):
+    """A policy, as evaluation and runs need it; what an agent's `train` and `make_policy` return.
 
     Attributes:
         model: its weights, built; enough to act.
@@ -55,8 +55,8 @@ class Evaluation:
     returns: tuple[float, ...]
 
 
-def evaluate(
-    policy: Policy, envs: gymnasium.vector.VectorEnv, episodes: int, seed: int, *, deterministic: bool = True
+def play_episodes(
+    policy: SupportsAct, envs: gymnasium.vector.VectorEnv, episodes: int, seed: int, *, deterministic: bool = True
 ) -> Evaluation:
     """Plays complete episodes and returns how they went.
 
@@ -86,7 +86,7 @@ def evaluate(
         raise checks.invalid("environments that reset themselves", autoreset_mode=autoreset)
     factors = spaces.factorise(envs.single_action_space)
     action_seed = tf.constant([seed, 0], tf.int32)
-    acting: Policy = frozen(policy)
+    acting: SupportsAct = quickest_policy(policy)
     observations, info = envs.reset(seed=seed)
     while any(len(returns) < wanted for returns, wanted in zip(finished, quota, strict=True)):
         # In NEXT_STEP mode the step after the end only resets: its action is ignored and it belongs to no episode.

@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from rlsample import checks
+from rlsample.rollouts.numpy_policy import NumpyAct
 from rlsample.rollouts.observations import encode
+from rlsample.rollouts.transitions import Transition
 from rlsample.spaces import Factors
 
 Autoreset = gym.vector.AutoresetMode
 
 
-class Transition(NamedTuple):
-    """One step of `B` environments.
-
-    Attributes:
-        observation: float32 `[B, D]`, the features acted on.
-        mask: bool `[B, K]` or `[B, F, K]`, what was legal there.
-        action: int32 `[B]` or `[B, F]`, factor indices.
-        reward: float32 `[B]`.
-        next_observation: float32 `[B, D]`, what the action led to: the last observation of the episode where it ended.
-        next_mask: what is legal there; everything that exists where the episode ended.
-        terminated: bool `[B]`, the task ended: no value beyond.
-        truncated: bool `[B]`, only the time did: the value of `next_observation` counts.
-        valid: bool `[B]`, False where the environment ignored the action to reset itself; no loss may use such a row.
-    """
-
-    observation: np.ndarray
-    mask: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    next_observation: np.ndarray
-    next_mask: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    valid: np.ndarray
-
-
-class Collector:
+class GymnasiumCollector:
     """A vector environment with its current observations, masks and running returns.
 
     Attributes:
@@ -70,8 +46,20 @@ class Collector:
         self.observation = encode(envs.single_observation_space, observations)
         self.mask = self._read_mask(info, np.ones(envs.num_envs, bool))
 
+    def collect(self, act: NumpyAct, num_steps: int) -> Transition:
+        """Takes T steps in every environment: arrays `[T, B, ...]`.
+
+        Rows in which an environment ignored the action to reset itself are not `valid`.
+
+        Args:
+            act: chooses actions.
+            num_steps: T.
+        """
+        rows = [self.step(act(self.observation, self.mask)) for _ in range(num_steps)]
+        return Transition(*(np.stack(column) for column in zip(*rows, strict=True)))
+
     def step(self, action: np.ndarray) -> Transition:
-        """Takes one action an environment, given as factor indices.
+        """Takes one action per environment, given as factor indices.
 
         Raises:
             ValueError: NaN or inf in a reward or an observation; names the environment, before anything learns from it.

@@ -1,53 +1,22 @@
-"""Rollouts: the same from Gymnasium, stepped by Python, and from an environment inside the compiled program.
-
-Either collector gives the transitions of T steps, `[T, B, ...]`; `evaluate` adds what the networks say of them,
-which makes the `Rollout` that an agent learns from.
-"""
+"""Collecting from an environment inside the compiled program, gradients included."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.in_graph.environment import FunctionalEnv
 from rlsample.learning.loops import repeat
-from rlsample.rollouts.gymnasium_collector import Collector, Transition
-from rlsample.rollouts.numpy_policy import HostAct
-from rlsample.spaces import Factors
-from rlsample.types import Rollout
+from rlsample.rollouts.transitions import Transition
 
 Act = Callable[[Any, Any, Any], Any]
 """(features float32 `[B, D]`, mask or None, seed int32 `[2]`) -> actions int32 `[B]` or `[B, F]`; for an in-graph
 environment also one-hots, hard or relaxed, `[B, K]` or `[B, F, K]`, through which gradients then flow."""
-
-
-class InGraphEnv(Protocol):
-    """A batched environment of pure functions of tensors: what can be stepped inside a compiled program.
-
-    A state is a tensor or a structure of tensors with B in front; seeds are int32 `[2]`.
-    """
-
-    observation_space: gym.Space
-    factors: Factors
-
-    def initial(self, seed: tf.Tensor, num_envs: int) -> Any:
-        """Draws starting states."""
-
-    def observation(self, state: Any) -> tf.Tensor:
-        """What the agent sees: float `[B, ...]`."""
-
-    def action_mask(self, state: Any) -> tf.Tensor | None:
-        """What is legal: bool `[B, K]` or `[B, F, K]`, or None where everything always is."""
-
-    def step(self, state: Any, action: tf.Tensor, seed: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """(state, observation, reward `[B]`, terminated `[B]`), with neither a reset nor a time limit."""
-
-    def reset_where(self, done: tf.Tensor, state: Any, seed: tf.Tensor) -> Any:
-        """The states, those of the environments that are done replaced by starting states."""
 
 
 class Running(NamedTuple):
@@ -72,9 +41,17 @@ class Finished(NamedTuple):
     score: tf.Tensor
 
 
-def in_graph_env(envs: gym.vector.VectorEnv) -> Any:
+def in_graph_env(envs: gym.vector.VectorEnv) -> FunctionalEnv | None:
     """The in-graph environment behind a Gymnasium vector environment, or None if there is none."""
     return getattr(envs.unwrapped, "functional", None)
+
+
+def max_truncations(envs: gym.vector.VectorEnv, num_steps: int) -> int | None:
+    """How often one environment can run out of time in so many steps; None if it is not in-graph, and may tell."""
+    if in_graph_env(envs) is None:
+        return None
+    limit = getattr(envs.unwrapped, "max_episode_steps", None)
+    return 1 + (num_steps - 1) // limit if limit else 0
 
 
 class InGraphCollector:
@@ -89,7 +66,7 @@ class InGraphCollector:
         ValueError: observations that are not arrays.
     """
 
-    def __init__(self, env: InGraphEnv, num_envs: int, max_episode_steps: int | None = None) -> None:
+    def __init__(self, env: FunctionalEnv, num_envs: int, max_episode_steps: int | None = None) -> None:
         if not isinstance(env.observation_space, gym.spaces.Box):
             raise checks.invalid("in-graph observations that are a Box", observation_space=env.observation_space)
         self.env = env
@@ -164,7 +141,7 @@ class InGraphCollector:
         return row, Running(state, tf.where(done, 0, length), tf.where(done, 0.0, score)), finished
 
     def _columns(self, running: Running, num_steps: int) -> dict[str, tf.TensorArray]:
-        """Room for T rows of everything `_step` gives."""
+        """Arrays for T rows of everything `_step` gives."""
         observation = _flatten(self.env.observation(running.state))
         mask = self.env.action_mask(running.state)
         batch = (self.num_envs,)
@@ -179,68 +156,6 @@ class InGraphCollector:
         if mask is not None:
             kinds["mask"] = (tf.bool, mask.shape)
         return {name: tf.TensorArray(kind, num_steps, element_shape=shape) for name, (kind, shape) in kinds.items()}
-
-
-def collect(collector: Collector, act: HostAct, num_steps: int) -> Transition:
-    """Takes T steps in every environment of a Gymnasium vector environment.
-
-    Args:
-        collector: the environments.
-        act: chooses actions.
-        num_steps: T.
-
-    Returns:
-        arrays `[T, B, ...]`; rows in which an environment ignored the action to reset itself are not `valid`.
-    """
-    rows = [collector.step(act(collector.observation, collector.mask)) for _ in range(num_steps)]
-    return Transition(*(np.stack(column) for column in zip(*rows, strict=True)))
-
-
-def evaluate(
-    transitions: Transition,
-    log_prob: Callable[[tf.Tensor, tf.Tensor | None, tf.Tensor], tf.Tensor],
-    value: Callable[[tf.Tensor], tf.Tensor],
-) -> Rollout:
-    """Adds to transitions what the networks that collected them say: the `Rollout` to learn from.
-
-    One batch of T x B rows for each network is quicker than T batches of B rows while collecting.
-
-    Args:
-        transitions: from either collector, tensors `[T, B, ...]`.
-        log_prob: (features `[T, B, D]`, mask, action) -> `[T, B]`.
-        value: features `[t, B, D]` -> `[t, B]`, for any t.
-    """
-    values = value(transitions.observation)
-    return Rollout(
-        observation=transitions.observation,
-        mask=transitions.mask,
-        action=transitions.action,
-        log_prob=log_prob(transitions.observation, transitions.mask, transitions.action),
-        reward=transitions.reward,
-        value=values,
-        next_value=_next_values(transitions, values, value),
-        terminated=transitions.terminated,
-        truncated=transitions.truncated,
-        valid=transitions.valid,
-    )
-
-
-def _next_values(transitions: Transition, values: tf.Tensor, value: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Values of `next_observation`, with the network run only where they are not the next row's `values`.
-
-    That is in the last row and where an episode was truncated: few rows, so they are looked up one an environment at a
-    time, until none is left.
-    """
-    following = transitions.next_observation
-    shifted = tf.concat([values[1:], value(following[-1:])], 0)
-    count = tf.cumsum(tf.cast(transitions.truncated, tf.int32))  # which truncation of its environment a row is
-
-    def fill(index: tf.Tensor, filled: tf.Tensor) -> tf.Tensor:
-        here = transitions.truncated & (count == index + 1)
-        final = tf.reduce_sum(tf.where(here[..., None], following, 0.0), 0, keepdims=True)
-        return tf.where(here, value(final), filled)
-
-    return repeat(fill, tf.reduce_max(count), shifted)
 
 
 def _flatten(observation: tf.Tensor) -> tf.Tensor:

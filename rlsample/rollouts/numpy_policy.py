@@ -1,4 +1,4 @@
-"""Acting in NumPy: for a handful of rows, calling TensorFlow takes ten times as long as the arithmetic."""
+"""A policy in NumPy: for a handful of rows, calling TensorFlow takes ten times as long as the arithmetic."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 """Those that are computed here, by their Keras names."""
 
-HostAct = Callable[[np.ndarray, np.ndarray], np.ndarray]
+NumpyAct = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(features float32 `[B, D]`, mask bool of the shape of the logits) -> actions int32 `[B]` or `[B, F]`."""
 
 
-def on_host(policy: Policy, seed: np.ndarray) -> HostAct:
+def quickest_actor(policy: Policy, seed: np.ndarray) -> NumpyAct:
     """The quickest way to draw the actions of a rollout, with the weights as they are now.
 
-    That is a `HostPolicy` where one can stand for the policy: its model is dense layers, with activations among
+    That is a `NumpyPolicy` where one can stand for the policy: its model is dense layers, with activations among
     `ACTIVATIONS`, and the head, whose sampler draws from softmax(logits). Otherwise it is `policy.sample`.
 
     Args:
@@ -36,21 +36,21 @@ def on_host(policy: Policy, seed: np.ndarray) -> HostAct:
     Raises:
         ValueError: NaN or inf among the weights.
     """
-    if _can_stand_for(policy):
+    if _can_be_replaced(policy):
         # A counter-based generator: any two seeds give independent noise.
         noise = np.random.Generator(np.random.Philox(key=np.asarray(seed, np.int32).view(np.uint64)[0]))
-        host = HostPolicy(policy)
-        return lambda features, mask: host.draw(features, mask, noise)
+        stand_in = NumpyPolicy(policy)
+        return lambda features, mask: stand_in.draw(features, mask, noise)
     steps = itertools.count()
     return lambda features, mask: policy.sample(features, mask, seed + np.array([0, next(steps)], np.int32))
 
 
-def frozen(policy: Any) -> Any:
-    """Whatever is quickest that acts as the policy does as long as its weights stay: a `HostPolicy`, or the policy."""
-    return HostPolicy(policy) if isinstance(policy, Policy) and _can_stand_for(policy) else policy
+def quickest_policy(policy: Any) -> Any:
+    """Whatever is quickest that acts as the policy does as long as its weights stay: a `NumpyPolicy`, or the policy."""
+    return NumpyPolicy(policy) if isinstance(policy, Policy) and _can_be_replaced(policy) else policy
 
 
-def _can_stand_for(policy: Policy) -> bool:
+def _can_be_replaced(policy: Policy) -> bool:
     _, *hidden, head = policy.model.layers
     plain = all(type(layer) is keras.layers.Dense and _activation(layer) in ACTIVATIONS for layer in hidden)
     return plain and head is policy.head and type(head.sampler).drawn_logits is Sampler.drawn_logits
@@ -60,7 +60,7 @@ def _activation(layer: keras.layers.Dense) -> str:
     return keras.activations.serialize(layer.activation)
 
 
-class HostPolicy:
+class NumpyPolicy:
     """A policy with the weights as they were when this was made.
 
     Raises:
@@ -86,7 +86,7 @@ class HostPolicy:
         return (features @ kernel + bias).reshape(-1, *self._policy.factors.event_shape)
 
     def draw(self, features: np.ndarray, mask: np.ndarray, noise: np.random.Generator) -> np.ndarray:
-        """argmax(logits + Gumbel noise): draws from the law of `Policy.sample`, by other noise; see `HostAct`."""
+        """argmax(logits + Gumbel noise): draws from the distribution of `Policy.sample`, by other noise; see `NumpyAct`."""
         logits = self.logits(features)
         return np.where(mask, logits + noise.gumbel(size=logits.shape), -np.inf).argmax(-1).astype(np.int32)
 

@@ -51,6 +51,19 @@ class Policy:
         self.model = keras.Model(torso.inputs[0], self.head(torso.outputs[0]))
         self._concrete: dict[tuple[str, int], Any] = {}
 
+    def set_temperature(self, schedule: Callable[[Any], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+        """A function of the environment step that sets the head's temperature by a schedule, and returns it.
+
+        Works in compiled code, where the temperature then changes without another trace.
+        """
+
+        def assign(step: tf.Tensor) -> tf.Tensor:
+            temperature = schedule(step)
+            self.head.temperature.assign(temperature)
+            return temperature
+
+        return assign
+
     def sample(self, features: np.ndarray, mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """Draws actions for encoded observations: factor indices int32 `[B]` or `[B, F]`.
 

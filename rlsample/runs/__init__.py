@@ -1,46 +1,45 @@
 """What turns a policy into a run: configuration, tracking, evaluation, weights on disk.
 
-    from rlsample.runs import Run, load
-    settings = load("agents/configs/cartpole.yaml", ["seed=3"], agents={"relaxed_actor_critic": Config})
-    with Run("runs/mine", settings) as run:
-        policy = train(settings, run)
+    from rlsample import runs
+    config = runs.load_config("agents/configs/cartpole.yaml", ["seed=3"], agents={"relaxed_actor_critic": Config})
+    with runs.Run("runs/mine", config) as run:
+        policy = train(config, run)
         run.save(policy)
         run.evaluate(policy)
 
 Importing it loads neither wandb nor matplotlib nor rich.
 """
 
+from rlsample.runs.block import ConfigError
 from rlsample.runs.config import (
     AgentConfig,
-    ConfigError,
-    EnvConfig,
     EvaluationConfig,
+    PerMember,
+    PopulationConfig,
     RunConfig,
     TrackingConfig,
-    from_dict,
-    load,
-    to_dict,
-    to_yaml,
 )
-from rlsample.rollouts.evaluation import Evaluation, Policy
-from rlsample.runs.run import Run, RunFolderError, evaluate
+from rlsample.runs.env_config import EnvConfig
+from rlsample.runs.evaluating import evaluate
+from rlsample.runs.loading import config_from_dict, config_to_dict, config_to_yaml, load_config
+from rlsample.runs.run import Run, RunFolderError
 from rlsample.runs.tracking import read_metrics
 
 __all__ = [
     "AgentConfig",
     "ConfigError",
     "EnvConfig",
-    "Evaluation",
     "EvaluationConfig",
-    "Policy",
+    "PerMember",
+    "PopulationConfig",
     "Run",
     "RunConfig",
     "RunFolderError",
     "TrackingConfig",
+    "config_from_dict",
+    "config_to_dict",
+    "config_to_yaml",
     "evaluate",
-    "from_dict",
-    "load",
+    "load_config",
     "read_metrics",
-    "to_dict",
-    "to_yaml",
 ]

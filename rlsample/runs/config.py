@@ -13,18 +13,16 @@ Names come from registries, never from import paths: a configuration file cannot
 
 from __future__ import annotations
 
-import multiprocessing
-import re
-import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
+import numpy as np
 import pydantic
-from pydantic import Field, JsonValue, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from rlsample import checks, samplers, schedules
-from rlsample.runs import yaml_files
+from rlsample.runs.block import Block
+from rlsample.runs.env_config import EnvConfig
 
 
 def _built_by(create: Callable[[Any], Any]) -> pydantic.BeforeValidator:
@@ -39,246 +37,98 @@ def _built_by(create: Callable[[Any], Any]) -> pydantic.BeforeValidator:
     return pydantic.BeforeValidator(build)
 
 
-_SECRET = re.compile(r"api_?key|secret|passw(or)?d|credential|(^|_)token$", re.IGNORECASE)
+class AgentConfig(Block):
+    """Hyper-parameters of an agent; each agent subclasses it with a field, a default and a sentence for each."""
 
-_OWN_OPTIONS = frozenset({"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"})
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names every place and the way out, for a person to read."""
+    name: str = Field(description="The agent they belong to.")
 
 
-class _Frozen(pydantic.BaseModel):
-    """A block of a configuration: no unknown key, no silent conversion, no NaN, nothing to change afterwards."""
+PerMember = float | tuple[float, ...]
+"""A hyper-parameter that each member of a population may have a value of its own for."""
 
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+
+class PopulationConfig(AgentConfig):
+    """Hyper-parameters of an agent that several members of can be trained side by side.
+
+    Attributes:
+        members_differ_in: names of the fields that are `PerMember`.
+    """
+
+    members_differ_in: ClassVar[tuple[str, ...]] = ()
+
+    population: int = Field(
+        default=1, ge=1, description="Agents trained side by side, each with its own weights and environments."
     )
 
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _freeze_sequences(cls, data: Any) -> Any:
-        """YAML has lists; a block that never changes holds tuples."""
-        return {key: _as_tuple(value) for key, value in data.items()} if isinstance(data, dict) else data
+    @pydantic.model_validator(mode="after")
+    def _one_for_each_member(self) -> Self:
+        for name in self.members_differ_in:
+            value = getattr(self, name)
+            received: dict[str, Any] = {name: value}
+            if isinstance(value, tuple) and len(value) != self.population:
+                raise checks.invalid("one number, or one for each member", population=self.population, **received)
+            values = self.by_member(name)
+            if values.min() < 0 or (name.endswith("learning_rate") and not values.all()):
+                raise checks.invalid(f"{name} >{'' if name.endswith('learning_rate') else '='} 0", **received)
+        return self
+
+    def by_member(self, name: str) -> np.ndarray:
+        """The hyper-parameter of each of S members: float32 `[S]`."""
+        return np.broadcast_to(np.asarray(getattr(self, name), np.float32), [self.population])
 
 
-class AgentConfig(_Frozen):
-    """Hyper-parameters of an agent; each agent subclasses it with a field, a default and a sentence for each.
+class TrackingConfig(Block):
+    """Where the metrics of a run go besides its folder. No key is accepted here: use `wandb login`."""
 
-    Attributes:
-        name: the agent they belong to.
-    """
-
-    name: str
-
-
-class EnvConfig(_Frozen):
-    """Which environment, and how many of it side by side.
-
-    Attributes:
-        id: a registered Gymnasium id.
-        num_envs: environments stepped together while training.
-        kwargs: passed on to the environment.
-        vectorization_mode: as in `gymnasium.make_vec`; by default the environment's own vector form where it has one.
-    """
-
-    id: str
-    num_envs: int = Field(default=8, ge=1)
-    kwargs: dict[str, JsonValue] = {}
-    vectorization_mode: Literal["sync", "async", "vector_entry_point"] | None = None
-
-    @pydantic.field_validator("id")
-    @classmethod
-    def _registered(cls, value: str) -> str:
-        import gymnasium
-
-        if ":" in value:
-            raise checks.invalid(
-                "an id without a module in it", id=value, hint="Import the module that registers it first."
-            )
-        if value not in gymnasium.registry:
-            raise checks.unknown("environment", value, gymnasium.registry)
-        return value
-
-    @pydantic.field_validator("kwargs")
-    @classmethod
-    def _harmless(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        for key in _OWN_OPTIONS.intersection(value):
-            raise checks.invalid("options of the environment itself", kwargs=key)
-        for secret in filter(_SECRET.search, _keys(value)):
-            raise ValueError(
-                f"Expected no secret in a configuration, which is saved and tracked. Received: {secret}. "
-                "Let the environment read it from an environment variable."
-            )
-        return value
-
-    def make(self, num_envs: int | None = None, **options: Any) -> Any:
-        """Returns a new `gymnasium.vector.VectorEnv`; `options` go to `gymnasium.make_vec` and win over the fields."""
-        import gymnasium
-
-        made: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
-        if self.vectorization_mode == "async":
-            made["wrappers"] = [_without_interrupts]
-        return gymnasium.make_vec(self.id, **(made | self.kwargs | options))
+    wandb: Literal["offline", "online", "disabled"] = Field(
+        default="offline",
+        description="offline writes Weights & Biases files into the run folder, online also sends them, disabled "
+        "does neither.",
+    )
+    project: str = Field(default="rlsample", description="As in wandb.init.")
+    entity: str | None = Field(default=None, description="As in wandb.init.")
+    group: str | None = Field(default=None, description="As in wandb.init; by default environment and agent.")
+    tags: tuple[str, ...] = Field(default=(), description="As in wandb.init.")
 
 
-def _without_interrupts(env: Any) -> Any:
-    """Makes an environment's own process leave Ctrl-C to the run, which still needs it to come to a clean stop."""
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return env
+class EvaluationConfig(Block):
+    """How a policy is judged."""
+
+    episodes: int = Field(default=20, ge=1, description="Complete episodes that the mean return is taken over.")
+    every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Environment steps between evaluations while training; null evaluates once, at the end.",
+    )
+    deterministic: bool = Field(
+        default=True, description="Play the most probable action instead of drawing from the policy."
+    )
 
 
-class TrackingConfig(_Frozen):
-    """Where the numbers of a run go besides its folder.
-
-    Attributes:
-        wandb: `offline` writes Weights & Biases files into the run folder, `online` also sends them, `disabled` does
-            neither.
-        project, entity, group, tags: as in `wandb.init`. No key is accepted here: use `wandb login`.
-    """
-
-    wandb: Literal["offline", "online", "disabled"] = "offline"
-    project: str = "rlsample"
-    entity: str | None = None
-    group: str | None = None
-    tags: tuple[str, ...] = ()
+Agent = TypeVar("Agent", bound=AgentConfig)
 
 
-class EvaluationConfig(_Frozen):
-    """How a policy is judged.
+class RunConfig(Block, Generic[Agent]):
+    """Everything that decides a run; `RunConfig[Config]` is that of an agent with the hyper-parameters `Config`."""
 
-    Attributes:
-        episodes: complete episodes that the mean return is taken over.
-        every: environment steps between evaluations while training; None evaluates once, at the end.
-        deterministic: play the most probable action instead of drawing from the policy.
-    """
-
-    episodes: int = Field(default=20, ge=1)
-    every: int | None = Field(default=None, ge=1)
-    deterministic: bool = True
-
-
-class RunConfig(_Frozen):
-    """Everything that decides a run.
-
-    Attributes:
-        agent: the agent's name and hyper-parameters.
-        env: the environment.
-        sampler: the gradient estimator, as `rlsample.samplers.create` takes it.
-        temperature: the schedule of its temperature, as `rlsample.schedules.create` takes it.
-        total_steps: environment steps, over all environments.
-        seed: what all random numbers of the run derive from.
-        tracking: where the numbers go.
-        evaluation: how the policy is judged.
-    """
-
-    agent: SerializeAsAny[AgentConfig]
-    env: EnvConfig
-    sampler: Annotated[Any, _built_by(samplers.create)] = "straight_through_gumbel_softmax"
-    temperature: Annotated[Any, _built_by(schedules.create)] = 1.0
-    total_steps: int = Field(ge=1)
-    seed: int = Field(default=1, ge=0, lt=2**31)
-    tracking: TrackingConfig = TrackingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
+    agent: SerializeAsAny[Agent] = Field(description="The agent's name and hyper-parameters.")
+    env: EnvConfig = Field(description="The environment.")
+    sampler: Annotated[Any, _built_by(samplers.create)] = Field(
+        default="straight_through_gumbel_softmax",
+        description="The gradient estimator: its name and options, as rlsample.samplers.create takes them.",
+    )
+    temperature: Annotated[Any, _built_by(schedules.create)] = Field(
+        default=1.0,
+        description="The schedule of its temperature: a number, or name and options, as rlsample.schedules.create "
+        "takes them.",
+    )
+    total_steps: int = Field(ge=1, description="Environment steps, over all environments.")
+    seed: int = Field(default=1, ge=0, lt=2**31, description="What all random numbers of the run derive from.")
+    tracking: TrackingConfig = Field(default=TrackingConfig(), description="Where the metrics go.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="How the policy is judged.")
 
     model_config = pydantic.ConfigDict(validate_default=True)
 
     @pydantic.field_serializer("sampler", "temperature")
     def _plain(self, value: Any) -> dict[str, Any]:
         return value.to_config()
-
-
-def load(
-    path: str | Path, overrides: Iterable[str] = (), *, agents: Mapping[str, type[AgentConfig]], inherit: bool = True
-) -> RunConfig:
-    """Reads a configuration.
-
-    Args:
-        path: a YAML file; its `base:` names a file to inherit from.
-        overrides: `key=value` or `block.key=value` words, laid over the file. A word for a whole block
-            (`sampler=reinmax`) replaces it, one for a key of a block (`sampler.num_samples=10`) edits it.
-        agents: the hyper-parameters of each agent that may be named.
-        inherit: whether `base:` is followed. Turn it off for files that others wrote.
-
-    Returns:
-        The configuration, complete and validated.
-
-    Raises:
-        ConfigError: anything is wrong with the file, the words or what they say; each problem is one line that begins
-            with the dotted name of its place.
-    """
-    try:
-        data = yaml_files.override(yaml_files.read(Path(path), inherit=inherit), overrides)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    return from_dict(data, agents=agents, source=str(path))
-
-
-def from_dict(
-    data: Mapping[str, Any], *, agents: Mapping[str, type[AgentConfig]], source: str = "The configuration"
-) -> RunConfig:
-    """Builds a configuration from plain data; arguments and errors as in `load`."""
-    data = yaml_files.merge(data, {})
-    problems: list[str] = []
-    if "agent" in data:
-        data["agent"] = _agent(data["agent"], agents, problems)
-    config = _validated(RunConfig, data, "", problems)
-    if config is None or problems:
-        raise ConfigError("\n  ".join([f"{source} cannot be used:", *problems]))
-    return config
-
-
-def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Returns the resolved configuration as plain data; `from_dict` of it equals `config`."""
-    return config.model_dump(mode="json")
-
-
-def to_yaml(config: RunConfig) -> str:
-    """Returns the resolved configuration as YAML; `load` of it equals `config`."""
-    return yaml_files.dump(to_dict(config))
-
-
-def _keys(value: Any) -> Iterator[str]:
-    """Yields the keys of a tree of mappings and sequences."""
-    if isinstance(value, dict):
-        yield from value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _keys(item)
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value
-
-
-def _agent(block: Any, agents: Mapping[str, type[AgentConfig]], problems: list[str]) -> Any:
-    """Builds the agent's block with the class its name stands for; on a problem, notes it and returns a stand-in."""
-    name = block.get("name") if isinstance(block, dict) else block
-    if isinstance(name, str) and name in agents and isinstance(block, dict):
-        agent = _validated(agents[name], block, "agent.", problems)
-    else:
-        agent = None
-        problems.append(f"agent: {checks.unknown('agent', name, agents)}")
-    return agent or AgentConfig(name="unknown")
-
-
-def _validated(model: type[_Frozen], data: Any, prefix: str, problems: list[str]) -> Any:
-    try:
-        return model.model_validate(data)
-    except pydantic.ValidationError as error:
-        problems.extend(prefix + _describe(model, item) for item in error.errors(include_url=False))
-        return None
-
-
-def _describe(model: type[_Frozen], problem: Any) -> str:
-    """Turns one of pydantic's findings into a line: where, which rule, what came, what to do."""
-    location = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        for part in problem["loc"][:-1]:
-            model = model.model_fields[part].annotation  # type: ignore[assignment]
-        return f"{location}: {checks.unknown('key', problem['loc'][-1], model.model_fields)}"
-    if problem["type"] == "missing":
-        return f"{location}: Expected a value. Received: none."
-    if problem["type"] == "value_error":
-        return f"{location}: {problem['ctx']['error']}"
-    return f"{location}: {problem['msg']}. Received: {problem['input']!r:.80}."

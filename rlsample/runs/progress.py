@@ -10,13 +10,13 @@ from typing import Any
 from rlsample.runs.tracking import Record
 
 SHOWN = {"return": "charts/episodic_return", "temperature": "sampler/temperature", "entropy": "policy/entropy"}
-"""Label and metric of the numbers shown besides steps, speed and the time that is left."""
+"""Label and metric of what is shown besides steps, speed and the time that is left."""
 
 SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress:
-    """A tracker for the eye.
+    """Shows progress on the screen.
 
     Args:
         total_steps: environment steps the run will take.
@@ -34,11 +34,11 @@ class Progress:
         self._bar = self._open_bar() if self.console.is_terminal else None
 
     def log(self, record: Record) -> None:
-        """Shows the newest numbers; those that a record lacks stay as they were."""
+        """Shows the newest metrics; those that a record lacks stay as they were."""
         self._latest |= record
         step = int(record["global_step"])
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=step, numbers=self._numbers())
+            self._bar.update(self._bar.task_ids[0], completed=step, metrics=self._labelled())
         elif time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES:
             self._print(step)
 
@@ -52,10 +52,10 @@ class Progress:
 
     def _print(self, step: int) -> None:
         self._printed_at, self._printed_step = time.monotonic(), step
-        line = f"{step:,}/{self._total_steps:,} steps  {self._numbers()}{self._left()}"
+        line = f"{step:,}/{self._total_steps:,} steps  {self._labelled()}{self._left()}"
         self.console.print(line, highlight=False, soft_wrap=True)
 
-    def _numbers(self) -> str:
+    def _labelled(self) -> str:
         rate = self._latest.get("charts/steps_per_second", 0.0)
         known = {label: self._latest.get(name, math.nan) for label, name in SHOWN.items()}
         shown = [f"{label} {value:.4g}" for label, value in known.items() if not math.isnan(value)]
@@ -72,10 +72,10 @@ class Progress:
         bar = progress.Progress(
             progress.BarColumn(bar_width=12),
             progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[numbers]}"),
+            progress.TextColumn("{task.fields[metrics]}"),
             progress.TimeRemainingColumn(),
             console=self.console,
         )
-        bar.add_task("", total=self._total_steps, numbers="")
+        bar.add_task("", total=self._total_steps, metrics="")
         bar.start()
         return bar

@@ -1,4 +1,4 @@
-"""One run and its folder: claimed before anything is computed, told every number, left with what was learned.
+"""One run and its folder: claimed before anything is computed, given every metric, left with what was learned.
 
     runs/mine/
         config.yaml          the resolved configuration; `load` gives it back
@@ -24,16 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from rlsample import checks
-from rlsample.rollouts import evaluation
-from rlsample.runs import checkpoint, config, tracking
+from rlsample.rollouts.evaluation import Evaluation, SupportsAct
+from rlsample.runs import checkpoint, tracking
+from rlsample.runs.config import RunConfig
+from rlsample.runs.evaluating import evaluate
+from rlsample.runs.loading import config_to_yaml
 from rlsample.runs.progress import Progress
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint"
 EVALUATION, PICTURE = "evaluation.json", "learning_curve.png"
-
-MAX_EVALUATION_ENVS = 32
-EVALUATION_SEED = 1_000_003
-"""Added to the run's seed, so that a policy is not judged on the very episodes it was trained on."""
 
 
 class RunFolderError(ValueError):
@@ -43,12 +42,12 @@ class RunFolderError(ValueError):
 class Run:
     """A training run, open between `with Run(...) as run:` and the end of that block.
 
-    The agent's loop tells it the numbers with `log`, asks `stopping` after every update, and returns its policy as
+    The agent's loop gives it metrics with `log`, asks `stopping` after every update, and returns its policy as
     soon as that is true. The first Ctrl-C or SIGTERM asks for a clean stop; the second one stops at once.
 
     Args:
         folder: the run folder; must not hold a run yet.
-        settings: the configuration; written to the folder first of all.
+        config: the configuration; written to the folder first of all.
         progress: whether to show progress on the standard output.
 
     Attributes:
@@ -62,9 +61,9 @@ class Run:
         RunFolderError: on entering, if the folder holds a run, is a file, or cannot be written to.
     """
 
-    def __init__(self, folder: str | Path, settings: config.RunConfig, *, progress: bool = True) -> None:
+    def __init__(self, folder: str | Path, config: RunConfig[Any], *, progress: bool = True) -> None:
         self.folder = Path(folder)
-        self.config = settings
+        self.config = config
         self.stopping = False
         self.step = 0
         self.update = 0
@@ -111,7 +110,7 @@ class Run:
         return 128 + self._signal if self._signal else 0
 
     def log(self, step: int, metrics: Mapping[str, Any], update: int | None = None) -> None:
-        """Records the numbers of one moment, everywhere the run is tracked.
+        """Records the metrics of one moment, everywhere the run is tracked.
 
         Args:
             step: environment steps so far.
@@ -132,11 +131,11 @@ class Run:
         record |= {name: _scalar(name, value) for name, value in metrics.items()}
         self._track(record)
 
-    def save(self, policy: evaluation.Policy) -> None:
+    def save(self, policy: SupportsAct) -> None:
         """Writes the policy's weights to the run folder, in place of those saved before."""
         checkpoint.save(self.folder / CHECKPOINT, self.step, model=policy.model)
 
-    def evaluate(self, policy: evaluation.Policy) -> evaluation.Evaluation:
+    def evaluate(self, policy: SupportsAct) -> Evaluation:
         """Evaluates a policy as the configuration asks, logs the outcome and writes it to `evaluation.json`."""
         seconds = self.seconds
         outcome = evaluate(policy, self.config)
@@ -149,10 +148,15 @@ class Run:
         (self.folder / EVALUATION).write_text(json.dumps(summary) + "\n", encoding="utf-8")
         return outcome
 
-    def evaluate_when_due(self, policy: evaluation.Policy, step: int) -> None:
+    def evaluation_due(self, step: int) -> bool:
+        """Whether `evaluation.every` steps have passed since the last evaluation."""
+        every = self.config.evaluation.every
+        return every is not None and step // every > self._evaluations
+
+    def evaluate_when_due(self, policy: SupportsAct, step: int) -> None:
         """Evaluates and saves the policy if `evaluation.every` steps have passed since it last did."""
         every = self.config.evaluation.every
-        if every is None or step // every <= self._evaluations:
+        if every is None or not self.evaluation_due(step):
             return
         self._evaluations = step // every
         self.step = int(step)
@@ -177,46 +181,12 @@ class Run:
         self._handlers = {}
 
 
-def evaluate(
-    policy: evaluation.Policy,
-    settings: config.RunConfig,
-    *,
-    episodes: int | None = None,
-    seed: int | None = None,
-    **options: Any,
-) -> evaluation.Evaluation:
-    """Evaluates a policy in the environment of its configuration.
-
-    Args:
-        policy: what acts.
-        settings: the configuration, which says what is not given here.
-        episodes: how many to play.
-        seed: of the first environment.
-        **options: passed on to `gymnasium.make_vec`.
-
-    Returns:
-        As `rlsample.rollouts.evaluation.evaluate`.
-    """
-    episodes = episodes or settings.evaluation.episodes
-    envs = settings.env.make(**({"num_envs": min(episodes, MAX_EVALUATION_ENVS)} | options))
-    try:
-        return evaluation.evaluate(
-            policy,
-            envs,
-            episodes,
-            settings.seed + EVALUATION_SEED if seed is None else seed,
-            deterministic=settings.evaluation.deterministic,
-        )
-    finally:
-        envs.close()
-
-
-def _claim(folder: Path, settings: config.RunConfig) -> None:
+def _claim(folder: Path, config: RunConfig[Any]) -> None:
     """Makes the folder and writes the configuration; of two runs that try, exactly one gets it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / CONFIG).open("x", encoding="utf-8") as file:
-            file.write(config.to_yaml(settings))
+            file.write(config_to_yaml(config))
     except FileExistsError:
         rule = "a run folder without a run in it" if folder.is_dir() else "a folder for the run"
         error = checks.invalid(rule, run_dir=str(folder), hint="Choose another --run-dir, or remove this one.")

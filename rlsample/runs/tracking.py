@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: a file of JSON lines always, Weights & Biases unless it is turned off.
+"""Where the metrics of a run go: a file of JSON lines always, Weights & Biases unless it is turned off.
 
 A record is one flat dictionary, `{"global_step": 8, "update": 1, "charts/episodic_return": 21.0, ...}`. NaN and the
 infinities are kept, as Python's `json` writes them (`NaN`, `Infinity`): a loss that became NaN has to show.
@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlsample.runs.config import RunConfig, to_dict
+from rlsample.runs.config import RunConfig
+from rlsample.runs.loading import config_to_dict
 
 Record = Mapping[str, float]
 
@@ -24,13 +25,13 @@ FINISH_SECONDS = 60.0
 
 
 class Tracker(Protocol):
-    """Something that is told the numbers of a run as they come."""
+    """Something that takes the metrics of a run as they come."""
 
     def log(self, record: Record) -> None:
-        """Takes the numbers of one moment, `global_step` among them."""
+        """Takes the metrics of one moment, `global_step` among them."""
 
     def close(self, failed: bool) -> None:
-        """Is told that no more will come, and whether that is because of an error."""
+        """Ends it: no more metrics will come; `failed` says whether because of an error."""
 
 
 class JsonLines:
@@ -87,7 +88,7 @@ class Wandb:
             self._warn(f"Weights & Biases broke down ({_reason(error)}); the run goes on without it.")
 
 
-def open_wandb(config: RunConfig, folder: Path, warn: Callable[[str], None]) -> Wandb | None:
+def open_wandb(config: RunConfig[Any], folder: Path, warn: Callable[[str], None]) -> Wandb | None:
     """Starts a Weights & Biases run whose files live in `folder`.
 
     What describes the machine, the code or the console is not recorded, and nothing is sent unless
@@ -148,7 +149,7 @@ def _check_online(wandb: Any) -> None:
         raise PermissionError("no API key; run `wandb login` or set WANDB_API_KEY")
 
 
-def _start(wandb: Any, config: RunConfig, folder: Path, mode: str) -> Any:
+def _start(wandb: Any, config: RunConfig[Any], folder: Path, mode: str) -> Any:
     tracking = config.tracking
     settings = wandb.Settings(
         console="off",
@@ -172,6 +173,6 @@ def _start(wandb: Any, config: RunConfig, folder: Path, mode: str) -> Any:
         group=tracking.group or f"{config.env.id}-{config.agent.name}",
         tags=tracking.tags,
         name=folder.name,
-        config=to_dict(config),
+        config=config_to_dict(config),
         settings=settings,
     )

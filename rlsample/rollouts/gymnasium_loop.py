@@ -1,0 +1,83 @@
+"""Turns through Gymnasium: environments stepped by Python, learning in a compiled program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
+from rlsample.rollouts.numpy_policy import quickest_actor
+
+
+class GymnasiumLoop:
+    """Collects through Gymnasium, and learns in a compiled program, one turn per call.
+
+    Attributes:
+        state: what was learned so far, as the learner gives it.
+
+    Args:
+        envs: a vector environment.
+        learner: of one network; its `publish` copies a state into its `policy`, which acts.
+        state: from `learner.start`.
+        num_steps: T, steps of each environment in a rollout.
+        seed: of environments and actions.
+        set_temperature: called with the environment steps so far, returns what it set.
+        jit_compile: whether XLA compiles the program.
+        hint: what to do when losses are not finite.
+    """
+
+    max_turns_per_call = 1
+
+    def __init__(
+        self,
+        envs: gym.vector.VectorEnv,
+        learner: Any,
+        state: Any,
+        *,
+        num_steps: int,
+        seed: int,
+        set_temperature: Callable[[tf.Tensor], tf.Tensor],
+        jit_compile: bool = True,
+        hint: str = "",
+    ) -> None:
+        self.learner, self.state = learner, state
+        self.collector = GymnasiumCollector(envs, learner.policy.factors, seed)
+        self._num_steps, self._seed, self._set_temperature, self._hint = num_steps, seed, set_temperature, hint
+        self._done = 0
+        self._learn = tf.function(learner.learn, jit_compile=jit_compile, autograph=False)
+
+    @property
+    def traces(self) -> int:
+        """How often the program was traced."""
+        return self._learn.experimental_get_tracing_count()
+
+    @property
+    def best_state(self) -> Any:
+        """The state: there is one member."""
+        return self.state
+
+    def advance(self, num_turns: int = 1) -> dict[str, float]:
+        """Takes turns; errors as of `InGraphLoop.advance`."""
+        metrics: dict[str, float] = {}
+        for _ in range(num_turns):
+            metrics = self._turn()
+        return metrics | self.collector.pop_episodes()
+
+    def _turn(self) -> dict[str, float]:
+        seed = np.array([self._seed, self._done * self._num_steps], np.int32)
+        temperature = self._set_temperature(tf.constant(self._done * self._num_steps * self.collector.envs.num_envs))
+        self.learner.publish(self.state)
+        transitions = self.collector.collect(quickest_actor(self.learner.policy, seed), self._num_steps)
+        everywhere = tf.ones(transitions.reward.shape[1:], tf.bool)
+        tensors = tf.nest.map_structure(tf.constant, transitions)
+        state, metrics, finite = self._learn(self.state, tensors, tf.constant(seed), everywhere)
+        raise_for_not_finite(finite)
+        self.state = state
+        self._done += 1
+        values = {name: float(value) for name, value in metrics.items()}
+        return finite_metrics(values, self._hint) | {"sampler/temperature": float(temperature)}

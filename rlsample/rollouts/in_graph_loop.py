@@ -1,0 +1,150 @@
+"""Turns in one compiled program: the environment is stepped inside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks, ops
+from rlsample.learning.loops import repeat
+from rlsample.learning.population import actor, member_of
+from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
+from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
+
+Turn = Callable[[Any, Running, tf.Tensor, tf.Tensor], tuple[Any, Running, Finished, Any, tf.Tensor]]
+"""(state, episodes under way, seed int32 `[2]`, finite bool `[B]`) -> (state, episodes under way, episodes that ended,
+metrics, finite): one rollout and what is learned from it, in compiled code. Nothing may be learned once an environment
+has not been finite."""
+
+MAX_TURNS_PER_CALL = 16
+"""In-graph turns per call: calling a compiled program takes about as long as collecting a small rollout."""
+
+
+class InGraphLoop:
+    """Takes turns in one compiled program, several per call.
+
+    Attributes:
+        state: what was learned so far, as the turn gives it.
+        scores: float `[S]`, mean return of each member's latest episodes; -inf before the first.
+
+    Args:
+        envs: S * E environments with an in-graph one behind them, those of the first member first.
+        turn: makes the turn of a collector.
+        state: what a first turn begins with.
+        steps_per_turn: environment steps of one member in a turn.
+        seed: of environments and actions.
+        set_temperature: called in the program with the environment steps so far, int32; returns what it set.
+        metrics: names of what a turn measures, a scalar for each member.
+        num_members: S.
+        jit_compile: whether XLA compiles the program.
+        hint: what to do when losses are not finite.
+    """
+
+    max_turns_per_call = MAX_TURNS_PER_CALL
+
+    def __init__(
+        self,
+        envs: gym.vector.VectorEnv,
+        turn: Callable[[InGraphCollector], Turn],
+        state: Any,
+        *,
+        steps_per_turn: int,
+        seed: int,
+        set_temperature: Callable[[tf.Tensor], tf.Tensor],
+        metrics: Sequence[str],
+        num_members: int = 1,
+        jit_compile: bool = True,
+        hint: str = "",
+    ) -> None:
+        env = in_graph_env(envs)
+        if env is None:
+            raise checks.invalid("an in-graph environment", env=str(envs), hint="Such as rlsample/CartPole-v1.")
+        limit = getattr(envs.unwrapped, "max_episode_steps", None)
+        self.collector = InGraphCollector(env, envs.num_envs, limit)
+        self.state = state
+        self.scores = np.full(num_members, -np.inf)
+        self._turn = turn(self.collector)
+        self._steps_per_turn, self._seed, self._set_temperature, self._hint = (
+            steps_per_turn,
+            seed,
+            set_temperature,
+            hint,
+        )
+        self._running = self.collector.start(tf.constant([seed, -1]))
+        self._done = 0
+        self._zeros = dict.fromkeys(metrics, tf.zeros([num_members] if num_members > 1 else []))
+        self._program = tf.function(self._turns, jit_compile=jit_compile, autograph=False)
+
+    @property
+    def traces(self) -> int:
+        """How often the program was traced."""
+        return self._program.experimental_get_tracing_count()
+
+    @property
+    def best_state(self) -> Any:
+        """The state of the member whose latest episodes went best."""
+        return self.state if len(self.scores) == 1 else member_of(self.state, int(np.argmax(self.scores)))
+
+    def advance(self, num_turns: int) -> dict[str, float]:
+        """Takes turns; returns the mean of their metrics over turns and members, and how the episodes went.
+
+        Raises:
+            ValueError: NaN or inf in a reward, an observation or a value, from which nothing was learned; or losses
+                that are not finite.
+        """
+        state, running, finished, sums, temperature, finite = self._program(
+            self.state, self._running, tf.constant(self._done), tf.constant(num_turns)
+        )
+        raise_for_not_finite(finite)
+        self.state, self._running = state, running
+        self._done += num_turns
+        metrics = finite_metrics({name: float(np.mean(total)) / num_turns for name, total in sums.items()}, self._hint)
+        metrics["sampler/temperature"] = float(temperature)
+        return metrics | self._episodes(finished)
+
+    def _episodes(self, finished: Finished) -> dict[str, float]:
+        count, length, score = (total.numpy().reshape(len(self.scores), -1).sum(1) for total in finished)
+        self.scores = np.where(count > 0, score / np.maximum(count, 1), self.scores)
+        metrics = {}
+        if count.any():
+            metrics["charts/episodic_return"] = float(score.sum() / count.sum())
+            metrics["charts/episodic_length"] = float(length.sum() / count.sum())
+        if len(self.scores) > 1:
+            members = enumerate(self.scores)
+            metrics |= {f"members/return_{member:02d}": score for member, score in members if np.isfinite(score)}
+        return metrics
+
+    def _turns(self, state: Any, running: Running, done: tf.Tensor, num_turns: tf.Tensor) -> Any:
+        nothing = tf.zeros([self.collector.num_envs])
+        finished, finite = Finished(nothing, nothing, nothing), tf.equal(nothing, 0)
+
+        def once(index: tf.Tensor, carry: Any) -> Any:
+            state, running, finished, sums, _, finite = carry
+            # The absolute index decides, so that how turns are grouped into calls changes nothing.
+            turn = done + index
+            temperature = self._set_temperature(turn * self._steps_per_turn)
+            seed = ops.fold_in(tf.constant([self._seed, 0]), turn)
+            state, running, ended, metrics, finite = self._turn(state, running, seed, finite)
+            finished, sums = tf.nest.map_structure(tf.add, (finished, sums), (ended, metrics))
+            return state, running, finished, sums, temperature, finite
+
+        return repeat(once, num_turns, (state, running, finished, self._zeros, tf.zeros([]), finite))
+
+
+def collect_and_learn(learner: Any, num_steps: int) -> Callable[[InGraphCollector], Turn]:
+    """The turn of a `learning.population.Learner`: collects T steps with its policy, then learns from them."""
+
+    def make(collector: InGraphCollector) -> Turn:
+        def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
+            act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
+            transitions, running, ended = collector.collect(actor(learner, state), running, num_steps, act_seed)
+            state, metrics, finite = learner.learn(state, transitions, learn_seed, finite)
+            return state, running, ended, metrics, finite
+
+        return turn
+
+    return make

@@ -1,0 +1,99 @@
+"""What collectors give, and what the networks that collected it add: the `Rollout` to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from rlsample.learning.loops import repeat
+from rlsample.types import Rollout
+
+
+class Transition(NamedTuple):
+    """One step of `B` environments; stacked, T steps with T in front. NumPy on the host, tensors in compiled code.
+
+    Attributes:
+        observation: float32 `[B, D]`, the features acted on.
+        mask: bool `[B, K]` or `[B, F, K]`, what was legal there; None where everything always is.
+        action: int32 `[B]` or `[B, F]`, factor indices.
+        reward: float32 `[B]`.
+        next_observation: float32 `[B, D]`, what the action led to: the last observation of the episode where it ended.
+        next_mask: what is legal there; everything that exists where the episode ended. None if nobody asks.
+        terminated: bool `[B]`, the task ended: no value beyond.
+        truncated: bool `[B]`, only the time did: the value of `next_observation` counts.
+        valid: bool `[B]`, False where the environment ignored the action to reset itself; no loss may use such a row.
+            None where all rows count.
+    """
+
+    observation: Any
+    mask: Any
+    action: Any
+    reward: Any
+    next_observation: Any
+    next_mask: Any
+    terminated: Any
+    truncated: Any
+    valid: Any
+
+
+def over_steps(function: Callable[[tf.Tensor], tf.Tensor], steps: tf.Tensor) -> tf.Tensor:
+    """Applies a function of rows `[n, ...]` to steps `[T, B, ...]`, as T x B rows at once."""
+    values = function(tf.reshape(steps, [-1, *steps.shape[2:]]))
+    return tf.reshape(values, [*steps.shape[:2], *values.shape[1:]])
+
+
+def to_rollout(
+    transitions: Transition,
+    log_prob: Callable[[tf.Tensor, tf.Tensor | None, tf.Tensor], tf.Tensor],
+    value: Callable[[tf.Tensor], tf.Tensor],
+    max_truncations: int | None = None,
+) -> Rollout:
+    """Adds to transitions what the networks that collected them say: the `Rollout` to learn from.
+
+    One batch of T x B rows for each network is quicker than T batches of B rows while collecting.
+
+    Args:
+        transitions: from either collector, tensors `[T, B, ...]`.
+        log_prob: (features `[T, B, D]`, mask, action) -> `[T, B]`.
+        value: features `[t, B, D]` -> `[t, B]`, for any t.
+        max_truncations: how often one environment can run out of time in T steps; None if that is not known, which no
+            population can compute with.
+    """
+    values = value(transitions.observation)
+    return Rollout(
+        observation=transitions.observation,
+        mask=transitions.mask,
+        action=transitions.action,
+        log_prob=log_prob(transitions.observation, transitions.mask, transitions.action),
+        reward=transitions.reward,
+        value=values,
+        next_value=_next_values(transitions, values, value, max_truncations),
+        terminated=transitions.terminated,
+        truncated=transitions.truncated,
+        valid=transitions.valid,
+    )
+
+
+def _next_values(
+    transitions: Transition,
+    values: tf.Tensor,
+    value: Callable[[tf.Tensor], tf.Tensor],
+    max_truncations: int | None,
+) -> tf.Tensor:
+    """Values of `next_observation`, with the network run only where they are not the next row's `values`.
+
+    That is in the last row and where an episode was truncated: few rows, so they are looked up one per environment at
+    a time, until none is left.
+    """
+    following = transitions.next_observation
+    shifted = tf.concat([values[1:], value(following[-1:])], 0)
+    count = tf.cumsum(tf.cast(transitions.truncated, tf.int32))  # which truncation of its environment a row is
+
+    def fill(index: tf.Tensor, filled: tf.Tensor) -> tf.Tensor:
+        here = transitions.truncated & (count == index + 1)
+        final = tf.reduce_sum(tf.where(here[..., None], following, 0.0), 0, keepdims=True)
+        return tf.where(here, value(final), filled)
+
+    return repeat(fill, tf.reduce_max(count) if max_truncations is None else max_truncations, shifted)
