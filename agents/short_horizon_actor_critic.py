@@ -19,122 +19,83 @@ all there is to follow where rewards have none (CartPole pays 1 a step); and an 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import keras
-import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
 from rlsample import checks, ops
+from rlsample.learning.adam import Adam, AdamState, global_norm, linear_decay
+from rlsample.learning.averaging import move_towards
 from rlsample.learning.loops import repeat
-from rlsample.learning.normalization import RunningNormalization, normalized
+from rlsample.learning.normalization import (
+    RunningNormalization,
+    Statistics,
+    normalize,
+    normalized,
+    start_statistics,
+    update_statistics,
+)
+from rlsample.learning.population import actor, members_of
 from rlsample.learning.returns import lambda_returns
-from rlsample.networks.mlp import mlp, move_towards
-from rlsample.rollouts.gymnasium_collector import Transition
-from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
-from rlsample.rollouts.loop import InGraph
+from rlsample.networks.flat import FlatNetwork
+from rlsample.networks.mlp import mlp
+from rlsample.rollouts.in_graph_collector import InGraphCollector, Running, in_graph_env
+from rlsample.rollouts.in_graph_loop import InGraphLoop, Turn
+from rlsample.rollouts.loop import train_in_turns
 from rlsample.rollouts.policy import Policy
-from rlsample.runs import AgentConfig, Run, RunConfig
+from rlsample.rollouts.transitions import Transition, over_steps
+from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 
 METRICS = ("losses/actor", "losses/critic", "policy/entropy", "policy/gradient_norm")
 
 
-class Config(AgentConfig):
-    """Hyper-parameters of the short-horizon actor-critic.
+class Config(PopulationConfig):
+    """Hyper-parameters of the short-horizon actor-critic. With a population, a tuple gives each member its own."""
 
-    Attributes:
-        horizon: steps of a segment, through which the policy gradient flows.
-        discount: of rewards, a step.
-        trace_decay: lambda of the returns; 1 is the sum of the segment's rewards and the value at its end.
-        actor_learning_rate, critic_learning_rate: of the two Adam optimizers.
-        anneal_learning_rate: lower both linearly to 0 over the run.
-        max_gradient_norm: a longer gradient of the actor is shortened to it.
-        entropy_coefficient: weight of the entropy bonus.
-        memory: how many of the latest segments the critic learns from; 1 for the present one only.
-        critic_updates: gradient steps of the critic for each one of the actor.
-        critic_batch_size: segments of single environments in each.
-        target_rate: share of the critic that enters the target critic at each of its steps (Polyak averaging).
-        average_rate: share of the policy that enters the averaged policy at each of its steps. The averaged policy is
-            the one that is evaluated and returned; the current one plays.
-        hidden_sizes: widths of the hidden layers of actor and critic.
-        jit_compile: by XLA; without it training starts seconds sooner and is several times slower.
-    """
+    members_differ_in = ("actor_learning_rate", "entropy_coefficient")
 
     name: str = "short_horizon_actor_critic"
-    horizon: int = Field(default=16, ge=1)
-    discount: float = Field(default=0.99, ge=0, lt=1)
-    trace_decay: float = Field(default=0.95, ge=0, le=1)
-    actor_learning_rate: float = Field(default=2e-3, gt=0)
-    critic_learning_rate: float = Field(default=2e-3, gt=0)
-    anneal_learning_rate: bool = True
-    max_gradient_norm: float = Field(default=1.0, gt=0)
-    entropy_coefficient: float = Field(default=1e-3, ge=0)
-    memory: int = Field(default=32, ge=1)
-    critic_updates: int = Field(default=32, ge=1)
-    critic_batch_size: int = Field(default=32, ge=1)
-    target_rate: float = Field(default=0.02, gt=0, le=1)
-    average_rate: float = Field(default=0.1, gt=0, le=1)
-    hidden_sizes: tuple[int, ...] = (64, 64)
-    jit_compile: bool = True
-
-
-def make_policy(config: RunConfig, observation_space: gym.Space, action_space: gym.Space) -> Policy:
-    """The policy this agent trains, with fresh weights.
-
-    Raises:
-        ValueError: the sampler's draws carry no gradient, or the environment would not carry it on.
-    """
-    check_differentiable(config)
-    hidden_sizes = cast(Config, config.agent).hidden_sizes
-    policy = Policy(observation_space, action_space, config.sampler, hidden_sizes=hidden_sizes)
-    policy.model = normalized(policy.model, RunningNormalization(name="normalization"))
-    return policy
-
-
-def check_differentiable(config: RunConfig) -> None:
-    """Raises ValueError unless gradients can pass through the sampler and through the environment."""
-    if not config.sampler.pathwise:
-        hint = "Use straight_through_gumbel_softmax, straight_through or reinmax."
-        raise checks.invalid("a sampler whose draws carry a gradient", sampler=config.sampler.name, hint=hint)
-    envs = config.env.make(num_envs=1)
-    env = in_graph_env(envs)
-    envs.close()
-    if env is None or not env.differentiable:
-        hint = "Use an in-graph environment whose rewards or states have a slope, such as rlsample/CartPole-v1."
-        raise checks.invalid("an environment with a gradient", env=config.env.id, hint=hint)
-
-
-def train(config: RunConfig, run: Run) -> Policy:
-    """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy."""
-    keras.utils.set_random_seed(config.seed)
-    agent = cast(Config, config.agent)
-    envs = config.env.make()
-    policy, averaged = (make_policy(config, envs.single_observation_space, envs.single_action_space) for _ in range(2))
-    rows = agent.horizon * envs.num_envs
-    num_segments, done = max(1, config.total_steps // rows), 0
-    at_once = max(1, min(Loop.most, (config.evaluation.every or config.total_steps) // rows))
-    learner = Learner(agent, policy, averaged, envs.num_envs, num_segments)
-    loop = Loop(envs, cast(Any, learner), agent.horizon, config.seed, agent.jit_compile)
-    while done < num_segments and not run.stopping:
-        policy.head.temperature.assign(config.temperature(done * rows))
-        count = min(at_once, num_segments - done)
-        metrics = loop.advance(count, done)
-        done += count
-        run.log(done * rows, metrics, done)
-        run.evaluate_when_due(averaged, done * rows)
-    envs.close()
-    return averaged
-
-
-class Loop(InGraph):
-    """Collects and learns in one compiled program, in which collecting is part of what is differentiated."""
-
-    learner: Any
-
-    def _turn(self, running: Running, seed: tf.Tensor, sound: tf.Tensor) -> tuple[Running, Finished, Any, tf.Tensor]:
-        return self.learner.play_and_learn(self.collector, running, seed, sound)
+    horizon: int = Field(default=16, ge=1, description="Steps of a segment, through which the policy gradient flows.")
+    discount: float = Field(default=0.99, ge=0, lt=1, description="Of rewards, per step.")
+    trace_decay: float = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="Lambda of the returns; 1 is the sum of the segment's rewards and the value at its end.",
+    )
+    actor_learning_rate: PerMember = Field(default=2e-3, description="Of the actor's Adam.")
+    critic_learning_rate: float = Field(default=2e-3, gt=0, description="Of the critic's Adam.")
+    anneal_learning_rate: bool = Field(default=True, description="Lower both linearly to 0 over the run.")
+    max_gradient_norm: float = Field(
+        default=1.0, gt=0, description="A longer gradient of the actor is shortened to it."
+    )
+    entropy_coefficient: PerMember = Field(default=1e-3, description="Weight of the entropy bonus.")
+    memory: int = Field(
+        default=32, ge=1, description="How many of the latest segments the critic learns from; 1 for the present one."
+    )
+    critic_updates: int = Field(default=32, ge=1, description="Gradient steps of the critic for each of the actor.")
+    critic_batch_size: int = Field(default=32, ge=1, description="Segments of single environments in each.")
+    target_rate: float = Field(
+        default=0.02,
+        gt=0,
+        le=1,
+        description="Share of the critic that enters the target critic at each of its steps (Polyak averaging).",
+    )
+    average_rate: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Share of the policy that enters the averaged policy at each of its steps. The averaged policy is "
+        "evaluated and returned; the current one plays.",
+    )
+    hidden_sizes: tuple[int, ...] = Field(default=(64, 64), description="Widths of the hidden layers.")
+    jit_compile: bool = Field(
+        default=True,
+        description="Compile by XLA; without it training starts seconds sooner and is several times slower.",
+    )
 
 
 class Segment(NamedTuple):
@@ -147,148 +108,257 @@ class Segment(NamedTuple):
     truncated: Any  # bool [T, B]
 
 
+class State(NamedTuple):
+    """All that one member learns; weights are float32 `[P]` and `[Q]`."""
+
+    policy: tf.Tensor
+    averaged: tf.Tensor
+    critic: tf.Tensor  # V in units of 1 / (1 - discount), the value of a reward of 1 at every step
+    target: tf.Tensor  # its running average
+    policy_adam: AdamState
+    critic_adam: AdamState
+    learning_rate: tf.Tensor  # of the policy
+    entropy_coefficient: tf.Tensor
+    statistics: Statistics  # of all observations
+    memory: Segment  # the latest segments, one row for each environment
+    segments_seen: tf.Tensor  # int32
+
+
+class Played(NamedTuple):
+    """A segment as the policy that played it sees it."""
+
+    segment: Segment
+    loss: tf.Tensor  # scalar
+    returns: tf.Tensor  # [T, B]
+    entropy: tf.Tensor  # [T, B]
+
+
+def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> Policy:
+    """The policy this agent trains, with fresh weights.
+
+    Raises:
+        ValueError: the sampler's draws carry no gradient, or the environment would not carry it on.
+    """
+    check_differentiable(config)
+    policy = Policy(observation_space, action_space, config.sampler, hidden_sizes=config.agent.hidden_sizes)
+    policy.model = normalized(policy.model, RunningNormalization(name="normalization"))
+    return policy
+
+
+def check_differentiable(config: RunConfig[Config]) -> None:
+    """Raises ValueError unless gradients can pass through the sampler and through the environment."""
+    if not config.sampler.pathwise:
+        hint = "Use straight_through_gumbel_softmax, straight_through or reinmax."
+        raise checks.invalid("a sampler whose draws carry a gradient", sampler=config.sampler.name, hint=hint)
+    envs = config.env.make(num_envs=1)
+    env = in_graph_env(envs)
+    envs.close()
+    if env is None or not env.differentiable:
+        hint = "Use an in-graph environment whose rewards or states have a slope, such as rlsample/CartPole-v1."
+        raise checks.invalid("an environment with a gradient", env=config.env.id, hint=hint)
+
+
+def train(config: RunConfig[Config], run: Run) -> Policy:
+    """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy.
+
+    Of a population it is that of the member whose latest episodes went best.
+    """
+    agent = config.agent
+    envs = config.env.make(num_envs=config.env.num_envs * agent.population)
+    steps_per_turn = agent.horizon * config.env.num_envs
+    num_turns = max(1, config.total_steps // steps_per_turn)
+    learner = Learner(config, envs, num_turns)
+    members = members_of(learner, agent.population)
+    loop = InGraphLoop(
+        envs,
+        lambda collector: play_and_learn(members, collector, agent.horizon),
+        members.start(0),
+        steps_per_turn=steps_per_turn,
+        seed=config.seed,
+        set_temperature=learner.policy.set_temperature(config.temperature),
+        metrics=METRICS,
+        num_members=agent.population,
+        jit_compile=agent.jit_compile,
+        hint="Lower agent.actor_learning_rate or agent.horizon.",
+    )
+    train_in_turns(
+        loop,
+        run,
+        num_turns=num_turns,
+        steps_per_turn=steps_per_turn,
+        updates_per_turn=1,
+        policy=lambda: learner.publish(loop.best_state),
+        evaluate_every=config.evaluation.every,
+    )
+    envs.close()
+    return learner.publish(loop.best_state)
+
+
+def play_and_learn(members: Any, collector: InGraphCollector, horizon: int) -> Turn:
+    """A turn: plays one segment under a gradient tape, and learns from it."""
+
+    def turn(state: State, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
+        play_seed, learn_seed = tf.unstack(ops.split(seed, 2))
+        with tf.GradientTape() as tape:
+            tape.watch(state.policy)
+            steps, running, ended = collector.collect(actor(members, state), running, horizon, play_seed)
+            played = members.play(state, steps)
+        gradient = tape.gradient(played.loss, state.policy)
+        state, metrics, finite = members.descend(state, gradient, played, learn_seed, finite)
+        return state, running, ended, metrics, finite
+
+    return turn
+
+
 class Learner:
-    """Actor and critic, their averages, the memory of segments, and what the compiled program does with them.
+    """Policy, critic, their averages and the memory of segments of one member; see `population.Learner`.
 
     Attributes:
-        policies, averaged: the policy that plays, and its running average.
-        critic, target: V in units of 1 / (1 - discount), the value of a reward of 1 at every step; its running average.
-        memory: the latest segments, one row for each environment.
-        zeros: the sums of no metrics.
+        policy: acts outside of compiled code; the averaged one as of the last `publish`.
     """
 
-    def __init__(self, config: Config, policy: Policy, averaged: Policy, num_envs: int, num_segments: int) -> None:
-        self.config, self.policies, self.averaged, self.num_envs = config, [policy], averaged, num_envs
-        self.actor = policy.model
-        averaged.model.set_weights(self.actor.get_weights())
-        self.normalizations = [model.get_layer("normalization") for model in (self.actor, averaged.model)]
-        size = self.actor.input_shape[-1]
-        self.critic, self.target = (
-            normalized(mlp(size, config.hidden_sizes, 1, activation="tanh"), self.normalizations[0]) for _ in range(2)
+    def __init__(self, config: RunConfig[Config], envs: gym.vector.VectorEnv, num_turns: int) -> None:
+        self.config, self.agent, self.num_turns = config, config.agent, num_turns
+        self.spaces = envs.single_observation_space, envs.single_action_space
+        self.policy, critic = self._networks()
+        self.network, self.critic = FlatNetwork(self.policy.model.layers[-1]), FlatNetwork(critic)
+        self.policy_optimizer = Adam(max_gradient_norm=self.agent.max_gradient_norm)
+        self.critic_optimizer = Adam()
+
+    def _networks(self) -> tuple[Policy, keras.Model]:
+        policy = make_policy(self.config, *self.spaces)
+        return policy, mlp(policy.model.input_shape[-1], self.agent.hidden_sizes, 1, activation="tanh")
+
+    def start(self, member: int) -> State:
+        """The state before training, with fresh weights."""
+        keras.utils.set_random_seed(self.config.seed + member)
+        fresh, fresh_critic = self._networks()
+        policy, critic = FlatNetwork(fresh.model).weights(), FlatNetwork(fresh_critic).weights()
+        size = fresh.model.input_shape[-1]
+        shape = (self.agent.memory * self.config.env.num_envs, self.agent.horizon)
+        features, scalars, flags = tf.zeros([*shape, size]), tf.zeros(shape), tf.zeros(shape, tf.bool)
+        return State(
+            policy=policy,
+            averaged=policy,
+            critic=critic,
+            target=critic,
+            policy_adam=self.policy_optimizer.start(policy),
+            critic_adam=self.critic_optimizer.start(critic),
+            learning_rate=tf.constant(self.agent.by_member("actor_learning_rate")[member]),
+            entropy_coefficient=tf.constant(self.agent.by_member("entropy_coefficient")[member]),
+            statistics=start_statistics(size),
+            memory=Segment(features, scalars, features, flags, flags),
+            segments_seen=tf.constant(0),
         )
-        self.target.set_weights(self.critic.get_weights())
-        end = 0.0 if config.anneal_learning_rate else 1.0
 
-        def annealed(rate: float, updates: int) -> keras.optimizers.schedules.LearningRateSchedule:
-            return keras.optimizers.schedules.PolynomialDecay(rate, updates, end * rate)
+    def publish(self, state: State) -> Policy:
+        """Copies the averaged policy of a state into `policy`, and returns it."""
+        self.network.assign(state.averaged)
+        self.policy.model.get_layer("normalization").assign(state.statistics)
+        return self.policy
 
-        actor_rate = annealed(config.actor_learning_rate, num_segments)
-        critic_rate = annealed(config.critic_learning_rate, num_segments * config.critic_updates)
-        self.actor_optimizer = keras.optimizers.Adam(actor_rate, global_clipnorm=config.max_gradient_norm)
-        self.critic_optimizer = keras.optimizers.Adam(critic_rate)
-        self.actor_optimizer.build(self.actor.trainable_variables)
-        self.critic_optimizer.build(self.critic.trainable_variables)
-        shape = (config.memory * num_envs, config.horizon)
-        features, numbers, flags = tf.zeros([*shape, size]), tf.zeros(shape), tf.zeros(shape, tf.bool)
-        self.memory = Segment(*map(tf.Variable, (features, numbers, features, flags, flags)))
-        self.segments_seen = tf.Variable(0)
-        self.zeros = dict.fromkeys(METRICS, tf.zeros([]))
+    def split(self, state: State) -> tuple[list[tf.Tensor], Statistics]:
+        """The weights and statistics that `logits` takes."""
+        return self.network.split(state.policy), state.statistics
 
-    def play_and_learn(
-        self, collector: InGraphCollector, running: Running, seed: tf.Tensor, sound: tf.Tensor
-    ) -> tuple[Running, Finished, dict[str, tf.Tensor], tf.Tensor]:
-        """Plays one segment and learns from it, but only if everything has been finite so far (`sound`, bool `[B]`).
+    def logits(self, parameters: tuple[list[tf.Tensor], Statistics], features: tf.Tensor) -> tf.Tensor:
+        """Features `[n, D]` -> logits `[n, K]` or `[n, F, K]`."""
+        layers, statistics = parameters
+        return self.network.apply(layers, normalize(features, statistics))
+
+    def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        """Draws actions as one-hots that carry a gradient: `[n, K]` or `[n, F, K]`."""
+        return self.policy.head.distribution(logits, mask).sample(seed).one_hot
+
+    def play(self, state: State, steps: Transition) -> Played:
+        """The loss of a segment `[T, B, ...]`, to be differentiated through the actions of its steps."""
+        segment = Segment(*(getattr(steps, name) for name in Segment._fields))
+        returns = self.returns(state, segment)
+        parameters = self.split(state)
+        logits = over_steps(lambda features: self.logits(parameters, features), steps.observation)
+        entropy = self.policy.head.distribution(logits, steps.mask).entropy()
+        loss = -state.entropy_coefficient * tf.reduce_mean(entropy) - mean_return(returns, segment)
+        return Played(segment, loss, returns, entropy)
+
+    def descend(
+        self, state: State, gradient: tf.Tensor, played: Played, seed: tf.Tensor, finite: tf.Tensor
+    ) -> tuple[State, dict[str, tf.Tensor], tf.Tensor]:
+        """Learns from a segment, but only if everything has been finite so far (`finite`, bool `[B]`).
 
         Returns:
-            (episodes under way, episodes that ended, metrics, `sound` after this segment).
+            (state, metrics, `finite` after this segment).
         """
-        play_seed, critic_seed = tf.unstack(ops.split(seed, 2))
-        weights = self.actor.trainable_variables
-        with tf.GradientTape() as tape:
-            steps, running, ended = collector.collect(self.act, running, self.config.horizon, play_seed)
-            segment = segment_of(steps)
-            returns, entropy = self.returns(segment), self.entropy(steps)
-            loss = -self.config.entropy_coefficient * tf.reduce_mean(entropy) - mean_return(returns, segment)
-        gradients = tape.gradient(loss, weights)
-        norm = tf.linalg.global_norm(gradients)
-        numbers = returns + entropy + tf.reduce_sum(segment.observation + segment.next_observation, -1)
-        sound &= tf.reduce_all(tf.math.is_finite(numbers), 0)
+        agent, segment, before = self.agent, played.segment, state
+        norm = global_norm(gradient)
+        sums = tf.reduce_sum(segment.observation + segment.next_observation, -1)
+        finite &= tf.reduce_all(tf.math.is_finite(played.returns + played.entropy + sums), 0)
+        rate = self.rate(state.learning_rate, state.policy_adam.count, self.num_turns)
+        policy, adam = self.policy_optimizer.step(gradient, state.policy_adam, state.policy, rate)
+        averaged = move_towards(state.averaged, policy, agent.average_rate)
+        state = self.remember(state._replace(policy=policy, averaged=averaged, policy_adam=adam), segment)
+        state, critic_loss = self.learn_values(state, seed)
+        keep = tf.reduce_all(finite) & tf.math.is_finite(norm)
+        state = tf.nest.map_structure(lambda new, old: tf.where(keep, new, old), state, before)
+        metrics = played.loss, tf.where(keep, critic_loss, 0.0), tf.reduce_mean(played.entropy), norm
+        return state, dict(zip(METRICS, metrics, strict=True)), finite
 
-        def learn() -> tf.Tensor:
-            self.actor_optimizer.apply(gradients, weights)
-            move_towards(self.averaged.model, self.actor, self.config.average_rate)
-            self.remember(segment)
-            return self.learn_values(critic_seed)
+    def rate(self, rate: Any, step: tf.Tensor, total_steps: int) -> Any:
+        """The learning rate at a step."""
+        return linear_decay(rate, step, total_steps) if self.agent.anneal_learning_rate else rate
 
-        critic_loss = tf.cond(tf.reduce_all(sound) & tf.math.is_finite(norm), learn, lambda: tf.zeros([]))
-        metrics = dict(zip(METRICS, (loss, critic_loss, tf.reduce_mean(entropy), norm), strict=True))
-        return running, ended, metrics, sound
+    def values(self, weights: tf.Tensor, statistics: Statistics, observation: tf.Tensor) -> tf.Tensor:
+        """V by a critic with the given weights: `[T, B, D]` -> `[T, B]`."""
+        critic = self.critic.at(weights)
+        values = over_steps(lambda features: critic(normalize(features, statistics)), observation)
+        return values[..., 0] / (1 - self.agent.discount)
 
-    def act(self, observation: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
-        """Draws actions for features `[B, D]` as one-hots that carry a gradient: `[B, K]` or `[B, F, K]`."""
-        return self.policies[0].head.distribution(self.actor(observation), mask).sample(seed).one_hot
-
-    def entropy(self, steps: Transition) -> tf.Tensor:
-        """Entropy of the policy at every step: `[T, B]`."""
-        logits = self.actor(flatten(steps.observation))
-        mask = None if steps.mask is None else flatten(steps.mask, logits.shape.rank)
-        return tf.reshape(self.policies[0].head.distribution(logits, mask).entropy(), steps.reward.shape)
-
-    def values(self, critic: keras.Model, observation: tf.Tensor) -> tf.Tensor:
-        """V: `[T, B, D]` -> `[T, B]`."""
-        return tf.reshape(critic(flatten(observation)), observation.shape[:2]) / (1 - self.config.discount)
-
-    def returns(self, segment: Segment) -> tf.Tensor:
+    def returns(self, state: State, segment: Segment) -> tf.Tensor:
         """G: `[T, B]`, with the target critic for V."""
-        next_values = self.values(self.target, segment.next_observation)
+        next_values = self.values(state.target, state.statistics, segment.next_observation)
         ends = segment.terminated, segment.truncated
-        return lambda_returns(segment.reward, next_values, *ends, self.config.discount, self.config.trace_decay)
+        return lambda_returns(segment.reward, next_values, *ends, self.agent.discount, self.agent.trace_decay)
 
-    def remember(self, segment: Segment) -> None:
+    def remember(self, state: State, segment: Segment) -> State:
         """Puts a segment in the place of the oldest one, and its observations into the statistics."""
-        for layer in self.normalizations:
-            layer.update(segment.observation)
-        first = self.segments_seen % self.config.memory * self.num_envs
-        for column, steps in zip(self.memory, segment, strict=True):
-            column.scatter_update(tf.IndexedSlices(swap(steps), first + tf.range(self.num_envs)))
-        self.segments_seen.assign_add(1)
+        num_envs = segment.reward.shape[1]
+        places = state.segments_seen % self.agent.memory * num_envs + tf.range(num_envs)
+        columns = zip(state.memory, segment, strict=True)
+        memory = [tf.tensor_scatter_nd_update(column, places[:, None], swap(steps)) for column, steps in columns]
+        return state._replace(
+            memory=Segment(*memory),
+            statistics=update_statistics(state.statistics, segment.observation),
+            segments_seen=state.segments_seen + 1,
+        )
 
-    def learn_values(self, seed: tf.Tensor) -> tf.Tensor:
+    def learn_values(self, state: State, seed: tf.Tensor) -> tuple[State, tf.Tensor]:
         """Takes the critic's steps, each on a batch from memory; returns the last loss."""
-        config, weights = self.config, self.critic.trainable_variables
-        filled = tf.cast(tf.minimum(self.segments_seen, config.memory) * self.num_envs, tf.float32)
+        agent = self.agent
+        rows_seen = tf.minimum(state.segments_seen, agent.memory) * self.config.env.num_envs
 
-        def update(index: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-            rows = tf.cast(ops.uniform([config.critic_batch_size], ops.fold_in(seed, index)) * filled, tf.int32)
-            batch = Segment(*(swap(tf.gather(column, rows)) for column in self.memory))
-            returns = self.returns(batch)
+        def update(index: tf.Tensor, carry: tuple[State, tf.Tensor]) -> tuple[State, tf.Tensor]:
+            state, _ = carry
+            noise = ops.uniform([agent.critic_batch_size], ops.fold_in(seed, index))
+            rows = tf.cast(noise * tf.cast(rows_seen, tf.float32), tf.int32)
+            batch = Segment(*(swap(tf.gather(column, rows)) for column in state.memory))
+            returns = self.returns(state, batch)
             with tf.GradientTape() as tape:
-                errors = (1 - config.discount) * (self.values(self.critic, batch.observation) - returns)
-                loss = tf.reduce_mean(tf.square(errors))
-            self.critic_optimizer.apply(tape.gradient(loss, weights), weights)
-            move_towards(self.target, self.critic, config.target_rate)
-            return loss
+                tape.watch(state.critic)
+                values = self.values(state.critic, state.statistics, batch.observation)
+                loss = tf.reduce_mean(tf.square((1 - agent.discount) * (values - returns)))
+            gradient = tape.gradient(loss, state.critic)
+            rate = self.rate(agent.critic_learning_rate, state.critic_adam.count, self.num_turns * agent.critic_updates)
+            critic, adam = self.critic_optimizer.step(gradient, state.critic_adam, state.critic, rate)
+            target = move_towards(state.target, critic, agent.target_rate)
+            return state._replace(critic=critic, critic_adam=adam, target=target), loss
 
-        return repeat(update, config.critic_updates, tf.zeros([]))
-
-    def means(self, sums: dict[str, tf.Tensor], num_rollouts: int) -> dict[str, float]:
-        """Turns metrics summed over segments into their means.
-
-        Raises:
-            ValueError: they are not finite; nothing was learned from such a segment.
-        """
-        means = {name: float(total) / num_rollouts for name, total in sums.items()}
-        if not np.isfinite(list(means.values())).all():
-            hint = "Training diverged: lower agent.actor_learning_rate or agent.horizon."
-            raise checks.invalid("finite losses and gradients", hint=hint, **means)
-        return means
-
-
-def segment_of(steps: Transition) -> Segment:
-    """The columns of a rollout that the critic learns from."""
-    return Segment(*(getattr(steps, name) for name in Segment._fields))
+        return repeat(update, agent.critic_updates, (state, tf.zeros([])))
 
 
 def mean_return(returns: tf.Tensor, segment: Segment) -> tf.Tensor:
-    """The returns `[T, B]` of the steps that begin a segment or an episode, summed, a step played."""
+    """The returns `[T, B]` of the steps that begin a segment or an episode, summed, per step played."""
     done = segment.terminated | segment.truncated
     begins = tf.concat([tf.ones_like(done[:1]), done[:-1]], 0)
     return tf.reduce_mean(tf.where(begins, returns, tf.zeros_like(returns)))
-
-
-def flatten(steps: tf.Tensor, rank: int = 2) -> tf.Tensor:
-    """`[T, B, ...]` -> `[T * B, ...]` of the given rank."""
-    return tf.reshape(steps, [-1, *steps.shape[steps.shape.rank - rank + 1 :]])
 
 
 def swap(steps: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 
@@ -9,11 +11,57 @@ EPSILON = 1e-4
 """Added to the variance: features that hardly vary are not blown up."""
 
 
-@keras.saving.register_keras_serializable(package="rlsample")
-class RunningNormalization(keras.layers.Layer):
-    """Centres and scales features by the mean and variance of all that it has been shown; the identity before that.
+LIMIT = 10.0
+"""Normalised features further from 0 are clipped."""
+
+
+class Statistics(NamedTuple):
+    """What has been seen of D features.
+
+    Attributes:
+        count: float32 scalar, rows seen.
+        mean: float32 `[D]`.
+        variance: float32 `[D]`, of the population.
+    """
+
+    count: tf.Tensor
+    mean: tf.Tensor
+    variance: tf.Tensor
+
+
+def start_statistics(size: int) -> Statistics:
+    """The statistics before any row, under which `normalize` is the identity but for clipping."""
+    return Statistics(tf.zeros([]), tf.zeros([size]), tf.ones([size]))
+
+
+def normalize(features: tf.Tensor, statistics: Statistics, limit: float = LIMIT) -> tf.Tensor:
+    """Centres and scales features `[..., D]`.
 
         y = clip((x - mean) / sqrt(variance + 1e-4), -limit, limit)
+
+    Where a value is clipped no gradient flows.
+    """
+    scaled = (features - statistics.mean) * tf.math.rsqrt(statistics.variance + EPSILON)
+    return tf.clip_by_value(scaled, -limit, limit)
+
+
+def update_statistics(statistics: Statistics, features: tf.Tensor) -> Statistics:
+    """Takes features `[..., D]` into the statistics, every row with equal weight.
+
+    Source: Chan, Golub and LeVeque (1979), Updating formulae and a pairwise algorithm for computing sample variances.
+    """
+    rows = tf.reshape(tf.stop_gradient(features), [-1, features.shape[-1]])
+    mean, variance = tf.nn.moments(rows, 0)
+    added = tf.cast(tf.shape(rows)[0], tf.float32)
+    share = added / (statistics.count + added)
+    difference = mean - statistics.mean
+    spread = (1 - share) * statistics.variance + share * variance + share * (1 - share) * tf.square(difference)
+    return Statistics(statistics.count + added, statistics.mean + share * difference, spread)
+
+
+@keras.saving.register_keras_serializable(package="rlsample")
+class RunningNormalization(keras.layers.Layer):
+    """`normalize` as a Keras layer, by the statistics of all that it has been shown.
 
     Several models may share one layer, and then see the same features. Its statistics are weights that are not trained,
     so they are saved with the model; `update` works in eager, graph and XLA code.
@@ -23,7 +71,7 @@ class RunningNormalization(keras.layers.Layer):
         **kwargs: as of every Keras layer.
     """
 
-    def __init__(self, limit: float = 10.0, **kwargs: object) -> None:
+    def __init__(self, limit: float = LIMIT, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.limit = limit
 
@@ -33,27 +81,23 @@ class RunningNormalization(keras.layers.Layer):
         self.mean = self.add_weight(name="mean", shape=input_shape[-1:], initializer="zeros", trainable=False)
         self.variance = self.add_weight(name="variance", shape=input_shape[-1:], initializer="ones", trainable=False)
 
+    @property
+    def statistics(self) -> Statistics:
+        """The statistics as they are now."""
+        return Statistics(*map(tf.convert_to_tensor, (self.count, self.mean, self.variance)))
+
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Normalises `[..., D]`."""
-        scaled = (features - self.mean) * tf.math.rsqrt(self.variance + EPSILON)
-        return tf.clip_by_value(scaled, -self.limit, self.limit)
+        return normalize(features, self.statistics, self.limit)
 
     def update(self, features: tf.Tensor) -> None:
-        """Takes `[..., D]` into the statistics, every row with equal weight.
+        """Takes `[..., D]` into the statistics; see `update_statistics`."""
+        self.assign(update_statistics(self.statistics, features))
 
-        Source: Chan, Golub and LeVeque (1979), Updating formulae and a pairwise algorithm for computing sample
-        variances.
-        """
-        rows = tf.reshape(tf.stop_gradient(features), [-1, features.shape[-1]])
-        mean, variance = tf.nn.moments(rows, 0)
-        added = tf.cast(tf.shape(rows)[0], tf.float32)
-        share = added / (self.count + added)
-        difference = mean - self.mean
-        self.variance.assign(
-            (1 - share) * self.variance + share * variance + share * (1 - share) * tf.square(difference)
-        )
-        self.mean.assign_add(share * difference)
-        self.count.assign_add(added)
+    def assign(self, statistics: Statistics) -> None:
+        """Replaces the statistics."""
+        for weight, value in zip((self.count, self.mean, self.variance), statistics, strict=True):
+            weight.assign(value)
 
     def get_config(self) -> dict[str, object]:
         """Everything needed to make the layer again, without its weights."""

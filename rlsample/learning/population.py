@@ -44,8 +44,8 @@ class Learner(Protocol):
 class DifferentiatingLearner(Protocol):
     """A learner whose gradients pass through the steps of the environment: acts as a `Learner`, learns in two parts."""
 
-    def loss(self, state: Any, transitions: Any) -> tuple[tf.Tensor, Any]:
-        """The loss of the steps `[T, E, ...]`, played under a gradient tape, and what `descend` needs of them."""
+    def play(self, state: Any, transitions: Any) -> Any:
+        """What a gradient tape is to see of steps `[T, E, ...]`: a structure with a `loss`, a scalar."""
 
     def descend(
         self, state: Any, gradients: Any, played: Any, seed: tf.Tensor, finite: tf.Tensor
@@ -80,11 +80,12 @@ class Population:
 
     def split(self, state: Any) -> Any:
         """See `Learner.split`."""
-        return self._each(self.learner.split)(state)
+        return for_each_member(self.learner.split)(state)
 
     def logits(self, parameters: Any, features: tf.Tensor) -> tf.Tensor:
         """See `Learner.logits`; `[S * E, D]` -> `[S * E, ...]`."""
-        rows = self._each(self.learner.logits)(parameters, tf.reshape(features, [self.size, -1, features.shape[-1]]))
+        each = for_each_member(self.learner.logits, differentiable=True)
+        rows = each(parameters, tf.reshape(features, [self.size, -1, features.shape[-1]]))
         return tf.reshape(rows, [features.shape[0], *rows.shape[2:]])
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
@@ -94,31 +95,23 @@ class Population:
     def learn(self, state: Any, transitions: Any, seed: tf.Tensor, finite: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
         """See `Learner.learn`; rows `[T, S * E, ...]`."""
         rows, build = _present(transitions)
-        each = self._each(lambda state, rows, finite: self.learner.learn(state, build(rows), seed, finite))
+        each = for_each_member(lambda state, rows, finite: self.learner.learn(state, build(rows), seed, finite))
         state, metrics, finite = each(state, self._by_member(rows, 1), self._by_member(finite, 0))
         return state, metrics, tf.reshape(finite, [-1])
 
-    def loss(self, state: Any, transitions: Any) -> tuple[tf.Tensor, Any]:
-        """See `DifferentiatingLearner.loss`: `[S]`, and what goes with it."""
+    def play(self, state: Any, transitions: Any) -> Any:
+        """See `DifferentiatingLearner.play`."""
         rows, build = _present(transitions)
-        each = self._each(lambda state, rows: self.learner.loss(state, build(rows)))
+        each = for_each_member(lambda state, rows: self.learner.play(state, build(rows)), differentiable=True)
         return each(state, self._by_member(rows, 1))
 
     def descend(
         self, state: Any, gradients: Any, played: Any, seed: tf.Tensor, finite: tf.Tensor
     ) -> tuple[Any, Any, tf.Tensor]:
         """See `DifferentiatingLearner.descend`."""
-        each = self._each(lambda *arguments: self.learner.descend(*arguments[:3], seed, arguments[3]))
+        each = for_each_member(lambda *arguments: self.learner.descend(*arguments[:3], seed, arguments[3]))
         state, metrics, finite = each(state, gradients, played, self._by_member(finite, 0))
         return state, metrics, tf.reshape(finite, [-1])
-
-    def _each(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Makes a pure function of one member's tensors into one of all members', stacked along a first axis."""
-
-        def several(*stacked: Any) -> Any:
-            return tf.vectorized_map(lambda member: function(*member), stacked, fallback_to_while_loop=False)
-
-        return several
 
     def _by_member(self, rows: Any, axis: int) -> Any:
         """`[S * E, ...]` or `[T, S * E, ...]` -> `[S, E, ...]` or `[S, T, E, ...]`."""
@@ -129,6 +122,52 @@ class Population:
             return members if axis == 0 else tf.transpose(members, [1, 0, *range(2, members.shape.rank)])
 
         return tf.nest.map_structure(split, rows)
+
+
+def for_each_member(function: Callable[..., Any], *, differentiable: bool = False) -> Callable[..., Any]:
+    """Makes a pure function of one member's tensors into one of all members', stacked along a first axis.
+
+    Args:
+        function: structures of tensors -> a structure of tensors.
+        differentiable: whether gradients are taken of the result. They are then those of `function`, member by member:
+            XLA does not compile the gradient of every operation that vectorizing makes.
+    """
+
+    def several(*stacked: Any) -> Any:
+        return tf.vectorized_map(lambda member: function(*member), stacked, fallback_to_while_loop=False)
+
+    return _with_own_gradient(function, several) if differentiable else several
+
+
+def _with_own_gradient(function: Callable[..., Any], several: Callable[..., Any]) -> Callable[..., Any]:
+    def gradient_of_one(leaves: list[tf.Tensor], upstream: list[tf.Tensor], structure: Any) -> list[tf.Tensor]:
+        floats = [leaf for leaf in leaves if leaf.dtype.is_floating]
+        with tf.GradientTape() as tape:
+            tape.watch(floats)
+            outputs = tf.nest.flatten(function(*tf.nest.pack_sequence_as(structure, leaves)))
+        pairs = [(output, up) for output, up in zip(outputs, upstream, strict=True) if output.dtype.is_floating]
+        targets, weights = zip(*pairs, strict=True)
+        return tape.gradient(list(targets), floats, list(weights), unconnected_gradients="zero")
+
+    def call(*stacked: Any) -> Any:
+        outputs: Any = None
+
+        @tf.custom_gradient
+        def flat_call(*leaves: tf.Tensor) -> Any:
+            nonlocal outputs
+            outputs = several(*tf.nest.pack_sequence_as(stacked, leaves))
+
+            def backward(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
+                each = for_each_member(lambda leaves, upstream: gradient_of_one(leaves, upstream, stacked))
+                gradients = iter(each(list(leaves), list(upstream)))
+                return [next(gradients) if leaf.dtype.is_floating else None for leaf in leaves]
+
+            return tf.nest.flatten(outputs), backward
+
+        flat = flat_call(*tf.nest.flatten(stacked))
+        return tf.nest.pack_sequence_as(outputs, flat)
+
+    return call
 
 
 def _present(transitions: Any) -> tuple[dict[str, tf.Tensor], Callable[[dict[str, tf.Tensor]], Any]]:

@@ -1,4 +1,4 @@
-"""The plain networks of the example agents, and their running averages."""
+"""Multilayer perceptrons."""
 
 from __future__ import annotations
 
@@ -29,9 +29,3 @@ def mlp(
     if outputs is not None:
         layers.append(keras.layers.Dense(outputs, kernel_initializer=keras.initializers.Orthogonal(gain)))
     return keras.Sequential([keras.layers.Input((inputs,)), *layers])
-
-
-def move_towards(average: keras.Model, model: keras.Model, rate: float) -> None:
-    """Moves the weights of a running average by `rate` of the way to those of the model."""
-    for slow, fast in zip(average.trainable_variables, model.trainable_variables, strict=True):
-        slow.assign_add(rate * (fast - slow))
