@@ -22,15 +22,14 @@ from pydantic import Field
 
 from rlsample import checks, ops
 from rlsample.learning import losses, shuffle
-from rlsample.learning.adam import Adam, AdamState, linear_decay
+from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.loops import repeat
 from rlsample.learning.returns import generalized_advantage_estimation
 from rlsample.networks.flat import FlatNetwork
 from rlsample.networks.mlp import mlp
 from rlsample.rollouts.in_graph_collector import max_truncations
-from rlsample.rollouts.loop import train_in_turns
 from rlsample.rollouts.observations import feature_size
-from rlsample.rollouts.on_policy import on_policy_loop
+from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.transitions import Transition, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
@@ -127,32 +126,23 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
     `config.total_steps`.
     """
     agent = config.agent
-    steps_per_turn = agent.num_steps * config.env.num_envs
-    num_turns = max(1, config.total_steps // steps_per_turn)
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)
-    learner = Learner(config, envs, num_turns)
-    loop = on_policy_loop(
+    num_turns = max(1, config.total_steps // (agent.num_steps * config.env.num_envs))
+    return train_on_policy(
         envs,
-        learner,
-        agent.num_steps,
-        METRICS,
-        agent.population,
+        Learner(config, envs, num_turns),
+        run,
+        num_steps=agent.num_steps,
+        num_turns=num_turns,
+        updates_per_turn=agent.num_epochs * agent.num_minibatches,
+        metrics=METRICS,
         seed=config.seed,
-        set_temperature=learner.policy.set_temperature(config.temperature),
+        temperature=config.temperature,
+        population=agent.population,
+        evaluate_every=config.evaluation.every,
         jit_compile=agent.jit_compile,
         hint="Lower agent.learning_rate.",
     )
-    train_in_turns(
-        loop,
-        run,
-        num_turns=num_turns,
-        steps_per_turn=steps_per_turn,
-        updates_per_turn=agent.num_epochs * agent.num_minibatches,
-        policy=lambda: learner.publish(loop.best_state),
-        evaluate_every=config.evaluation.every,
-    )
-    envs.close()
-    return learner.publish(loop.best_state)
 
 
 class Learner:
@@ -167,8 +157,12 @@ class Learner:
         self.spaces = envs.single_observation_space, envs.single_action_space
         self.policy, critic = self._networks()
         self.network, self.critic = FlatNetwork(self.policy.model), FlatNetwork(critic)
-        self.optimizer = Adam(epsilon=1e-5, max_gradient_norm=self.agent.max_gradient_norm)
-        self.num_updates = num_turns * self.agent.num_epochs * self.agent.num_minibatches
+        updates = num_turns * self.agent.num_epochs * self.agent.num_minibatches
+        self.optimizer = Adam(
+            epsilon=1e-5,
+            max_gradient_norm=self.agent.max_gradient_norm,
+            decay_steps=updates if self.agent.anneal_learning_rate else None,
+        )
         self.max_truncations = max_truncations(envs, self.agent.num_steps)
 
     def _networks(self) -> tuple[Policy, keras.Model]:
@@ -272,10 +266,7 @@ class Learner:
         max_rows = None if "valid" in columns else ROWS_IN_CACHE
         zeros = tf.nest.map_structure(tf.zeros_like, weights), dict.fromkeys(METRICS, tf.zeros([]))
         slopes, metrics = shuffle.mean_over_pieces(gradients, columns, zeros, max_rows)
-        rate = state.learning_rate
-        if self.agent.anneal_learning_rate:
-            rate = linear_decay(rate, state.adam.count, self.num_updates)
-        (policy, critic), adam = self.optimizer.step(slopes, state.adam, weights, rate)
+        (policy, critic), adam = self.optimizer.step(slopes, state.adam, weights, state.learning_rate)
         return state._replace(policy=policy, critic=critic, adam=adam), metrics
 
     def _loss(self, state: State, rows: Minibatch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

@@ -12,7 +12,8 @@ Sources: Haarnoja et al. (2018), arXiv 1812.05905; Christodoulou (2019), arXiv 1
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, cast
+import math
+from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
 import keras
@@ -21,63 +22,63 @@ import tensorflow as tf
 from pydantic import Field
 
 from rlsample import checks, lab, ops, samplers
+from rlsample.learning.adam import Adam, AdamState
+from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import CRITICS, chord_loss
+from rlsample.learning.loops import repeat
 from rlsample.learning.replay import Replay
-from rlsample.networks.mlp import move_towards
-from rlsample.rollouts.gymnasium_collector import Collector
+from rlsample.networks.flat import FlatNetwork
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.loop import finite_metrics
+from rlsample.rollouts.numpy_policy import quickest_actor, uniform_actions
 from rlsample.rollouts.policy import Policy
 from rlsample.runs import AgentConfig, Run, RunConfig
+from rlsample.streams import Streams
+
+METRICS = ("losses/critic", "losses/actor", "policy/entropy", "policy/coefficient")
 
 EXACT_TARGET_OUTCOMES = 64
 """Up to so many joint actions the critic's target averages over all of them; beyond, it takes one draw."""
 
 
 class Config(AgentConfig):
-    """Hyper-parameters of the relaxed actor-critic.
-
-    Attributes:
-        critic: `linear` in the one-hot, whose slope is right by construction, or `concatenating`.
-        num_critics: 2 takes the smaller of two values (clipped double Q); 1 trusts one.
-        chord_weight: weight of the chord loss that straightens a concatenating critic; not used by a linear one.
-        entropy_coefficient: weight of the entropy bonus; None learns it.
-        target_entropy_ratio: entropy that the learned coefficient aims at, as a share of the most there can be.
-        hidden_sizes: widths of the hidden layers of actor and critics.
-        actor_learning_rate, critic_learning_rate, entropy_learning_rate: of the three Adam optimizers.
-        anneal_learning_rate: lower the learning rates of actor and critics linearly to 0 over the run.
-        discount: of rewards, a step.
-        target_rate: share of the critics that enters the target critics at each update (Polyak averaging).
-        average_rate: share of the policy that enters the averaged policy at each update. The averaged policy is the one
-            that is evaluated and returned; the current one collects.
-        batch_size: transitions an update.
-        replay_capacity: transitions kept.
-        warmup_steps: environment steps with uniform actions before learning begins; at most a tenth of the run, so
-            that a short one learns too.
-        steps_per_round: environment steps between rounds of updates; one compiled call a round.
-        updates_per_step: updates for each environment step.
-        audit_draws: gradient estimates, once a round, that the metrics `sampler/*` are made of: how near the sampler's
-            gradient is to the exact one of the current critics, and how noisy. 0 for none.
-    """
+    """Hyper-parameters of the relaxed actor-critic."""
 
     name: str = "relaxed_actor_critic"
-    critic: Literal["linear", "concatenating"] = "linear"
-    num_critics: Literal[1, 2] = 2
-    chord_weight: float = Field(default=1.0, ge=0)
-    entropy_coefficient: float | None = Field(default=None, ge=0)
-    target_entropy_ratio: float = Field(default=0.5, ge=0, le=1)
-    hidden_sizes: tuple[int, ...] = (128, 128)
-    actor_learning_rate: float = Field(default=1e-3, gt=0)
-    critic_learning_rate: float = Field(default=1e-3, gt=0)
-    entropy_learning_rate: float = Field(default=1e-3, gt=0)
-    anneal_learning_rate: bool = True
-    discount: float = Field(default=0.99, ge=0, le=1)
-    target_rate: float = Field(default=0.02, gt=0, le=1)
-    average_rate: float = Field(default=0.005, gt=0, le=1)
-    batch_size: int = Field(default=256, ge=1)
-    replay_capacity: int = Field(default=100_000, ge=1)
-    warmup_steps: int = Field(default=1000, ge=1)
-    steps_per_round: int = Field(default=64, ge=1)
-    updates_per_step: float = Field(default=1.0, gt=0)
-    audit_draws: int = Field(default=0, ge=0)
+    critic: Literal["linear", "concatenating"] = Field(
+        default="linear", description="linear in the one-hot, whose slope is right by construction, or concatenating."
+    )
+    num_critics: Literal[1, 2] = Field(default=2, description="2 takes the smaller of two values; 1 trusts one.")
+    chord_weight: float = Field(default=1.0, ge=0, description="Of the loss that straightens a concatenating critic.")
+    entropy_coefficient: float | None = Field(default=None, ge=0, description="Of the entropy bonus; null learns it.")
+    target_entropy_ratio: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Entropy that a learned coefficient aims at, as a share of the most.",
+    )
+    hidden_sizes: tuple[int, ...] = Field(default=(128, 128), description="Widths of the hidden layers.")
+    actor_learning_rate: float = Field(default=1e-3, gt=0, description="Of the actor's Adam.")
+    critic_learning_rate: float = Field(default=1e-3, gt=0, description="Of the critics' Adam.")
+    entropy_learning_rate: float = Field(default=1e-3, gt=0, description="Of the entropy coefficient's Adam.")
+    anneal_learning_rate: bool = Field(
+        default=True, description="Lower the learning rates of actor and critics linearly to 0 over the run."
+    )
+    discount: float = Field(default=0.99, ge=0, le=1, description="Of rewards, per step.")
+    target_rate: float = Field(default=0.02, gt=0, le=1, description="Share of the critics entering their averages.")
+    average_rate: float = Field(
+        default=0.005, gt=0, le=1, description="Share of the policy entering its average, which is the one evaluated."
+    )
+    batch_size: int = Field(default=256, ge=1, description="Transitions per update.")
+    replay_capacity: int = Field(default=100_000, ge=1, description="Transitions kept.")
+    warmup_steps: int = Field(
+        default=1000, ge=1, description="Steps with uniform actions before learning; at most a tenth of the run."
+    )
+    steps_per_round: int = Field(default=64, ge=1, description="Environment steps between rounds of updates.")
+    updates_per_step: float = Field(default=1.0, gt=0, description="Updates per environment step after the warm-up.")
+    audit_draws: int = Field(
+        default=0, ge=0, description="Gradient estimates per round that the metrics sampler/* are made of; 0 for none."
+    )
 
 
 class Batch(NamedTuple):
@@ -92,173 +93,213 @@ class Batch(NamedTuple):
     terminated: Any  # bool [U, B]
 
 
-def make_policy(config: RunConfig, observation_space: gym.Space, action_space: gym.Space) -> Policy:
+class State(NamedTuple):
+    """All that is learned; weights are float32 `[P]` and `[Q]`."""
+
+    policy: tf.Tensor
+    averaged: tf.Tensor
+    critics: list[tf.Tensor]
+    targets: list[tf.Tensor]
+    log_coefficient: tf.Tensor  # logarithm of the entropy coefficient
+    policy_adam: AdamState
+    critic_adam: AdamState
+    coefficient_adam: AdamState
+
+
+def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> Policy:
     """The policy this agent trains, with fresh weights."""
-    agent = cast(Config, config.agent)
-    return Policy(observation_space, action_space, config.sampler, hidden_sizes=agent.hidden_sizes, activation="relu")
+    hidden_sizes = config.agent.hidden_sizes
+    return Policy(observation_space, action_space, config.sampler, hidden_sizes=hidden_sizes, activation="relu")
 
 
-def train(config: RunConfig, run: Run) -> Policy:
+def train(config: RunConfig[Config], run: Run) -> Policy:
     """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy."""
-    agent = cast(Config, config.agent)
-    keras.utils.set_random_seed(config.seed)
-    generator = np.random.default_rng(config.seed)
+    agent, streams = config.agent, Streams(config.seed)
     envs = config.env.make()
-    policy = make_policy(config, envs.single_observation_space, envs.single_action_space)
-    collector = Collector(envs, policy.factors, config.seed)
-    averaged = make_policy(config, envs.single_observation_space, envs.single_action_space)
-    learner = Learner(agent, policy, averaged, round(config.total_steps * agent.updates_per_step))
-    replay = Replay(agent.replay_capacity)
-    rounds_done, update, metrics = 0, 0, {}
-    warmup_steps = min(agent.warmup_steps, config.total_steps // 10)
+    learner = Learner(config, envs.single_observation_space, envs.single_action_space)
+    collector = GymnasiumCollector(envs, learner.policy.factors, streams.integer("environments"))
+    replay, replay_draws = Replay(agent.replay_capacity), streams.generator("replay")
+    warmup_draws, action_seeds = streams.generator("warm-up actions"), streams.generator("actions")
+    round_ends = max(agent.steps_per_round, learner.warmup_steps)
 
-    for step in range(0, config.total_steps, envs.num_envs):
+    def act(features: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return uniform_actions(warmup_draws, mask)
+
+    for step in range(envs.num_envs, config.total_steps + envs.num_envs, envs.num_envs):
         if run.stopping:
             break
-        seed = np.array([config.seed, step], np.int32)
-        if step < warmup_steps:
-            action = uniform_actions(generator, collector.mask)
-        else:
-            action = policy.sample(collector.observation, collector.mask, seed)
-        transition = collector.step(action)
-        fields = transition._asdict()
-        replay.add({name: fields[name][transition.valid] for name in Batch._fields})
-
-        step += envs.num_envs
-        last = step >= config.total_steps
-        if step >= warmup_steps and (last or step // agent.steps_per_round > rounds_done):
-            rounds_done = step // agent.steps_per_round
-            policy.head.temperature.assign(config.temperature(step))
-            rounds = max(1, round(agent.steps_per_round * agent.updates_per_step))
-            batch = Batch(**replay.sample(generator, (rounds, agent.batch_size)))
-            metrics = learner.learn(batch, seed)
-            update += rounds
-            run.log(step, metrics | collector.pop_episodes(), update)
-            run.evaluate_when_due(learner.averaged, step)
+        fields = collector.step(act(collector.observation, collector.mask))._asdict()
+        replay.add({name: fields[name][fields["valid"]] for name in Batch._fields})
+        if step < min(round_ends, config.total_steps):
+            continue
+        round_ends = (step // agent.steps_per_round + 1) * agent.steps_per_round
+        metrics = learner.learn(replay, replay_draws, step)
+        act = quickest_actor(learner.publish(), action_seeds.integers(-(2**31), 2**31, 2, np.int32))
+        run.log(step, metrics | collector.pop_episodes(), learner.update)
+        if run.evaluation_due(step):
+            run.evaluate_when_due(learner.publish_averaged(), step)
     envs.close()
-    return learner.averaged
-
-
-def uniform_actions(generator: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """Legal factor indices drawn uniformly: int32 `[B]` or `[B, F]`."""
-    return np.argmax(np.where(mask, generator.random(mask.shape), -1.0), -1).astype(np.int32)
+    return learner.publish_averaged()
 
 
 class Learner:
-    """Critics, targets, entropy coefficient, optimizers, and the compiled round of updates.
+    """Actor and critics, their averages, and the compiled round of updates.
 
     Attributes:
-        log_coefficient: logarithm of the entropy coefficient, a variable.
+        policy, averaged: act outside of compiled code; their weights are as of the last `publish`.
+        state: what was learned so far.
+        update: updates so far.
+        warmup_steps: environment steps before the first.
+        total_updates: updates in the whole run; the learning rates end there.
     """
 
-    def __init__(self, config: Config, policy: Policy, averaged: Policy, total_updates: int) -> None:
-        self.config, self.policy, self.averaged = config, policy, averaged
-        averaged.model.set_weights(policy.model.get_weights())
-        event_shape, features = policy.factors.event_shape, policy.model.input_shape[-1]
-        make = CRITICS[config.critic]
-        self.critics = [make(features, event_shape, config.hidden_sizes) for _ in range(config.num_critics)]
-        self.targets = [make(features, event_shape, config.hidden_sizes) for _ in range(config.num_critics)]
-        for critic, target in zip(self.critics, self.targets, strict=True):
-            target.set_weights(critic.get_weights())
-        initial = 0.2 if config.entropy_coefficient is None else config.entropy_coefficient
-        self.log_coefficient = tf.Variable(np.log(max(initial, 1e-30)), dtype=tf.float32, name="log_coefficient")
-        self.critic_weights = [weight for critic in self.critics for weight in critic.trainable_variables]
-        end = 0.0 if config.anneal_learning_rate else 1.0
-
-        def annealed(rate: float) -> keras.optimizers.schedules.LearningRateSchedule:
-            return keras.optimizers.schedules.PolynomialDecay(rate, total_updates, end * rate)
-
-        self.actor_optimizer = keras.optimizers.Adam(annealed(config.actor_learning_rate))
-        self.critic_optimizer = keras.optimizers.Adam(annealed(config.critic_learning_rate))
-        self.entropy_optimizer = keras.optimizers.Adam(config.entropy_learning_rate)
-        self.actor_optimizer.build(policy.model.trainable_variables)
-        self.critic_optimizer.build(self.critic_weights)
-        self.entropy_optimizer.build([self.log_coefficient])
-        outcomes = policy.factors.num_categories**policy.factors.num_factors
+    def __init__(self, config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> None:
+        agent, streams = config.agent, Streams(config.seed)
+        self.config, self.agent = config, agent
+        self.update, self.update_seeds = 0, streams.generator("updates")
+        self.warmup_steps = min(agent.warmup_steps, config.total_steps // 10)
+        self.total_updates = max(1, round((config.total_steps - self.warmup_steps) * agent.updates_per_step))
+        keras.utils.set_random_seed(streams.integer("weights"))
+        self.policy, self.averaged = (make_policy(config, observation_space, action_space) for _ in range(2))
+        self.set_temperature = self.policy.set_temperature(config.temperature)
+        event_shape, features = self.policy.factors.event_shape, self.policy.model.input_shape[-1]
+        critics = [
+            FlatNetwork(CRITICS[agent.critic](features, event_shape, agent.hidden_sizes))
+            for _ in range(agent.num_critics)
+        ]
+        self.network, self.critic = FlatNetwork(self.policy.model), critics[0]
+        self.adam = Adam(decay_steps=self.total_updates if agent.anneal_learning_rate else None)
+        self.coefficient_adam = Adam()
+        self.state = self._start([critic.weights() for critic in critics])
+        outcomes = self.policy.factors.num_categories**self.policy.factors.num_factors
         self.target_sampler = samplers.create("exact" if outcomes <= EXACT_TARGET_OUTCOMES else "categorical")
-        self._round = tf.function(self._learn_round, jit_compile=True)
+        self._round = tf.function(self._learn_round, jit_compile=True, autograph=False)
 
-    def learn(self, batch: Batch, seed: np.ndarray) -> dict[str, float]:
-        """One update for each of the `U` minibatches; returns the metrics of the last.
+    def _start(self, critics: list[tf.Tensor]) -> State:
+        policy, initial = self.network.weights(), self.agent.entropy_coefficient
+        log_coefficient = tf.constant(math.log(max(0.2 if initial is None else initial, 1e-30)))
+        return State(
+            policy=policy,
+            averaged=policy,
+            critics=critics,
+            targets=critics,
+            log_coefficient=log_coefficient,
+            policy_adam=self.adam.start(policy),
+            critic_adam=self.adam.start(critics),
+            coefficient_adam=self.adam.start(log_coefficient),
+        )
+
+    def publish(self) -> Policy:
+        """Copies what was learned into `policy`, and returns it."""
+        self.network.assign(self.state.policy)
+        return self.policy
+
+    def publish_averaged(self) -> Policy:
+        """Copies the running average of the policy into `averaged`, and returns it."""
+        FlatNetwork(self.averaged.model).assign(self.state.averaged)
+        self.averaged.head.temperature.assign(self.policy.head.temperature)
+        return self.averaged
+
+    def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
+        """Makes the updates that are due after so many environment steps; returns the metrics of the last.
 
         Raises:
-            ValueError: a network gave NaN or inf for some observation: training has diverged.
+            ValueError: a network gave NaN or inf for some observation, or a loss is not finite: training has diverged.
         """
-        usable, metrics = self._round(Batch(*map(tf.constant, batch)), tf.constant(seed))
-        checks.raise_for_unusable(usable)
-        return {name: float(value) for name, value in metrics.items()}
+        agent = self.agent
+        metrics = {"sampler/temperature": float(self.set_temperature(step))}
+        done = step >= self.config.total_steps
+        due = self.total_updates if done else round((step - self.warmup_steps) * agent.updates_per_step)
+        per_call = max(1, round(agent.steps_per_round * agent.updates_per_step))
+        while self.update < min(due, self.total_updates):
+            count = min(per_call, due - self.update)
+            batch = Batch(**replay.sample(generator, (per_call, agent.batch_size)))
+            seed = self.update_seeds.integers(-(2**31), 2**31, 2, np.int32)
+            arguments = Batch(*map(tf.constant, batch)), tf.constant(count), tf.constant(seed)
+            state, usable, values = self._round(self.state, *arguments)
+            checks.raise_for_unusable(usable)
+            metrics |= finite_metrics({name: float(value) for name, value in values.items()})
+            self.state, self.update = state, self.update + count
+        return metrics
 
-    def _learn_round(self, batch: Batch, seed: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        usable = tf.ones(batch.mask.shape[1:-1], tf.bool)
-        zero = tf.zeros([])
-        metrics = dict.fromkeys(("losses/critic", "losses/actor", "policy/entropy", "policy/coefficient"), zero)
-        for index in tf.range(tf.shape(batch.reward)[0]):
+    def _learn_round(self, state: State, batch: Batch, count: tf.Tensor, seed: tf.Tensor) -> Any:
+        """One update for each of the first `count` minibatches."""
+
+        def once(index: tf.Tensor, carry: Any) -> Any:
+            state, usable, _ = carry
             row = Batch(*(column[index] for column in batch))
             critic_seed, actor_seed = tf.unstack(ops.split(ops.fold_in(seed, index), 2))
-            critic_loss = self._update_critics(row, critic_seed)
-            actor_loss, entropy, logits = self._update_actor(row, actor_seed)
-            self._update_averages()
+            state, critic_loss = self._update_critics(state, row, critic_seed)
+            state, actor_loss, entropy, logits = self._update_actor(state, row, actor_seed)
+            targets = move_towards(state.targets, state.critics, self.agent.target_rate)
+            averaged = move_towards(state.averaged, state.policy, self.agent.average_rate)
+            values = critic_loss, actor_loss, entropy, tf.exp(state.log_coefficient)
             usable &= checks.usable_rows(logits)
-            metrics = dict(zip(metrics, (critic_loss, actor_loss, entropy, tf.exp(self.log_coefficient)), strict=True))
-        if self.config.audit_draws:
-            metrics |= self._audit(Batch(*(column[-1] for column in batch)), ops.fold_in(seed, -1))
-        return usable, metrics
+            return state._replace(targets=targets, averaged=averaged), usable, dict(zip(METRICS, values, strict=True))
 
-    def _audit(self, row: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        law = self.policy.head.distribution(self.policy.model(row.observation), row.mask)
+        usable, zeros = tf.ones(batch.mask.shape[1:-1], tf.bool), dict.fromkeys(METRICS, tf.zeros([]))
+        state, usable, metrics = repeat(once, count, (state, usable, zeros))
+        if self.agent.audit_draws:
+            metrics |= self._audit(state, Batch(*(column[-1] for column in batch)), ops.fold_in(seed, -1))
+        return state, usable, metrics
+
+    def _audit(self, state: State, row: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        policy = self.policy.head.distribution(self.network(state.policy, row.observation), row.mask)
         report = lab.online(
-            law.sampler,
-            lambda one_hot: smallest(self.critics, row.observation, one_hot),
-            law.logits,
+            policy.sampler,
+            lambda one_hot: self.value(state.critics, row.observation, one_hot),
+            policy.logits,
             seed,
-            max(2, self.config.audit_draws),
-            temperature=law.temperature,
+            max(2, self.agent.audit_draws),
+            temperature=policy.temperature,
         )
         return {f"sampler/{name}": value for name, value in report._asdict().items()}
 
-    def _update_critics(self, row: Batch, seed: tf.Tensor) -> tf.Tensor:
+    def value(self, critics: list[tf.Tensor], observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
+        """The least of the critics' values, `[B]`, for critics with the given weights."""
+        return tf.reduce_min(tf.stack([self.critic(weights, observation, one_hot) for weights in critics]), 0)
+
+    def _update_critics(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[State, tf.Tensor]:
         target_seed, chord_seed, other_seed = tf.unstack(ops.split(seed, 3))
-        law = self.policy.head.distribution(self.policy.model(row.next_observation), row.next_mask)
+        policy = self.policy.head.distribution(self.network(state.policy, row.next_observation), row.next_mask)
         value = self.target_sampler.expectation(
-            lambda one_hot: smallest(self.targets, row.next_observation, one_hot), law.drawn_logits, target_seed
+            lambda one_hot: self.value(state.targets, row.next_observation, one_hot), policy.drawn_logits, target_seed
         )
-        value += tf.exp(self.log_coefficient) * law.entropy()
-        target = tf.stop_gradient(row.reward + self.config.discount * tf.where(row.terminated, 0.0, value))
+        value += tf.exp(state.log_coefficient) * policy.entropy()
+        target = tf.stop_gradient(row.reward + self.agent.discount * tf.where(row.terminated, 0.0, value))
         one_hot = tf.one_hot(row.action, self.policy.factors.num_categories)
         with tf.GradientTape() as tape:
-            loss = tf.add_n(
-                [tf.reduce_mean(tf.square(critic(row.observation, one_hot) - target)) for critic in self.critics]
-            )
-            if self.config.critic == "concatenating" and self.config.chord_weight:
+            tape.watch(state.critics)
+            critics = [self.critic.at(weights) for weights in state.critics]
+            errors = [critic(row.observation, one_hot) - target for critic in critics]
+            loss = tf.add_n([tf.reduce_mean(tf.square(error)) for error in errors])
+            if self.agent.critic == "concatenating" and self.agent.chord_weight:
                 other = samplers.create("categorical")(tf.zeros_like(one_hot), other_seed, mask=row.mask).one_hot
-                chords = [chord_loss(critic, row.observation, one_hot, other, chord_seed) for critic in self.critics]
-                loss += self.config.chord_weight * tf.add_n(chords)
-        self.critic_optimizer.apply(tape.gradient(loss, self.critic_weights), self.critic_weights)
-        return loss
+                chords = [chord_loss(critic, row.observation, one_hot, other, chord_seed) for critic in critics]
+                loss += self.agent.chord_weight * tf.add_n(chords)
+        gradients = tape.gradient(loss, state.critics)
+        rate = self.agent.critic_learning_rate
+        weights, adam = self.adam.step(gradients, state.critic_adam, state.critics, rate)
+        return state._replace(critics=weights, critic_adam=adam), loss
 
-    def _update_actor(self, row: Batch, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        weights = self.policy.model.trainable_variables
+    def _update_actor(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[State, tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
-            logits = self.policy.model(row.observation)
-            law = self.policy.head.distribution(logits, row.mask)
-            value = law.expectation(lambda one_hot: smallest(self.critics, row.observation, one_hot), seed)
-            entropy = law.entropy()
-            loss = -tf.reduce_mean(value + tf.exp(self.log_coefficient) * entropy)
-        self.actor_optimizer.apply(tape.gradient(loss, weights), weights)
-        if self.config.entropy_coefficient is None:
+            tape.watch(state.policy)
+            logits = self.network(state.policy, row.observation)
+            policy = self.policy.head.distribution(logits, row.mask)
+            value = policy.expectation(lambda one_hot: self.value(state.critics, row.observation, one_hot), seed)
+            entropy = policy.entropy()
+            loss = -tf.reduce_mean(value + tf.exp(state.log_coefficient) * entropy)
+        gradient, rate = tape.gradient(loss, state.policy), self.agent.actor_learning_rate
+        weights, adam = self.adam.step(gradient, state.policy_adam, state.policy, rate)
+        state = state._replace(policy=weights, policy_adam=adam)
+        if self.agent.entropy_coefficient is None:
             # Most entropy there can be in each row: the logarithm of its number of legal joint actions.
             counts = tf.reduce_sum(tf.cast(row.mask, tf.float32), -1)
-            legal = tf.reduce_sum(tf.math.log(counts), range(1, counts.shape.rank))
-            surplus = tf.reduce_mean(entropy - self.config.target_entropy_ratio * legal)
-            self.entropy_optimizer.apply([surplus * tf.exp(self.log_coefficient)], [self.log_coefficient])
-        return loss, tf.reduce_mean(entropy), logits
-
-    def _update_averages(self) -> None:
-        move_towards(self.averaged.model, self.policy.model, self.config.average_rate)
-        for critic, target in zip(self.critics, self.targets, strict=True):
-            move_towards(target, critic, self.config.target_rate)
-
-
-def smallest(critics: list[keras.Model], observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
-    """The least of the critics' values, `[B]`."""
-    return tf.reduce_min(tf.stack([critic(observation, one_hot) for critic in critics]), 0)
+            most = tf.reduce_sum(tf.math.log(counts), range(1, counts.shape.rank))
+            surplus = tf.reduce_mean(entropy - self.agent.target_entropy_ratio * most)
+            slope, rate = surplus * tf.exp(state.log_coefficient), self.agent.entropy_learning_rate
+            adam = state.coefficient_adam
+            coefficient, adam = self.coefficient_adam.step(slope, adam, state.log_coefficient, rate)
+            state = state._replace(log_coefficient=coefficient, coefficient_adam=adam)
+        return state, loss, tf.reduce_mean(entropy), logits

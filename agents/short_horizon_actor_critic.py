@@ -26,8 +26,8 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from rlsample import checks, ops
-from rlsample.learning.adam import Adam, AdamState, global_norm, linear_decay
+from rlsample import ops
+from rlsample.learning.adam import Adam, AdamState, global_norm
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.loops import repeat
 from rlsample.learning.normalization import (
@@ -38,15 +38,15 @@ from rlsample.learning.normalization import (
     start_statistics,
     update_statistics,
 )
-from rlsample.learning.population import actor, members_of
 from rlsample.learning.returns import lambda_returns
+from rlsample.learning.ring import Ring, add_rows, draw_rows, start_ring
 from rlsample.networks.flat import FlatNetwork
 from rlsample.networks.mlp import mlp
-from rlsample.rollouts.in_graph_collector import InGraphCollector, Running, in_graph_env
-from rlsample.rollouts.in_graph_loop import InGraphLoop, Turn
-from rlsample.rollouts.loop import train_in_turns
+from rlsample.rollouts.in_graph_collector import check_differentiable
+from rlsample.rollouts.in_graph_loop import play_and_learn
+from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.transitions import Transition, over_steps
+from rlsample.rollouts.transitions import Transition, over_steps, swap_axes
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 
 METRICS = ("losses/actor", "losses/critic", "policy/entropy", "policy/gradient_norm")
@@ -60,12 +60,7 @@ class Config(PopulationConfig):
     name: str = "short_horizon_actor_critic"
     horizon: int = Field(default=16, ge=1, description="Steps of a segment, through which the policy gradient flows.")
     discount: float = Field(default=0.99, ge=0, lt=1, description="Of rewards, per step.")
-    trace_decay: float = Field(
-        default=0.95,
-        ge=0,
-        le=1,
-        description="Lambda of the returns; 1 is the sum of the segment's rewards and the value at its end.",
-    )
+    trace_decay: float = Field(default=0.95, ge=0, le=1, description="Lambda of the returns; 1 uses V only at the end.")
     actor_learning_rate: PerMember = Field(default=2e-3, description="Of the actor's Adam.")
     critic_learning_rate: float = Field(default=2e-3, gt=0, description="Of the critic's Adam.")
     anneal_learning_rate: bool = Field(default=True, description="Lower both linearly to 0 over the run.")
@@ -73,29 +68,17 @@ class Config(PopulationConfig):
         default=1.0, gt=0, description="A longer gradient of the actor is shortened to it."
     )
     entropy_coefficient: PerMember = Field(default=1e-3, description="Weight of the entropy bonus.")
-    memory: int = Field(
-        default=32, ge=1, description="How many of the latest segments the critic learns from; 1 for the present one."
-    )
+    memory: int = Field(default=32, ge=1, description="How many of the latest segments the critic learns from.")
     critic_updates: int = Field(default=32, ge=1, description="Gradient steps of the critic for each of the actor.")
     critic_batch_size: int = Field(default=32, ge=1, description="Segments of single environments in each.")
     target_rate: float = Field(
-        default=0.02,
-        gt=0,
-        le=1,
-        description="Share of the critic that enters the target critic at each of its steps (Polyak averaging).",
+        default=0.02, gt=0, le=1, description="Share of the critic entering its average per step."
     )
     average_rate: float = Field(
-        default=0.1,
-        gt=0,
-        le=1,
-        description="Share of the policy that enters the averaged policy at each of its steps. The averaged policy is "
-        "evaluated and returned; the current one plays.",
+        default=0.1, gt=0, le=1, description="Share of the policy entering its average per step."
     )
     hidden_sizes: tuple[int, ...] = Field(default=(64, 64), description="Widths of the hidden layers.")
-    jit_compile: bool = Field(
-        default=True,
-        description="Compile by XLA; without it training starts seconds sooner and is several times slower.",
-    )
+    jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
 
 
 class Segment(NamedTuple):
@@ -120,8 +103,7 @@ class State(NamedTuple):
     learning_rate: tf.Tensor  # of the policy
     entropy_coefficient: tf.Tensor
     statistics: Statistics  # of all observations
-    memory: Segment  # the latest segments, one row for each environment
-    segments_seen: tf.Tensor  # int32
+    memory: Ring  # the latest segments, one row for each environment
 
 
 class Played(NamedTuple):
@@ -139,23 +121,10 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     Raises:
         ValueError: the sampler's draws carry no gradient, or the environment would not carry it on.
     """
-    check_differentiable(config)
+    check_differentiable(config.sampler, config.env.id, config.env.make)
     policy = Policy(observation_space, action_space, config.sampler, hidden_sizes=config.agent.hidden_sizes)
     policy.model = normalized(policy.model, RunningNormalization(name="normalization"))
     return policy
-
-
-def check_differentiable(config: RunConfig[Config]) -> None:
-    """Raises ValueError unless gradients can pass through the sampler and through the environment."""
-    if not config.sampler.pathwise:
-        hint = "Use straight_through_gumbel_softmax, straight_through or reinmax."
-        raise checks.invalid("a sampler whose draws carry a gradient", sampler=config.sampler.name, hint=hint)
-    envs = config.env.make(num_envs=1)
-    env = in_graph_env(envs)
-    envs.close()
-    if env is None or not env.differentiable:
-        hint = "Use an in-graph environment whose rewards or states have a slope, such as rlsample/CartPole-v1."
-        raise checks.invalid("an environment with a gradient", env=config.env.id, hint=hint)
 
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
@@ -165,49 +134,23 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
     """
     agent = config.agent
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)
-    steps_per_turn = agent.horizon * config.env.num_envs
-    num_turns = max(1, config.total_steps // steps_per_turn)
-    learner = Learner(config, envs, num_turns)
-    members = members_of(learner, agent.population)
-    loop = InGraphLoop(
+    num_turns = max(1, config.total_steps // (agent.horizon * config.env.num_envs))
+    return train_on_policy(
         envs,
-        lambda collector: play_and_learn(members, collector, agent.horizon),
-        members.start(0),
-        steps_per_turn=steps_per_turn,
-        seed=config.seed,
-        set_temperature=learner.policy.set_temperature(config.temperature),
+        Learner(config, envs, num_turns),
+        run,
+        num_steps=agent.horizon,
+        num_turns=num_turns,
+        updates_per_turn=1,
         metrics=METRICS,
-        num_members=agent.population,
+        seed=config.seed,
+        temperature=config.temperature,
+        make_turn=play_and_learn,
+        population=agent.population,
+        evaluate_every=config.evaluation.every,
         jit_compile=agent.jit_compile,
         hint="Lower agent.actor_learning_rate or agent.horizon.",
     )
-    train_in_turns(
-        loop,
-        run,
-        num_turns=num_turns,
-        steps_per_turn=steps_per_turn,
-        updates_per_turn=1,
-        policy=lambda: learner.publish(loop.best_state),
-        evaluate_every=config.evaluation.every,
-    )
-    envs.close()
-    return learner.publish(loop.best_state)
-
-
-def play_and_learn(members: Any, collector: InGraphCollector, horizon: int) -> Turn:
-    """A turn: plays one segment under a gradient tape, and learns from it."""
-
-    def turn(state: State, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
-        play_seed, learn_seed = tf.unstack(ops.split(seed, 2))
-        with tf.GradientTape() as tape:
-            tape.watch(state.policy)
-            steps, running, ended = collector.collect(actor(members, state), running, horizon, play_seed)
-            played = members.play(state, steps)
-        gradient = tape.gradient(played.loss, state.policy)
-        state, metrics, finite = members.descend(state, gradient, played, learn_seed, finite)
-        return state, running, ended, metrics, finite
-
-    return turn
 
 
 class Learner:
@@ -218,12 +161,13 @@ class Learner:
     """
 
     def __init__(self, config: RunConfig[Config], envs: gym.vector.VectorEnv, num_turns: int) -> None:
-        self.config, self.agent, self.num_turns = config, config.agent, num_turns
+        self.config, self.agent = config, config.agent
         self.spaces = envs.single_observation_space, envs.single_action_space
         self.policy, critic = self._networks()
         self.network, self.critic = FlatNetwork(self.policy.model.layers[-1]), FlatNetwork(critic)
-        self.policy_optimizer = Adam(max_gradient_norm=self.agent.max_gradient_norm)
-        self.critic_optimizer = Adam()
+        turns = num_turns if self.agent.anneal_learning_rate else None
+        self.policy_optimizer = Adam(max_gradient_norm=self.agent.max_gradient_norm, decay_steps=turns)
+        self.critic_optimizer = Adam(decay_steps=turns and turns * self.agent.critic_updates)
 
     def _networks(self) -> tuple[Policy, keras.Model]:
         policy = make_policy(self.config, *self.spaces)
@@ -234,9 +178,9 @@ class Learner:
         keras.utils.set_random_seed(self.config.seed + member)
         fresh, fresh_critic = self._networks()
         policy, critic = FlatNetwork(fresh.model).weights(), FlatNetwork(fresh_critic).weights()
-        size = fresh.model.input_shape[-1]
-        shape = (self.agent.memory * self.config.env.num_envs, self.agent.horizon)
-        features, scalars, flags = tf.zeros([*shape, size]), tf.zeros(shape), tf.zeros(shape, tf.bool)
+        size, horizon = fresh.model.input_shape[-1], self.agent.horizon
+        features, scalars = tf.TensorSpec([horizon, size]), tf.TensorSpec([horizon])
+        flags = tf.TensorSpec([horizon], tf.bool)
         return State(
             policy=policy,
             averaged=policy,
@@ -247,8 +191,9 @@ class Learner:
             learning_rate=tf.constant(self.agent.by_member("actor_learning_rate")[member]),
             entropy_coefficient=tf.constant(self.agent.by_member("entropy_coefficient")[member]),
             statistics=start_statistics(size),
-            memory=Segment(features, scalars, features, flags, flags),
-            segments_seen=tf.constant(0),
+            memory=start_ring(
+                self.agent.memory * self.config.env.num_envs, Segment(features, scalars, features, flags, flags)
+            ),
         )
 
     def publish(self, state: State) -> Policy:
@@ -292,19 +237,16 @@ class Learner:
         norm = global_norm(gradient)
         sums = tf.reduce_sum(segment.observation + segment.next_observation, -1)
         finite &= tf.reduce_all(tf.math.is_finite(played.returns + played.entropy + sums), 0)
-        rate = self.rate(state.learning_rate, state.policy_adam.count, self.num_turns)
-        policy, adam = self.policy_optimizer.step(gradient, state.policy_adam, state.policy, rate)
+        policy, adam = self.policy_optimizer.step(gradient, state.policy_adam, state.policy, state.learning_rate)
         averaged = move_towards(state.averaged, policy, agent.average_rate)
-        state = self.remember(state._replace(policy=policy, averaged=averaged, policy_adam=adam), segment)
-        state, critic_loss = self.learn_values(state, seed)
+        state = state._replace(policy=policy, averaged=averaged, policy_adam=adam)
+        statistics = update_statistics(state.statistics, segment.observation)
+        memory = add_rows(state.memory, tf.nest.map_structure(swap_axes, segment))
+        state, critic_loss = self.learn_values(state._replace(statistics=statistics, memory=memory), seed)
         keep = tf.reduce_all(finite) & tf.math.is_finite(norm)
         state = tf.nest.map_structure(lambda new, old: tf.where(keep, new, old), state, before)
         metrics = played.loss, tf.where(keep, critic_loss, 0.0), tf.reduce_mean(played.entropy), norm
         return state, dict(zip(METRICS, metrics, strict=True)), finite
-
-    def rate(self, rate: Any, step: tf.Tensor, total_steps: int) -> Any:
-        """The learning rate at a step."""
-        return linear_decay(rate, step, total_steps) if self.agent.anneal_learning_rate else rate
 
     def values(self, weights: tf.Tensor, statistics: Statistics, observation: tf.Tensor) -> tf.Tensor:
         """V by a critic with the given weights: `[T, B, D]` -> `[T, B]`."""
@@ -318,36 +260,23 @@ class Learner:
         ends = segment.terminated, segment.truncated
         return lambda_returns(segment.reward, next_values, *ends, self.agent.discount, self.agent.trace_decay)
 
-    def remember(self, state: State, segment: Segment) -> State:
-        """Puts a segment in the place of the oldest one, and its observations into the statistics."""
-        num_envs = segment.reward.shape[1]
-        places = state.segments_seen % self.agent.memory * num_envs + tf.range(num_envs)
-        columns = zip(state.memory, segment, strict=True)
-        memory = [tf.tensor_scatter_nd_update(column, places[:, None], swap(steps)) for column, steps in columns]
-        return state._replace(
-            memory=Segment(*memory),
-            statistics=update_statistics(state.statistics, segment.observation),
-            segments_seen=state.segments_seen + 1,
-        )
-
     def learn_values(self, state: State, seed: tf.Tensor) -> tuple[State, tf.Tensor]:
         """Takes the critic's steps, each on a batch from memory; returns the last loss."""
         agent = self.agent
-        rows_seen = tf.minimum(state.segments_seen, agent.memory) * self.config.env.num_envs
 
         def update(index: tf.Tensor, carry: tuple[State, tf.Tensor]) -> tuple[State, tf.Tensor]:
             state, _ = carry
-            noise = ops.uniform([agent.critic_batch_size], ops.fold_in(seed, index))
-            rows = tf.cast(noise * tf.cast(rows_seen, tf.float32), tf.int32)
-            batch = Segment(*(swap(tf.gather(column, rows)) for column in state.memory))
+            rows = draw_rows(state.memory, agent.critic_batch_size, ops.fold_in(seed, index))
+            batch = tf.nest.map_structure(swap_axes, rows)
             returns = self.returns(state, batch)
             with tf.GradientTape() as tape:
                 tape.watch(state.critic)
                 values = self.values(state.critic, state.statistics, batch.observation)
                 loss = tf.reduce_mean(tf.square((1 - agent.discount) * (values - returns)))
             gradient = tape.gradient(loss, state.critic)
-            rate = self.rate(agent.critic_learning_rate, state.critic_adam.count, self.num_turns * agent.critic_updates)
-            critic, adam = self.critic_optimizer.step(gradient, state.critic_adam, state.critic, rate)
+            critic, adam = self.critic_optimizer.step(
+                gradient, state.critic_adam, state.critic, agent.critic_learning_rate
+            )
             target = move_towards(state.target, critic, agent.target_rate)
             return state._replace(critic=critic, critic_adam=adam, target=target), loss
 
@@ -359,8 +288,3 @@ def mean_return(returns: tf.Tensor, segment: Segment) -> tf.Tensor:
     done = segment.terminated | segment.truncated
     begins = tf.concat([tf.ones_like(done[:1]), done[:-1]], 0)
     return tf.reduce_mean(tf.where(begins, returns, tf.zeros_like(returns)))
-
-
-def swap(steps: tf.Tensor) -> tf.Tensor:
-    """`[T, B, ...]` <-> `[B, T, ...]`."""
-    return tf.transpose(steps, [1, 0, *range(2, steps.shape.rank)])

@@ -1,1 +1,1 @@
-"""What agents learn by: returns, losses, replay, minibatches, critics, populations. Tensors in, tensors out; TensorFlow alone."""
+"""What agents learn by: returns, losses, replay, minibatches, critics, populations; with TensorFlow alone."""

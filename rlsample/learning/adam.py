@@ -35,12 +35,13 @@ class Adam:
     """Adaptive moment estimation, for any structure of float tensors.
 
         m <- m + (1 - b1) (g - m);  v <- v + (1 - b2) (g^2 - v)
-        w <- w - rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon)
+        w <- w - rate (1 - (t - 1) / T) sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon)
 
     Attributes:
         beta_1: b1, decay of the mean.
         beta_2: b2, decay of the mean square.
         epsilon: added to the root, against division by 0.
+        decay_steps: T, steps over which the learning rate falls linearly to 0, where it stays; None keeps it.
         max_gradient_norm: gradients whose joint norm is longer are scaled down to it; None leaves them alone.
 
     Source: Kingma and Ba (2015), Adam: a method for stochastic optimization, arXiv 1412.6980, end of section 2.
@@ -49,9 +50,12 @@ class Adam:
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
+    decay_steps: int | None = None
     max_gradient_norm: float | None = None
 
     def __post_init__(self) -> None:
+        if self.decay_steps is not None:
+            checks.check_count("decay_steps", self.decay_steps)
         checks.check_positive("epsilon", self.epsilon)
         if self.max_gradient_norm is not None:
             checks.check_positive("max_gradient_norm", self.max_gradient_norm)
@@ -68,13 +72,15 @@ class Adam:
             gradients: of a loss, a structure like the weights.
             state: from `start`, or from the last step.
             weights: structure of float tensors.
-            learning_rate: above 0, number or scalar tensor.
+            learning_rate: of the first step, above 0; number or scalar tensor.
 
         Returns:
             (weights, state).
         """
         if self.max_gradient_norm is not None:
             gradients = shortened(gradients, self.max_gradient_norm)
+        if self.decay_steps is not None:
+            learning_rate *= tf.maximum(1 - tf.cast(state.count, tf.float32) / self.decay_steps, 0.0)
         count = state.count + 1
         time = tf.cast(count, tf.float32)
         rate = learning_rate * tf.sqrt(1 - self.beta_2**time) / (1 - self.beta_1**time)
@@ -95,8 +101,3 @@ def shortened(gradients: Any, max_norm: float) -> Any:
     """Gradients scaled, all by the same factor, so that their joint norm is at most `max_norm`."""
     norm = global_norm(gradients)
     return tf.nest.map_structure(lambda gradient: gradient * (max_norm / tf.maximum(norm, max_norm)), gradients)
-
-
-def linear_decay(rate: TensorLike, step: tf.Tensor, total_steps: int) -> tf.Tensor:
-    """A learning rate that falls linearly from `rate` at step 0 to 0 at `total_steps`, and stays there."""
-    return rate * tf.maximum(1 - tf.cast(step, tf.float32) / total_steps, 0.0)

@@ -29,6 +29,7 @@ class LinearCritic(keras.Model):
         super().__init__()
         self.event_shape = tuple(event_shape)
         self.network = mlp(features, hidden_sizes, math.prod(self.event_shape))
+        self.built = True
 
     def call(self, observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
         """`[B, D]`, `[B, K]` or `[B, F, K]` -> values `[B]`."""
@@ -50,6 +51,7 @@ class ConcatenatingCritic(keras.Model):
         super().__init__()
         self.event_size = math.prod(event_shape)
         self.network = mlp(features + self.event_size, hidden_sizes, 1)
+        self.built = True
 
     def call(self, observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
         """`[B, D]`, `[B, K]` or `[B, F, K]` -> values `[B]`."""

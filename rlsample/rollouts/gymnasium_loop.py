@@ -23,10 +23,9 @@ class GymnasiumLoop:
     Args:
         envs: a vector environment.
         learner: of one network; its `publish` copies a state into its `policy`, which acts.
-        state: from `learner.start`.
-        num_steps: T, steps of each environment in a rollout.
+        num_steps: T, steps of each environment in a turn.
         seed: of environments and actions.
-        set_temperature: called with the environment steps so far, returns what it set.
+        temperature: schedule, environment step -> temperature.
         jit_compile: whether XLA compiles the program.
         hint: what to do when losses are not finite.
     """
@@ -37,17 +36,18 @@ class GymnasiumLoop:
         self,
         envs: gym.vector.VectorEnv,
         learner: Any,
-        state: Any,
         *,
         num_steps: int,
         seed: int,
-        set_temperature: Callable[[tf.Tensor], tf.Tensor],
+        temperature: Callable[[Any], tf.Tensor],
         jit_compile: bool = True,
         hint: str = "",
     ) -> None:
-        self.learner, self.state = learner, state
+        self.learner = learner
+        self.state = learner.start(0)
         self.collector = GymnasiumCollector(envs, learner.policy.factors, seed)
-        self._num_steps, self._seed, self._set_temperature, self._hint = num_steps, seed, set_temperature, hint
+        self._set_temperature = learner.policy.set_temperature(temperature)
+        self._num_steps, self._seed, self._hint = num_steps, seed, hint
         self._done = 0
         self._learn = tf.function(learner.learn, jit_compile=jit_compile, autograph=False)
 

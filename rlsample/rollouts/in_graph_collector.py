@@ -13,6 +13,7 @@ from rlsample import checks, ops
 from rlsample.in_graph.environment import FunctionalEnv
 from rlsample.learning.loops import repeat
 from rlsample.rollouts.transitions import Transition
+from rlsample.samplers import Sampler
 
 Act = Callable[[Any, Any, Any], Any]
 """(features float32 `[B, D]`, mask or None, seed int32 `[2]`) -> actions int32 `[B]` or `[B, F]`; for an in-graph
@@ -44,6 +45,28 @@ class Finished(NamedTuple):
 def in_graph_env(envs: gym.vector.VectorEnv) -> FunctionalEnv | None:
     """The in-graph environment behind a Gymnasium vector environment, or None if there is none."""
     return getattr(envs.unwrapped, "functional", None)
+
+
+def check_differentiable(sampler: Sampler, env_id: str, make: Callable[..., gym.vector.VectorEnv]) -> None:
+    """Checks that gradients can pass through a sampler and through an environment.
+
+    Args:
+        sampler: draws the actions.
+        env_id: names the environment.
+        make: makes a vector of it, given `num_envs`.
+
+    Raises:
+        ValueError: they cannot; says which of the two.
+    """
+    if not sampler.pathwise:
+        hint = "Use straight_through_gumbel_softmax, straight_through or reinmax."
+        raise checks.invalid("a sampler whose draws carry a gradient", sampler=sampler.name, hint=hint)
+    envs = make(num_envs=1)
+    env = in_graph_env(envs)
+    envs.close()
+    if not getattr(env, "differentiable", False):
+        hint = "Use an in-graph environment whose rewards or states have a slope, such as rlsample/CartPole-v1."
+        raise checks.invalid("an environment with a gradient", env=env_id, hint=hint)
 
 
 def max_truncations(envs: gym.vector.VectorEnv, num_steps: int) -> int | None:

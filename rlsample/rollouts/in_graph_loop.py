@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.learning.loops import repeat
-from rlsample.learning.population import actor, member_of
+from rlsample.learning.population import actor, member_of, members_of
 from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
 from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
 
@@ -24,24 +24,60 @@ MAX_TURNS_PER_CALL = 16
 """In-graph turns per call: calling a compiled program takes about as long as collecting a small rollout."""
 
 
+TurnMaker = Callable[[Any, InGraphCollector, int], Turn]
+"""(learner or population, collector, T) -> the turn."""
+
+
+def collect_and_learn(members: Any, collector: InGraphCollector, num_steps: int) -> Turn:
+    """The turn of a `learning.population.Learner`: collects T steps with its policy, then learns from them."""
+
+    def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
+        act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
+        transitions, running, ended = collector.collect(actor(members, state), running, num_steps, act_seed)
+        state, metrics, finite = members.learn(state, transitions, learn_seed, finite)
+        return state, running, ended, metrics, finite
+
+    return turn
+
+
+def play_and_learn(members: Any, collector: InGraphCollector, num_steps: int) -> Turn:
+    """The turn of a `DifferentiatingLearner`: plays T steps under a gradient tape, then learns from the gradient."""
+
+    def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
+        play_seed, learn_seed = tf.unstack(ops.split(seed, 2))
+        with tf.GradientTape() as tape:
+            tape.watch(state.policy)
+            steps, running, ended = collector.collect(actor(members, state), running, num_steps, play_seed)
+            played = members.play(state, steps)
+        gradient = tape.gradient(played.loss, state.policy)
+        state, metrics, finite = members.descend(state, gradient, played, learn_seed, finite)
+        return state, running, ended, metrics, finite
+
+    return turn
+
+
 class InGraphLoop:
     """Takes turns in one compiled program, several per call.
 
     Attributes:
-        state: what was learned so far, as the turn gives it.
+        learner: as given, or the population of it.
+        state: what was learned so far, as the learner gives it.
         scores: float `[S]`, mean return of each member's latest episodes; -inf before the first.
 
     Args:
         envs: S * E environments with an in-graph one behind them, those of the first member first.
-        turn: makes the turn of a collector.
-        state: what a first turn begins with.
-        steps_per_turn: environment steps of one member in a turn.
-        seed: of environments and actions.
-        set_temperature: called in the program with the environment steps so far, int32; returns what it set.
+        learner: of one network, with a `policy`.
+        num_steps: T, steps of each environment in a turn.
         metrics: names of what a turn measures, a scalar for each member.
-        num_members: S.
+        seed: of environments and actions.
+        temperature: schedule, environment step of one member -> temperature.
+        make_turn: what a turn is.
+        population: S.
         jit_compile: whether XLA compiles the program.
         hint: what to do when losses are not finite.
+
+    Raises:
+        ValueError: the environment is not in-graph.
     """
 
     max_turns_per_call = MAX_TURNS_PER_CALL
@@ -49,34 +85,31 @@ class InGraphLoop:
     def __init__(
         self,
         envs: gym.vector.VectorEnv,
-        turn: Callable[[InGraphCollector], Turn],
-        state: Any,
+        learner: Any,
         *,
-        steps_per_turn: int,
-        seed: int,
-        set_temperature: Callable[[tf.Tensor], tf.Tensor],
+        num_steps: int,
         metrics: Sequence[str],
-        num_members: int = 1,
+        seed: int,
+        temperature: Callable[[Any], tf.Tensor],
+        make_turn: TurnMaker = collect_and_learn,
+        population: int = 1,
         jit_compile: bool = True,
         hint: str = "",
     ) -> None:
         env = in_graph_env(envs)
         if env is None:
             raise checks.invalid("an in-graph environment", env=str(envs), hint="Such as rlsample/CartPole-v1.")
-        limit = getattr(envs.unwrapped, "max_episode_steps", None)
-        self.collector = InGraphCollector(env, envs.num_envs, limit)
-        self.state = state
-        self.scores = np.full(num_members, -np.inf)
-        self._turn = turn(self.collector)
-        self._steps_per_turn, self._seed, self._set_temperature, self._hint = (
-            steps_per_turn,
-            seed,
-            set_temperature,
-            hint,
-        )
-        self._running = self.collector.start(tf.constant([seed, -1]))
+        self.learner = members_of(learner, population)
+        self.state = self.learner.start(0)
+        self.scores = np.full(population, -np.inf)
+        collector = InGraphCollector(env, envs.num_envs, getattr(envs.unwrapped, "max_episode_steps", None))
+        self._turn = make_turn(self.learner, collector, num_steps)
+        self._set_temperature = learner.policy.set_temperature(temperature)
+        self._steps_per_turn = num_steps * envs.num_envs // population
+        self._seed, self._hint = seed, hint
+        self._running = collector.start(tf.constant([seed, -1]))
+        self._zeros = dict.fromkeys(metrics, tf.zeros([population] if population > 1 else []))
         self._done = 0
-        self._zeros = dict.fromkeys(metrics, tf.zeros([num_members] if num_members > 1 else []))
         self._program = tf.function(self._turns, jit_compile=jit_compile, autograph=False)
 
     @property
@@ -119,7 +152,7 @@ class InGraphLoop:
         return metrics
 
     def _turns(self, state: Any, running: Running, done: tf.Tensor, num_turns: tf.Tensor) -> Any:
-        nothing = tf.zeros([self.collector.num_envs])
+        nothing = tf.zeros_like(running.score)
         finished, finite = Finished(nothing, nothing, nothing), tf.equal(nothing, 0)
 
         def once(index: tf.Tensor, carry: Any) -> Any:
@@ -133,18 +166,3 @@ class InGraphLoop:
             return state, running, finished, sums, temperature, finite
 
         return repeat(once, num_turns, (state, running, finished, self._zeros, tf.zeros([]), finite))
-
-
-def collect_and_learn(learner: Any, num_steps: int) -> Callable[[InGraphCollector], Turn]:
-    """The turn of a `learning.population.Learner`: collects T steps with its policy, then learns from them."""
-
-    def make(collector: InGraphCollector) -> Turn:
-        def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
-            act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
-            transitions, running, ended = collector.collect(actor(learner, state), running, num_steps, act_seed)
-            state, metrics, finite = learner.learn(state, transitions, learn_seed, finite)
-            return state, running, ended, metrics, finite
-
-        return turn
-
-    return make

@@ -23,6 +23,11 @@ NumpyAct = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(features float32 `[B, D]`, mask bool of the shape of the logits) -> actions int32 `[B]` or `[B, F]`."""
 
 
+def uniform_actions(generator: np.random.Generator, mask: np.ndarray) -> np.ndarray:
+    """Legal factor indices drawn uniformly: int32 `[B]` or `[B, F]`."""
+    return np.argmax(np.where(mask, generator.random(mask.shape), -1.0), -1).astype(np.int32)
+
+
 def quickest_actor(policy: Policy, seed: np.ndarray) -> NumpyAct:
     """The quickest way to draw the actions of a rollout, with the weights as they are now.
 
@@ -86,7 +91,7 @@ class NumpyPolicy:
         return (features @ kernel + bias).reshape(-1, *self._policy.factors.event_shape)
 
     def draw(self, features: np.ndarray, mask: np.ndarray, noise: np.random.Generator) -> np.ndarray:
-        """argmax(logits + Gumbel noise): draws from the distribution of `Policy.sample`, by other noise; see `NumpyAct`."""
+        """argmax(logits + Gumbel noise): the distribution of `Policy.sample`, by other noise; see `NumpyAct`."""
         logits = self.logits(features)
         return np.where(mask, logits + noise.gumbel(size=logits.shape), -np.inf).argmax(-1).astype(np.int32)
 

@@ -1,46 +1,77 @@
-"""The quickest loop that an environment allows, for learners that learn from rollouts of their own policy."""
+"""Training by learners that learn from rollouts of their own policy, by the quickest loop an environment allows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
+import tensorflow as tf
 
 from rlsample import checks
-from rlsample.learning.population import members_of
 from rlsample.rollouts.gymnasium_loop import GymnasiumLoop
 from rlsample.rollouts.in_graph_collector import in_graph_env
-from rlsample.rollouts.in_graph_loop import InGraphLoop, collect_and_learn
+from rlsample.rollouts.in_graph_loop import InGraphLoop, TurnMaker, collect_and_learn
+from rlsample.rollouts.loop import Watcher, train_in_turns
+from rlsample.rollouts.policy import Policy
 
 
-def on_policy_loop(
+def train_on_policy(
     envs: gym.vector.VectorEnv,
     learner: Any,
+    run: Watcher,
+    *,
     num_steps: int,
+    num_turns: int,
+    updates_per_turn: int,
     metrics: Sequence[str],
+    seed: int,
+    temperature: Callable[[Any], tf.Tensor],
+    make_turn: TurnMaker = collect_and_learn,
     population: int = 1,
+    evaluate_every: int | None = None,
     **options: Any,
-) -> InGraphLoop | GymnasiumLoop:
-    """Makes the loop.
+) -> Policy:
+    """Trains a learner, or a population of it, to the end or until the run is asked to stop.
 
     Args:
-        envs: S * E environments, those of the first member first.
+        envs: S * E environments, those of the first member first; closed at the end.
         learner: a `learning.population.Learner` of one network, with a `policy` and `publish(state)`.
-        num_steps: T, steps of each environment in a rollout.
+        run: what is told how it goes.
+        num_steps: T, steps of each environment in a turn.
+        num_turns: how many turns there are.
+        updates_per_turn: optimizer steps of a member in each.
         metrics: names of what the learner measures.
+        seed: of environments and actions.
+        temperature: schedule, environment step -> temperature.
+        make_turn: what a turn is: `collect_and_learn`, or `play_and_learn` for gradients through the environment.
         population: S, members to train side by side.
-        **options: seed, set_temperature, jit_compile, hint: as of `InGraphLoop`.
+        evaluate_every: environment steps between evaluations while training.
+        **options: jit_compile, hint: as of `InGraphLoop`.
+
+    Returns:
+        The policy; of a population that of the member whose latest episodes went best.
 
     Raises:
-        ValueError: a population in an environment that is not in-graph.
+        ValueError: a population in an environment that is not in-graph; or as of the loops.
     """
-    members = members_of(learner, population)
+    loop: InGraphLoop | GymnasiumLoop
+    options |= {"num_steps": num_steps, "seed": seed, "temperature": temperature}
     if in_graph_env(envs) is not None:
-        options |= {"steps_per_turn": num_steps * envs.num_envs // population, "num_members": population}
-        turn = collect_and_learn(members, num_steps)
-        return InGraphLoop(envs, turn, members.start(0), metrics=metrics, **options)
-    if population > 1:
+        loop = InGraphLoop(envs, learner, metrics=metrics, make_turn=make_turn, population=population, **options)
+    elif population > 1:
         hint = "Such as rlsample/CartPole-v1."
         raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
-    return GymnasiumLoop(envs, learner, members.start(0), num_steps=num_steps, **options)
+    else:
+        loop = GymnasiumLoop(envs, learner, **options)
+    train_in_turns(
+        loop,
+        run,
+        num_turns=num_turns,
+        steps_per_turn=num_steps * envs.num_envs // population,
+        updates_per_turn=updates_per_turn,
+        policy=lambda: learner.publish(loop.best_state),
+        evaluate_every=evaluate_every,
+    )
+    envs.close()
+    return learner.publish(loop.best_state)

@@ -44,6 +44,11 @@ def over_steps(function: Callable[[tf.Tensor], tf.Tensor], steps: tf.Tensor) -> 
     return tf.reshape(values, [*steps.shape[:2], *values.shape[1:]])
 
 
+def swap_axes(steps: tf.Tensor) -> tf.Tensor:
+    """`[T, B, ...]` <-> `[B, T, ...]`."""
+    return tf.transpose(steps, [1, 0, *range(2, steps.shape.rank)])
+
+
 def to_rollout(
     transitions: Transition,
     log_prob: Callable[[tf.Tensor, tf.Tensor | None, tf.Tensor], tf.Tensor],

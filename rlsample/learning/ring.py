@@ -1,0 +1,55 @@
+"""A replay in tensors: what a compiled program can carry along, fill and draw from."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from rlsample import checks, ops
+
+
+class Ring(NamedTuple):
+    """The latest rows, the oldest making room for new ones.
+
+    Attributes:
+        rows: a structure of tensors `[capacity, ...]`.
+        position: int32 scalar, where the next row goes.
+        size: int32 scalar, how many rows have been filled.
+    """
+
+    rows: Any
+    position: tf.Tensor
+    size: tf.Tensor
+
+
+def start_ring(capacity: int, specs: Any) -> Ring:
+    """An empty ring.
+
+    Args:
+        capacity: rows it holds.
+        specs: a structure of `tf.TensorSpec`, each of one row.
+    """
+    checks.check_count("capacity", capacity)
+    rows = tf.nest.map_structure(lambda spec: tf.zeros([capacity, *spec.shape], spec.dtype), specs)
+    return Ring(rows, tf.constant(0), tf.constant(0))
+
+
+def add_rows(ring: Ring, rows: Any) -> Ring:
+    """Takes in n rows, a structure of tensors `[n, ...]` with n at most the capacity and known when traced."""
+    capacity, count = (tf.nest.flatten(each)[0].shape[0] for each in (ring.rows, rows))
+    if count > capacity:
+        raise checks.invalid(f"at most capacity={capacity} rows at once", rows=count)
+    places = (ring.position + tf.range(count)) % capacity
+    filled = tf.nest.map_structure(
+        lambda column, new: tf.tensor_scatter_nd_update(column, places[:, None], new), ring.rows, rows
+    )
+    return Ring(filled, (ring.position + count) % capacity, tf.minimum(ring.size + count, capacity))
+
+
+def draw_rows(ring: Ring, count: int, seed: tf.Tensor) -> Any:
+    """Draws rows uniformly with replacement among those filled: a structure of tensors `[count, ...]`."""
+    places = tf.cast(ops.uniform([count], seed) * tf.cast(ring.size, tf.float32), tf.int32)
+    # Rounding can carry the product up to the size itself.
+    places = tf.minimum(places, tf.maximum(ring.size - 1, 0))
+    return tf.nest.map_structure(lambda column: tf.gather(column, places), ring.rows)
