@@ -11,7 +11,7 @@ import gymnasium
 
 import agents
 import envs  # noqa: F401 (registers its environments)
-from rlsample.rollouts import Policy
+from rlsample.rollouts.evaluation import SupportsAct
 from rlsample.runs import AgentConfig, ConfigError, RunConfig
 
 
@@ -42,7 +42,7 @@ class AgentConfigs(Mapping[str, type[AgentConfig]]):
         return len(self._names)
 
 
-def make_policy(agent: ModuleType, config: RunConfig) -> Policy:
+def make_policy(agent: ModuleType, config: RunConfig) -> SupportsAct:
     """Builds the untrained policy of a configuration, which shows whether agent and environment fit together.
 
     Raises:

@@ -24,7 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
-from rlsample.runs import ConfigError, load, read_metrics
+from rlsample.runs import ConfigError, load_config, read_metrics
 from rlsample.runs.run import EVALUATION, METRICS
 from scripts.agent_modules import AgentConfigs
 from scripts.arguments import whole_number
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     variants = list(expand(options.overrides))
     try:
         for words in variants:
-            load(options.config, words, agents=AgentConfigs())
+            load_config(options.config, words, agents=AgentConfigs())
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import gymnasium
 
-from rlsample.rollouts import Policy
-from rlsample.runs import ConfigError, RunConfig, evaluate, load
+from rlsample.rollouts.evaluation import SupportsAct
+from rlsample.runs import ConfigError, RunConfig, evaluate, load_config
 from rlsample.runs.checkpoint import CheckpointError
 from rlsample.runs.checkpoint import load as load_weights
 from rlsample.runs.run import CHECKPOINT, CONFIG
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None, agents: AgentConfigs | None = N
     agents = agents or AgentConfigs()
     try:
         import_modules(options.imports)
-        config = load(options.run / CONFIG, agents=agents, inherit=False)
+        config = load_config(options.run / CONFIG, agents=agents, inherit=False)
         policy = make_policy(agents.module(config.agent.name), config)
         step = load_weights(options.run / CHECKPOINT, model=policy.model)
         outcome = evaluate(policy, config, episodes=options.episodes, seed=options.seed)
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _record(policy: Policy, config: RunConfig, folder: Path, seed: int | None) -> Path:
+def _record(policy: SupportsAct, config: RunConfig, folder: Path, seed: int | None) -> Path:
     """Plays one episode in front of a camera; returns the path of the video."""
 
     def film(env: gymnasium.Env) -> gymnasium.Env:

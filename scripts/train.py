@@ -18,8 +18,8 @@ from types import ModuleType
 from rich.console import Console
 from rich.table import Table
 
-from rlsample.rollouts import Evaluation
-from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, load, to_yaml
+from rlsample.rollouts.evaluation import Evaluation
+from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, config_to_yaml, load_config
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.run import METRICS, PICTURE
 from scripts.agent_modules import AgentConfigs, import_modules, make_policy
@@ -31,11 +31,11 @@ def main(arguments: Sequence[str] | None = None, agents: AgentConfigs | None = N
     agents = agents or AgentConfigs()
     try:
         import_modules(options.imports)
-        config = load(options.config, options.overrides, agents=agents)
+        config = load_config(options.config, options.overrides, agents=agents)
         agent = agents.module(config.agent.name)
         make_policy(agent, config)
         with Run(options.run_dir or _default_folder(options.config, config), config) as run:
-            print(to_yaml(config), flush=True)
+            print(config_to_yaml(config), flush=True)
             outcome = _train(agent, run)
     except (ConfigError, RunFolderError) as error:
         print(error, file=sys.stderr)

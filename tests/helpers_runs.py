@@ -9,8 +9,11 @@ class Silent:
     def __init__(self):
         self.records = []
 
-    def log(self, step, metrics, update):
+    def log(self, step, metrics, update=None):
         self.records.append({"step": step, "update": update, **metrics})
+
+    def evaluation_due(self, step):
+        return False
 
     def evaluate_when_due(self, policy, step):
         pass

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from rlsample import samplers, schedules
-from rlsample.runs import AgentConfig, ConfigError, RunConfig, from_dict, load, to_dict, to_yaml, yaml_files
+from rlsample.runs import (
+    AgentConfig,
+    ConfigError,
+    RunConfig,
+    config_from_dict,
+    config_to_dict,
+    config_to_yaml,
+    load_config,
+    yaml_files,
+)
 
 
 class ToyConfig(AgentConfig):
@@ -28,7 +37,7 @@ CARTPOLE = Path(__file__).parent.parent / "agents" / "configs" / "cartpole.yaml"
 
 
 def built(**changes) -> RunConfig:
-    return from_dict(PLAIN | changes, agents=AGENTS)
+    return config_from_dict(PLAIN | changes, agents=AGENTS)
 
 
 def refused(**changes) -> str:
@@ -58,7 +67,7 @@ def test_the_whole_of_the_cartpole_config_loads():
     class Config(AgentConfig):
         pass
 
-    config = load(CARTPOLE, agents={"relaxed_actor_critic": Config})
+    config = load_config(CARTPOLE, agents={"relaxed_actor_critic": Config})
     assert (config.env.id, config.env.num_envs, config.total_steps, config.seed) == ("CartPole-v1", 8, 30_000, 1)
     assert config.sampler.name == "straight_through_gumbel_softmax"
     assert float(config.temperature(0)) == 1.0
@@ -142,9 +151,9 @@ def test_every_problem_is_told_at_once():
 
 def test_a_missing_key_is_named():
     with pytest.raises(ConfigError, match="total_steps: Expected a value"):
-        from_dict({"agent": "toy", "env": "CartPole-v1"}, agents=AGENTS)
+        config_from_dict({"agent": "toy", "env": "CartPole-v1"}, agents=AGENTS)
     with pytest.raises(ConfigError, match="agent: Expected a value"):
-        from_dict({"env": "CartPole-v1", "total_steps": 1}, agents=AGENTS)
+        config_from_dict({"env": "CartPole-v1", "total_steps": 1}, agents=AGENTS)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +173,7 @@ def test_a_word_for_a_block_replaces_it_and_one_for_a_key_edits_it(words, expect
 
 
 def test_overrides_of_every_depth():
-    config = load(
+    config = load_config(
         CARTPOLE,
         ["agent=toy", "agent.hidden=[3, 4]", "seed=3", "temperature.start=2", "env.kwargs.sutton_barto_reward=true"],
         agents=AGENTS,
@@ -174,8 +183,8 @@ def test_overrides_of_every_depth():
     assert (config.temperature.start, config.temperature.end) == (2, 0.1)
     assert float(config.temperature(0)) == 2.0
     assert config.env.kwargs == {"sutton_barto_reward": True}
-    assert load(CARTPOLE, ["agent=toy", "temperature=0.7"], agents=AGENTS).temperature == schedules.create(0.7)
-    assert load(CARTPOLE, ["agent=toy", "seed=3", "seed=4"], agents=AGENTS).seed == 4
+    assert load_config(CARTPOLE, ["agent=toy", "temperature=0.7"], agents=AGENTS).temperature == schedules.create(0.7)
+    assert load_config(CARTPOLE, ["agent=toy", "seed=3", "seed=4"], agents=AGENTS).seed == 4
 
 
 def test_a_number_as_temperature_can_be_edited():
@@ -189,7 +198,7 @@ def test_a_number_as_temperature_can_be_edited():
 )
 def test_a_word_that_is_no_override_is_refused(word):
     with pytest.raises(ConfigError):
-        load(CARTPOLE, [word], agents=AGENTS)
+        load_config(CARTPOLE, [word], agents=AGENTS)
 
 
 def test_base_is_inherited(tmp_path):
@@ -200,32 +209,32 @@ def test_base_is_inherited(tmp_path):
     middle = "base: ../base.yaml\ntemperature: {end: 0.5}\nseed: 5\n"
     written(tmp_path / "below", middle, "middle.yaml")
     path = written(tmp_path / "below", "base: middle.yaml\nseed: 6\nsampler: gumbel_softmax\n")
-    config = load(path, agents=AGENTS)
+    config = load_config(path, agents=AGENTS)
     assert config.seed == 6
     assert config.sampler == samplers.create("gumbel_softmax")
     assert config.temperature == schedules.create({"name": "linear", "start": 2.0, "end": 0.5})
     with pytest.raises(ConfigError, match="base: Unknown key"):
-        load(path, agents=AGENTS, inherit=False)
+        load_config(path, agents=AGENTS, inherit=False)
 
 
 @pytest.mark.parametrize("text", ["base: run.yaml\n", "base: other.yaml\n"])
 def test_a_circle_of_bases_is_refused(tmp_path, text):
     written(tmp_path, "base: run.yaml\n", "other.yaml")
     with pytest.raises(ConfigError, match="lead back"):
-        load(written(tmp_path, text), agents=AGENTS)
+        load_config(written(tmp_path, text), agents=AGENTS)
 
 
 def test_an_unreadable_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml"):
-        load(tmp_path / "none.yaml", agents=AGENTS)
+        load_config(tmp_path / "none.yaml", agents=AGENTS)
     with pytest.raises(ConfigError, match="path of a configuration file"):
-        load(tmp_path, agents=AGENTS)
+        load_config(tmp_path, agents=AGENTS)
     with pytest.raises(ConfigError, match=r"none\.yaml"):
-        load(written(tmp_path, "base: none.yaml\n"), agents=AGENTS)
+        load_config(written(tmp_path, "base: none.yaml\n"), agents=AGENTS)
     with pytest.raises(ConfigError, match="path of another file"):
-        load(written(tmp_path, "base: [a]\n"), agents=AGENTS)
+        load_config(written(tmp_path, "base: [a]\n"), agents=AGENTS)
     with pytest.raises(ConfigError, match="at most 1000000 bytes"):
-        load(written(tmp_path, "#" * 1_000_001), agents=AGENTS)
+        load_config(written(tmp_path, "#" * 1_000_001), agents=AGENTS)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +277,7 @@ def test_yaml_that_is_not_plain_data_is_refused(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     for document in (text, f"seed: {text}"):
         with pytest.raises(ConfigError):
-            load(written(tmp_path, document), agents=AGENTS)
+            load_config(written(tmp_path, document), agents=AGENTS)
     assert not (tmp_path / "canary").exists()
 
 
@@ -335,11 +344,11 @@ configs = st.fixed_dictionaries(
 @settings(derandomize=True, max_examples=200, deadline=None)
 @given(configs)
 def test_yaml_gives_an_equal_config_back(data):
-    config = from_dict(data, agents=AGENTS)
-    document = to_yaml(config)
+    config = config_from_dict(data, agents=AGENTS)
+    document = config_to_yaml(config)
     read = yaml_files.parse(document, "test")
-    assert read == to_dict(config)
-    assert from_dict(read, agents=AGENTS) == config
+    assert read == config_to_dict(config)
+    assert config_from_dict(read, agents=AGENTS) == config
     assert yaml.safe_load(document).keys() == read.keys()
 
 
@@ -365,10 +374,10 @@ def test_no_bytes_give_anything_but_data_or_a_plain_refusal(content):
 def test_no_data_give_anything_but_a_config_or_a_plain_refusal(data, key, inner, value):
     data[key] = value if inner is None else {inner: value}
     try:
-        config = from_dict(data, agents=AGENTS)
+        config = config_from_dict(data, agents=AGENTS)
     except ConfigError as error:
         named = str(error)
     else:
         named = key
-        assert from_dict(to_dict(config), agents=AGENTS) == config
+        assert config_from_dict(config_to_dict(config), agents=AGENTS) == config
     assert key in named

@@ -63,7 +63,7 @@ def played_alone(num_envs: int, episodes: int, seed: int) -> list[float]:
 @pytest.mark.parametrize(("num_envs", "episodes"), [(4, 4), (4, 21), (3, 2), (1, 5)])
 def test_each_environments_first_episodes_count_however_long_they_are(mode, num_envs, episodes):
     envs = SyncVectorEnv([Lengths] * num_envs, autoreset_mode=mode)
-    outcome = evaluation.evaluate(FirstLegal(), envs, episodes, seed=7)
+    outcome = evaluation.play_episodes(FirstLegal(), envs, episodes, seed=7)
     expected = played_alone(num_envs, episodes, seed=7)
     assert list(outcome.returns) == expected
     assert outcome.episodes == episodes
@@ -74,8 +74,8 @@ def test_each_environments_first_episodes_count_however_long_they_are(mode, num_
 def test_noise_enters_only_when_asked():
     envs = SyncVectorEnv([Lengths] * 2)
     quiet, noisy = FirstLegal(), FirstLegal()
-    evaluation.evaluate(quiet, envs, 2, seed=1)
-    evaluation.evaluate(noisy, envs, 2, seed=1, deterministic=False)
+    evaluation.play_episodes(quiet, envs, 2, seed=1)
+    evaluation.play_episodes(noisy, envs, 2, seed=1, deterministic=False)
     assert set(quiet.seeds) == {None}
     seeds = {tuple(seed.numpy()) for seed in noisy.seeds}
     assert len(seeds) == len(noisy.seeds)
@@ -88,7 +88,7 @@ def test_native_vector_environments_are_played_to_their_end():
             return np.ones(len(observations), dtype=np.int64)
 
     envs = gymnasium.make_vec("CartPole-v1", 5)
-    outcome = evaluation.evaluate(Right(), envs, 7, seed=3)
+    outcome = evaluation.play_episodes(Right(), envs, 7, seed=3)
     envs.close()
     assert len(outcome.returns) == 7
     assert all(7 <= value <= 12 for value in outcome.returns)
@@ -97,9 +97,9 @@ def test_native_vector_environments_are_played_to_their_end():
 def test_environments_that_do_not_reset_themselves_are_refused():
     envs = SyncVectorEnv([Lengths], autoreset_mode=AutoresetMode.DISABLED)
     with pytest.raises(ValueError, match="reset themselves"):
-        evaluation.evaluate(FirstLegal(), envs, 1, seed=1)
+        evaluation.play_episodes(FirstLegal(), envs, 1, seed=1)
 
 
 def test_a_number_of_episodes_is_checked():
     with pytest.raises(ValueError, match="episodes"):
-        evaluation.evaluate(FirstLegal(), SyncVectorEnv([Lengths]), 0, seed=1)
+        evaluation.play_episodes(FirstLegal(), SyncVectorEnv([Lengths]), 0, seed=1)

@@ -10,7 +10,7 @@ import tensorflow as tf
 import envs  # noqa: F401 (registers its environments)
 from agents import ppo as agent
 from envs.identity import Identity
-from rlsample import training
+from rlsample import runs
 from rlsample.rollouts import loop as on_policy
 from tests.helpers_runs import Silent
 
@@ -23,7 +23,7 @@ def configure(env, total_steps, collector="in_graph", num_envs=16, sampler="cate
     where = {"id": env, "num_envs": num_envs}
     if COLLECTORS[collector]:
         where["vectorization_mode"] = COLLECTORS[collector]
-    return training.from_dict(
+    return runs.config_from_dict(
         {
             "agent": {"name": "ppo", **small, **hyper},
             "env": where,
@@ -38,7 +38,7 @@ def configure(env, total_steps, collector="in_graph", num_envs=16, sampler="cate
 def score(config):
     run = Silent()
     policy = agent.train(config, run)
-    return training.evaluate(policy, config).mean_return, run
+    return runs.evaluate(policy, config).mean_return, run
 
 
 @pytest.mark.parametrize("collector", COLLECTORS)
@@ -84,7 +84,7 @@ def test_learns_with_several_factors_and_masks_and_acts_legally(env, collector, 
     config = configure(env, 16 * 256, collector, discount=0.9, jit_compile=False)
     made = config.env.make(1)
     fresh = agent.make_policy(config, made.single_observation_space, made.single_action_space)
-    before = training.evaluate(fresh, config).mean_return
+    before = runs.evaluate(fresh, config).mean_return
     after, _ = score(config)
     assert after > before
 
@@ -133,7 +133,7 @@ class TestPopulation:
         policies, scores = agent.train_population(config, run)
         assert len(policies) == len(scores) == 3
         assert [run.records[-1][f"members/return_0{member}"] for member in range(3)] == scores.tolist()
-        assert [training.evaluate(policy, config).mean_return for policy in policies] == [32, 32, 32]
+        assert [runs.evaluate(policy, config).mean_return for policy in policies] == [32, 32, 32]
         weights = [policy.model.get_weights()[0] for policy in policies]
         assert not np.allclose(weights[0], weights[1])
 
@@ -149,7 +149,7 @@ class TestPopulation:
             jit_compile=False,
         )
         policies, scores = agent.train_population(config, Silent())
-        learned, still, _ = (training.evaluate(policy, config).mean_return for policy in policies)
+        learned, still, _ = (runs.evaluate(policy, config).mean_return for policy in policies)
         assert learned == 32 > still
         assert scores[2] < 16 < scores[0]
 
@@ -223,7 +223,7 @@ def test_divergence_is_an_error():
     ],
 )
 def test_bad_hyper_parameters(hyper, message):
-    with pytest.raises(training.ConfigError, match=message):
+    with pytest.raises(runs.ConfigError, match=message):
         configure("rlsample/Identity-v0", 256, **hyper)
 
 
@@ -236,13 +236,13 @@ def test_rollouts_must_divide_into_minibatches():
 @pytest.mark.slow
 @pytest.mark.parametrize("env", ["rlsample/CartPole-v1", "CartPole-v1"])
 def test_balances_the_pole(env):
-    config = training.load("agents/configs/ppo_cartpole.yaml", [f"env.id={env}"], agents={"ppo": agent.Config})
+    config = runs.load_config("agents/configs/ppo_cartpole.yaml", [f"env.id={env}"], agents={"ppo": agent.Config})
     assert score(config)[0] >= 475
 
 
 @pytest.mark.slow
 def test_finds_the_way_out():
-    config = training.load("agents/configs/ppo_grid_world.yaml", agents={"ppo": agent.Config})
+    config = runs.load_config("agents/configs/ppo_grid_world.yaml", agents={"ppo": agent.Config})
     result, _ = score(config)
     assert result > 0.5
     assert gym.spec(config.env.id).max_episode_steps == 100

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import envs  # noqa: F401 (registers its environments)
 from agents import relaxed_actor_critic as agent
-from rlsample import training
+from rlsample import runs
 from rlsample.learning.critics import ConcatenatingCritic, LinearCritic, chord_loss
 from tests.helpers_runs import Silent
 
@@ -18,7 +18,7 @@ from tests.helpers_runs import Silent
 def configure(env, total_steps, sampler="straight_through_gumbel_softmax", **hyper):
     small = {"hidden_sizes": (32,), "batch_size": 64, "warmup_steps": 64, "anneal_learning_rate": False}
     small |= {"actor_learning_rate": 1e-2, "critic_learning_rate": 1e-2, "average_rate": 0.05, "target_rate": 0.05}
-    return training.from_dict(
+    return runs.config_from_dict(
         {
             "agent": {"name": "relaxed_actor_critic", **small, **hyper},
             "env": {"id": env, "num_envs": 8},
@@ -32,14 +32,14 @@ def configure(env, total_steps, sampler="straight_through_gumbel_softmax", **hyp
 def score(config):
     run = Silent()
     policy = agent.train(config, run)
-    return training.evaluate(policy, config, episodes=20).mean_return, run
+    return runs.evaluate(policy, config, episodes=20).mean_return, run
 
 
 @pytest.mark.parametrize("sampler", ["exact", "gumbel_softmax", "score_function"])
 def test_learns_to_copy_the_observation(sampler):
     config = configure("rlsample/Identity-v0", 768, sampler, discount=0.0)
     fresh = agent.make_policy(config, *spaces_of(config))
-    before = training.evaluate(fresh, config, episodes=20).mean_return
+    before = runs.evaluate(fresh, config, episodes=20).mean_return
     after, _ = score(config)
     limit = gym.spec("rlsample/Identity-v0").max_episode_steps
     assert after >= 0.95 * limit > before
@@ -53,7 +53,7 @@ def spaces_of(config):
 @pytest.mark.parametrize("critic", ["linear", "concatenating"])
 def test_learns_a_joint_action(critic):
     config = configure("rlsample/MultiDiscrete-v0", 1024, discount=0.0, critic=critic)
-    before = training.evaluate(agent.make_policy(config, *spaces_of(config)), config, episodes=20).mean_return
+    before = runs.evaluate(agent.make_policy(config, *spaces_of(config)), config, episodes=20).mean_return
     after, run = score(config)
     assert after > before
     assert np.isfinite([value for record in run.records for value in record.values()]).all()
@@ -147,7 +147,7 @@ def test_linear_critic_is_linear_and_the_other_is_made_straight():
 
 @pytest.mark.slow
 def test_cartpole_is_solved_from_the_shipped_config():
-    config = training.load(
+    config = runs.load_config(
         "agents/configs/cartpole.yaml", ["tracking.wandb=disabled"], agents={"relaxed_actor_critic": agent.Config}
     )
     final, _ = score(config)

@@ -8,7 +8,16 @@ import threading
 import numpy as np
 import pytest
 
-from rlsample.runs import AgentConfig, Run, RunConfig, RunFolderError, checkpoint, from_dict, load, read_metrics
+from rlsample.runs import (
+    AgentConfig,
+    Run,
+    RunConfig,
+    RunFolderError,
+    checkpoint,
+    config_from_dict,
+    load_config,
+    read_metrics,
+)
 from tests.toy_agents import toy
 
 AGENTS = {"toy": toy.Config}
@@ -23,13 +32,13 @@ def settings(**changes) -> RunConfig:
         "tracking": {"wandb": "disabled"},
         "evaluation": {"episodes": 2},
     }
-    return from_dict(plain | changes, agents=AGENTS)
+    return config_from_dict(plain | changes, agents=AGENTS)
 
 
 def test_the_configuration_is_the_first_thing_in_the_folder(tmp_path):
     config = settings(seed=7)
     with Run(tmp_path / "a" / "b", config, progress=False) as run:
-        assert load(run.folder / "config.yaml", agents=AGENTS) == config
+        assert load_config(run.folder / "config.yaml", agents=AGENTS) == config
 
 
 def test_records_are_written_as_they_come(tmp_path):
@@ -70,7 +79,7 @@ def test_a_folder_with_a_run_is_refused_and_left_alone(tmp_path):
             pass
     with pytest.raises(RunFolderError, match="without a run in it"), Run(tmp_path / "run", settings(seed=2)):
         pass
-    assert load(tmp_path / "run" / "config.yaml", agents=AGENTS).seed == 1
+    assert load_config(tmp_path / "run" / "config.yaml", agents=AGENTS).seed == 1
     assert len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 1
 
 
@@ -92,7 +101,7 @@ def test_of_many_runs_that_want_a_folder_one_gets_it(tmp_path):
         thread.join()
     (winner,) = (seed for seed in outcomes if seed is not None)
     assert len(outcomes) == 8
-    assert load(tmp_path / "run" / "config.yaml", agents=AGENTS).seed == winner
+    assert load_config(tmp_path / "run" / "config.yaml", agents=AGENTS).seed == winner
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])
@@ -198,7 +207,7 @@ def test_ctrl_c_leaves_the_processes_of_environments_alone():
 
 
 def test_agents_without_options_of_their_own_are_fine():
-    config = from_dict({"agent": "plain", "env": "CartPole-v1", "total_steps": 1}, agents={"plain": AgentConfig})
+    config = config_from_dict({"agent": "plain", "env": "CartPole-v1", "total_steps": 1}, agents={"plain": AgentConfig})
     assert config.agent.name == "plain"
 
 

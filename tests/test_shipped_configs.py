@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rlsample import training
+from rlsample import runs
 from scripts.agent_modules import AgentConfigs, make_policy
 
 CONFIGS = sorted(Path("agents/configs").glob("*.yaml"))
@@ -13,6 +13,6 @@ CONFIGS = sorted(Path("agents/configs").glob("*.yaml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_fits_together(path):
     agents = AgentConfigs()
-    config = training.load(path, agents=agents)
+    config = runs.load_config(path, agents=agents)
     policy = make_policy(agents.module(config.agent.name), config)
     assert policy.head.sampler == config.sampler

@@ -10,7 +10,7 @@ import tensorflow as tf
 import envs  # noqa: F401 (registers its environments)
 from agents import short_horizon_actor_critic as agent
 from envs.identity import Identity
-from rlsample import ops, samplers, training
+from rlsample import ops, runs, samplers
 from rlsample.in_graph.environment import FunctionalEnv
 from rlsample.rollouts.in_graph_collector import InGraphCollector
 from tests.helpers_envs import functional_env
@@ -22,7 +22,7 @@ SEED = tf.constant([3, 4])
 
 def configure(env, total_steps, sampler="straight_through_gumbel_softmax", num_envs=8, **hyper):
     small = {"hidden_sizes": (32,), "horizon": 4, "actor_learning_rate": 2e-2, "critic_updates": 2, "memory": 2}
-    return training.from_dict(
+    return runs.config_from_dict(
         {
             "agent": {"name": NAME, **small, **hyper},
             "env": {"id": env, "num_envs": num_envs},
@@ -46,7 +46,7 @@ def learner_of(config, num_segments=10):
 def score(config):
     run = Silent()
     policy = agent.train(config, run)
-    return training.evaluate(policy, config).mean_return, run
+    return runs.evaluate(policy, config).mean_return, run
 
 
 @pytest.mark.parametrize("sampler", ["reinmax", "gumbel_softmax"])
@@ -285,7 +285,7 @@ def test_nothing_is_learned_from_nan():
     ],
 )
 def test_bad_hyper_parameters(hyper, message):
-    with pytest.raises(training.ConfigError, match=message):
+    with pytest.raises(runs.ConfigError, match=message):
         configure("rlsample/CartPole-v1", 100, **hyper)
 
 
@@ -293,5 +293,5 @@ def test_bad_hyper_parameters(hyper, message):
 @pytest.mark.parametrize("sampler", ["straight_through_gumbel_softmax", "straight_through", "reinmax"])
 def test_balances_the_pole(sampler):
     path = "agents/configs/short_horizon_cartpole.yaml"
-    config = training.load(path, [f"sampler={sampler}"], agents={NAME: agent.Config})
+    config = runs.load_config(path, [f"sampler={sampler}"], agents={NAME: agent.Config})
     assert score(config)[0] >= 475

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rlsample.runs import AgentConfig, from_dict, tracking
+from rlsample.runs import AgentConfig, config_from_dict, tracking
 
 RECORDS = [
     {"global_step": 8 * i, "sampler/temperature": 1.0 / (i + 1), "losses/critic": math.nan if i == 1 else float(i)}
@@ -21,7 +21,7 @@ RECORDS = [
 
 def settings(mode: str):
     plain = {"agent": "toy", "env": "CartPole-v1", "total_steps": 100, "tracking": {"wandb": mode, "tags": ["one"]}}
-    return from_dict(plain, agents={"toy": AgentConfig})
+    return config_from_dict(plain, agents={"toy": AgentConfig})
 
 
 def read_back(folder: Path) -> list[dict]:

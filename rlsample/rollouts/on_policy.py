@@ -16,6 +16,28 @@ from rlsample.rollouts.loop import Watcher, train_in_turns
 from rlsample.rollouts.policy import Policy
 
 
+def on_policy_loop(
+    envs: gym.vector.VectorEnv,
+    learner: Any,
+    *,
+    metrics: Sequence[str],
+    make_turn: TurnMaker = collect_and_learn,
+    population: int = 1,
+    **options: Any,
+) -> InGraphLoop | GymnasiumLoop:
+    """The quickest loop that an environment allows; arguments as of `InGraphLoop`.
+
+    Raises:
+        ValueError: a population in an environment that is not in-graph.
+    """
+    if in_graph_env(envs) is not None:
+        return InGraphLoop(envs, learner, metrics=metrics, make_turn=make_turn, population=population, **options)
+    if population > 1:
+        hint = "Such as rlsample/CartPole-v1."
+        raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
+    return GymnasiumLoop(envs, learner, **options)
+
+
 def train_on_policy(
     envs: gym.vector.VectorEnv,
     learner: Any,
@@ -55,15 +77,8 @@ def train_on_policy(
     Raises:
         ValueError: a population in an environment that is not in-graph; or as of the loops.
     """
-    loop: InGraphLoop | GymnasiumLoop
     options |= {"num_steps": num_steps, "seed": seed, "temperature": temperature}
-    if in_graph_env(envs) is not None:
-        loop = InGraphLoop(envs, learner, metrics=metrics, make_turn=make_turn, population=population, **options)
-    elif population > 1:
-        hint = "Such as rlsample/CartPole-v1."
-        raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
-    else:
-        loop = GymnasiumLoop(envs, learner, **options)
+    loop = on_policy_loop(envs, learner, metrics=metrics, make_turn=make_turn, population=population, **options)
     train_in_turns(
         loop,
         run,

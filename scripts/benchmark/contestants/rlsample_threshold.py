@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import cast
 
 import gymnasium as gym
 
 from agents import ppo
-from rlsample.rollouts import evaluation
-from rlsample.rollouts import loop as on_policy
-from rlsample.runs import config
+from rlsample.rollouts.evaluation import play_episodes
+from rlsample.rollouts.on_policy import on_policy_loop
+from rlsample.runs import config_from_dict
 from scripts.agent_modules import AgentConfigs
 
 STEPS, BETWEEN = 100_000, 2048
@@ -39,19 +38,26 @@ SETTINGS = {
 
 def main(seed: int) -> None:
     """Trains and evaluates in turns; prints what it came to."""
-    settings = config.from_dict(SETTINGS | {"seed": seed}, agents=AgentConfigs())
-    agent = cast(ppo.Config, settings.agent)
-    rows = agent.num_steps * settings.env.num_envs
-    training, judging = settings.env.make(), gym.make_vec("CartPole-v1", 20)
-    learner = ppo.Learner(settings, training, STEPS // rows)
-    loop = on_policy.training_loop(training, learner, agent.num_steps, seed, agent.jit_compile)
+    config = config_from_dict(SETTINGS | {"seed": seed}, agents=AgentConfigs())
+    agent = config.agent
+    rows = agent.num_steps * config.env.num_envs
+    envs, judging = config.env.make(), gym.make_vec("CartPole-v1", 20)
+    learner = ppo.Learner(config, envs, STEPS // rows)
+    loop = on_policy_loop(
+        envs,
+        learner,
+        num_steps=agent.num_steps,
+        metrics=ppo.METRICS,
+        seed=seed,
+        temperature=config.temperature,
+        jit_compile=agent.jit_compile,
+    )
     steps, mean = 0, 0.0
     while steps < STEPS and mean < 475:
         for _ in range(BETWEEN // rows):
-            loop.advance(1, steps // rows)
+            loop.advance(1)
             steps += rows
-        learner.publish()
-        mean = evaluation.evaluate(learner.policies[0], judging, 20, seed).mean_return
+        mean = play_episodes(learner.publish(loop.best_state), judging, 20, seed).mean_return
     print(json.dumps({"steps_to_threshold": steps, "mean_return": mean}))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from agents import ppo
-from rlsample.rollouts import loop as on_policy
-from rlsample.runs import config
+from rlsample.rollouts.on_policy import on_policy_loop
+from rlsample.runs import config_from_dict
 from scripts.agent_modules import AgentConfigs
 
 FOREVER = 10**9
@@ -28,22 +28,26 @@ def prepare(
         "env": {"id": env, "num_envs": num_envs, "kwargs": kwargs or {}},
         "total_steps": FOREVER,
     }
-    made = config.from_dict(settings | {"sampler": "categorical"}, agents=AgentConfigs())
-    num_steps = cast(ppo.Config, made.agent).num_steps
-    rows = num_steps * num_envs
-    vector = made.env.make(num_envs=num_envs * population)
-    learner = ppo.Learner(made, vector, FOREVER // rows)
-    loop = on_policy.training_loop(vector, learner, num_steps, made.seed)
-    done = 0
+    config = config_from_dict(settings | {"sampler": "categorical"}, agents=AgentConfigs())
+    rows = config.agent.num_steps * num_envs
+    vector = config.env.make(num_envs=num_envs * population)
+    loop = on_policy_loop(
+        vector,
+        ppo.Learner(config, vector, FOREVER // rows),
+        num_steps=config.agent.num_steps,
+        metrics=ppo.METRICS,
+        seed=config.seed,
+        temperature=config.temperature,
+        population=population,
+    )
 
     def run() -> dict[str, float]:
-        nonlocal done
         left = max(1, steps // rows)
         taken = left * rows * population
         while left:
-            count = min(left, loop.most)
-            loop.advance(count, done)
-            left, done = left - count, done + count
+            count = min(left, loop.max_turns_per_call)
+            loop.advance(count)
+            left -= count
         return {"steps": taken, "traces": loop.traces}
 
     run()

@@ -7,7 +7,7 @@ from scipy import stats
 
 from rlsample import ops, samplers
 from rlsample.learning.normalization import RunningNormalization, normalized
-from rlsample.rollouts.numpy_policy import HostPolicy, frozen, on_host
+from rlsample.rollouts.numpy_policy import NumpyPolicy, quickest_actor, quickest_policy
 from rlsample.rollouts.policy import Policy
 
 ROWS = 20_000
@@ -38,7 +38,7 @@ def test_the_logits_are_the_models(space, activation):
     features = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     mask = legal(policy, 7)
     expected = np.where(mask, policy.model(features), 0.0)
-    np.testing.assert_allclose(np.where(mask, HostPolicy(policy).logits(features), 0.0), expected, atol=2e-4)
+    np.testing.assert_allclose(np.where(mask, NumpyPolicy(policy).logits(features), 0.0), expected, atol=2e-4)
 
 
 def test_draws_follow_the_masked_law():
@@ -48,7 +48,7 @@ def test_draws_follow_the_masked_law():
     features = np.tile(np.float32([[0.3, -0.2, 0.1]]), (ROWS, 1))
     mask = legal(policy, ROWS).copy()
     mask[:, 1, 2] = False
-    action = on_host(policy, SEED)(features, mask)
+    action = quickest_actor(policy, SEED)(features, mask)
     assert action.shape == (ROWS, 3)
     assert action.dtype == np.int32
     law = policy.head.distribution(policy.model(features[:1]), mask[:1])
@@ -64,7 +64,7 @@ def test_draws_follow_the_masked_law():
 def test_the_seed_decides_the_rollout():
     policy = make_policy(gym.spaces.Discrete(6))
     features, mask = np.zeros((50, 3), np.float32), np.ones((50, 6), bool)
-    first, again, other = (on_host(policy, np.array(seed, np.int32)) for seed in ([1, 2], [1, 2], [1, 3]))
+    first, again, other = (quickest_actor(policy, np.array(seed, np.int32)) for seed in ([1, 2], [1, 2], [1, 3]))
     draws = first(features, mask)
     np.testing.assert_array_equal(draws, again(features, mask))
     assert (draws != other(features, mask)).any()
@@ -84,11 +84,11 @@ def other_policies():
 
 @pytest.mark.parametrize("policy", other_policies().values(), ids=other_policies().keys())
 def test_other_policies_draw_by_tensorflow(policy):
-    act = on_host(policy, SEED)
+    act = quickest_actor(policy, SEED)
     features, mask = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32), np.ones((9, 4), bool)
     for step in range(2):
         np.testing.assert_array_equal(act(features, mask), policy.sample(features, mask, SEED + np.array([0, step])))
-    assert frozen(policy) is policy
+    assert quickest_policy(policy) is policy
 
 
 @pytest.mark.parametrize("space", [gym.spaces.Discrete(5, start=2), gym.spaces.MultiDiscrete([2, 4, 3])])
@@ -97,8 +97,8 @@ def test_a_frozen_policy_acts_as_the_policy_did(space):
     features = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     mask = legal(policy, 40).copy()
     mask[..., 1] = False
-    snapshot, expected = frozen(policy), policy.act(features, mask)
-    assert isinstance(snapshot, HostPolicy)
+    snapshot, expected = quickest_policy(policy), policy.act(features, mask)
+    assert isinstance(snapshot, NumpyPolicy)
     np.testing.assert_array_equal(snapshot.act(features, mask, SEED), policy.act(features, mask, SEED))
     policy.model.trainable_variables[0].assign(np.zeros((3, 64)))
     np.testing.assert_array_equal(snapshot.act(features, mask), expected)
@@ -109,4 +109,4 @@ def test_weights_that_are_not_finite_are_refused():
     policy = make_policy(gym.spaces.Discrete(4))
     policy.model.trainable_variables[2].assign(np.full((64, 64), np.nan))
     with pytest.raises(ValueError, match=r"finite weights\. Received: weight=.*nan.*Training diverged"):
-        on_host(policy, SEED)
+        quickest_actor(policy, SEED)

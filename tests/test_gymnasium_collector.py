@@ -8,7 +8,7 @@ import pytest
 
 from rlsample import spaces
 from rlsample.learning.replay import Replay
-from rlsample.rollouts.gymnasium_collector import Collector
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.observations import encode, feature_size
 
 
@@ -46,7 +46,7 @@ def make(mode, num_envs=2, limit=None, **kwargs):
 
 def collect(mode, steps, **kwargs):
     envs = make(mode, **kwargs)
-    collector = Collector(envs, spaces.factorise(envs.single_action_space), seed=0)
+    collector = GymnasiumCollector(envs, spaces.factorise(envs.single_action_space), seed=0)
     return collector, [collector.step(np.full(envs.num_envs, 1, np.int32)) for _ in range(steps)]
 
 

@@ -12,8 +12,9 @@ import tensorflow as tf
 from rlsample.in_graph.environment import FunctionalEnv
 from rlsample.in_graph.gymnasium_faces import GymEnv, GymVectorEnv
 from rlsample.learning.returns import generalized_advantage_estimation
-from rlsample.rollouts import in_graph_collector as rollout
-from rlsample.rollouts.gymnasium_collector import Collector
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.in_graph_collector import InGraphCollector
+from rlsample.rollouts.transitions import to_rollout
 
 LIMIT = 5
 QUITS_AT = 3
@@ -60,7 +61,7 @@ def value(observation):
 
 
 def evaluate(transitions):
-    return rollout.evaluate(
+    return to_rollout(
         tf.nest.map_structure(lambda column: column if column is None else tf.convert_to_tensor(column), transitions),
         lambda observation, mask, action: tf.cast(action, tf.float32) - 1.0,
         value,
@@ -68,7 +69,7 @@ def evaluate(transitions):
 
 
 def in_graph(env, num_envs, num_steps, jit_compile=True):
-    collector = rollout.InGraphCollector(env, num_envs, env.max_episode_steps)
+    collector = InGraphCollector(env, num_envs, env.max_episode_steps)
 
     @functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
     def program(seed):
@@ -79,9 +80,9 @@ def in_graph(env, num_envs, num_steps, jit_compile=True):
 
 
 def stepped(envs, num_steps):
-    collector = Collector(envs, Script().factors, seed=0)
+    collector = GymnasiumCollector(envs, Script().factors, seed=0)
     policy = lambda observation, mask: act(observation).numpy()  # noqa: E731
-    return evaluate(rollout.collect(collector, policy, num_steps))
+    return evaluate(collector.collect(policy, num_steps))
 
 
 def rows(data, lane):
@@ -118,7 +119,7 @@ def test_in_graph_episodes_end_and_bootstrap_as_they_should(jit_compile):
 
 def test_a_rollout_goes_on_where_the_last_one_stopped():
     env = Script(lane=1)
-    collector = rollout.InGraphCollector(env, 1, LIMIT)
+    collector = InGraphCollector(env, 1, LIMIT)
     running, seen = collector.start(tf.constant([1, 2])), []
     for _ in range(4):
         transitions, running, _ = collector.collect(act, running, 3, tf.constant([3, 4]))
@@ -158,7 +159,7 @@ def test_rows_without_an_action_leave_the_advantages_of_others_alone():
 
 
 def test_no_time_limit():
-    collector = rollout.InGraphCollector(Script(lane=1), 1, None)
+    collector = InGraphCollector(Script(lane=1), 1, None)
     transitions, _, _ = collector.collect(act, collector.start(tf.constant([1, 2])), 12, tf.constant([3, 4]))
     assert not transitions.truncated.numpy().any()
     assert transitions.observation[-1, 0, 0] == 11
@@ -174,6 +175,6 @@ def test_only_arrays_are_observed_in_the_graph():
     env = Script()
     env.observation_space = gym.spaces.Discrete(3)
     with pytest.raises(ValueError, match=r"Expected in-graph observations that are a Box. Received: .*Discrete\(3\)"):
-        rollout.InGraphCollector(env, 1)
+        InGraphCollector(env, 1)
     with pytest.raises(ValueError, match="Expected num_envs to be a whole number >= 1"):
-        rollout.InGraphCollector(Script(), 0)
+        InGraphCollector(Script(), 0)
