@@ -217,7 +217,7 @@ class Learner:
 
     def play(self, state: State, steps: Transition) -> Played:
         """The loss of a segment `[T, B, ...]`, to be differentiated through the actions of its steps."""
-        segment = Segment(*(getattr(steps, name) for name in Segment._fields))
+        segment = segment_of(steps)
         returns = self.returns(state, segment)
         parameters = self.split(state)
         logits = over_steps(lambda features: self.logits(parameters, features), steps.observation)
@@ -281,6 +281,11 @@ class Learner:
             return state._replace(critic=critic, critic_adam=adam, target=target), loss
 
         return repeat(update, agent.critic_updates, (state, tf.zeros([])))
+
+
+def segment_of(steps: Transition) -> Segment:
+    """The columns of a rollout that the critic learns from."""
+    return Segment(*(getattr(steps, name) for name in Segment._fields))
 
 
 def mean_return(returns: tf.Tensor, segment: Segment) -> tf.Tensor:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     {"types", "checks"},
     {"ops"},
-    {"samplers", "schedules", "spaces"},
+    {"samplers", "schedules", "spaces", "streams"},
     {"distributions", "networks", "in_graph"},
     {"lab", "functional", "tfp", "learning"},
     {"heads", "layers"},

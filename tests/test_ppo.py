@@ -11,7 +11,11 @@ import envs  # noqa: F401 (registers its environments)
 from agents import ppo as agent
 from envs.identity import Identity
 from rlsample import runs
-from rlsample.rollouts import loop as on_policy
+from rlsample.learning.population import actor, member_of
+from rlsample.networks.flat import FlatNetwork
+from rlsample.rollouts import loop
+from rlsample.rollouts.in_graph_collector import InGraphCollector
+from rlsample.rollouts.on_policy import on_policy_loop
 from tests.helpers_runs import Silent
 
 # The same environment: inside the compiled program, as a native vector environment, and one by one.
@@ -74,11 +78,11 @@ def test_learns_the_best_arm(collector):
 def test_learns_with_several_factors_and_masks_and_acts_legally(env, collector, monkeypatch):
     learn = agent.Learner.learn
 
-    def refuse_the_illegal(self, transitions, seed, sound):
+    def refuse_the_illegal(self, state, transitions, seed, finite):
         if transitions.mask is not None:
             taken = tf.gather(transitions.mask, transitions.action, batch_dims=transitions.action.shape.rank)
-            sound &= tf.reduce_all(taken, [0, *range(2, taken.shape.rank)])
-        return learn(self, transitions, seed, sound)
+            finite &= tf.reduce_all(taken, [0, *range(2, taken.shape.rank)])
+        return learn(self, state, transitions, seed, finite)
 
     monkeypatch.setattr(agent.Learner, "learn", refuse_the_illegal)
     config = configure(env, 16 * 256, collector, discount=0.9, jit_compile=False)
@@ -103,9 +107,9 @@ def test_the_same_seed_is_the_same_run():
 
 def test_one_trace_whatever_the_number_of_rollouts_and_a_clean_stop(monkeypatch):
     traces = []
-    collect = on_policy.InGraphCollector.collect
-    monkeypatch.setattr(on_policy.InGraphCollector, "collect", lambda self, *a: traces.append(1) or collect(self, *a))
-    monkeypatch.setattr(agent, "MAX_STEPS_PER_CALL", 512)
+    collect = InGraphCollector.collect
+    monkeypatch.setattr(InGraphCollector, "collect", lambda self, *a: traces.append(1) or collect(self, *a))
+    monkeypatch.setattr(loop, "MAX_STEPS_PER_CALL", 512)
 
     class Stopping(Silent):
         stopping = property(lambda self: len(self.records) == 3)
@@ -117,7 +121,7 @@ def test_one_trace_whatever_the_number_of_rollouts_and_a_clean_stop(monkeypatch)
     assert policy.model.built
 
 
-def test_the_law_is_the_sampler_s():
+def test_probabilities_are_those_of_what_the_sampler_draws():
     """Before the first gradient step the ratio is 1: log-probabilities are those of what was drawn."""
     sampler = {"name": "decoupled_straight_through", "forward_temperature": 2.0}
     config = configure("rlsample/Identity-v0", 256, sampler=sampler, num_epochs=1, num_minibatches=1, jit_compile=False)
@@ -126,13 +130,30 @@ def test_the_law_is_the_sampler_s():
     assert run.records[0]["policy/entropy"] == pytest.approx(np.log(4), abs=1e-2)
 
 
+def trained_members(config):
+    """The loop after training, and each member's policy."""
+    rows = config.agent.num_steps * config.env.num_envs
+    made = config.env.make(num_envs=config.env.num_envs * config.agent.population)
+    learner = agent.Learner(config, made, config.total_steps // rows)
+    options = {"seed": config.seed, "temperature": config.temperature, "jit_compile": config.agent.jit_compile}
+    options |= {"metrics": agent.METRICS, "num_steps": config.agent.num_steps}
+    loop = on_policy_loop(made, learner, population=config.agent.population, **options)
+    loop.advance(config.total_steps // rows)
+    policies = []
+    for member in range(config.agent.population):
+        policies.append(agent.make_policy(config, made.single_observation_space, made.single_action_space))
+        FlatNetwork(policies[-1].model).assign(member_of(loop.state, member).policy)
+    return loop, policies
+
+
 class TestPopulation:
-    def test_every_member_learns(self):
+    def test_every_member_learns_and_the_best_is_returned(self):
         config = configure("rlsample/Identity-v0", 6 * 256, discount=0.0, population=3)
         run = Silent()
-        policies, scores = agent.train_population(config, run)
-        assert len(policies) == len(scores) == 3
-        assert [run.records[-1][f"members/return_0{member}"] for member in range(3)] == scores.tolist()
+        policy = agent.train(config, run)
+        assert runs.evaluate(policy, config).mean_return == 32
+        assert [run.records[-1][f"members/return_0{member}"] > 16 for member in range(3)] == [True] * 3
+        _, policies = trained_members(config)
         assert [runs.evaluate(policy, config).mean_return for policy in policies] == [32, 32, 32]
         weights = [policy.model.get_weights()[0] for policy in policies]
         assert not np.allclose(weights[0], weights[1])
@@ -148,28 +169,17 @@ class TestPopulation:
             entropy_coefficient=bonuses,
             jit_compile=False,
         )
-        policies, scores = agent.train_population(config, Silent())
+        loop, policies = trained_members(config)
         learned, still, _ = (runs.evaluate(policy, config).mean_return for policy in policies)
         assert learned == 32 > still
-        assert scores[2] < 16 < scores[0]
+        assert loop.scores[2] < 16 < loop.scores[0]
 
-    def test_a_member_s_step_is_that_of_its_rate_alone(self):
-        rows = tf.random.stateless_normal([1, 64, 4], [1, 2])
-        names = ("log_prob", "value", "advantage", "target")
-        columns = {"observation": rows, "action": tf.argmax(rows, -1, output_type=tf.int32)}
-        columns |= dict(zip(names, tf.unstack(rows, axis=-1), strict=True))
-        stepped = []
-        for rate in (1e-3, 4e-3, (4e-3, 1e-3)):
-            size = len(np.atleast_1d(rate))
-            config = configure("rlsample/Identity-v0", 256, learning_rate=rate, population=size)
-            learner = agent.Learner(config, config.env.make(16), 10)
-            for weight in learner.weights:
-                weight.assign(tf.fill(weight.shape, 0.1))
-            for _ in range(2):
-                learner._update({name: tf.repeat(column, size, 0) for name, column in columns.items()})
-            stepped.append([weight.numpy() for weight in learner.weights])
-        for slow, fast, both in zip(*stepped, strict=True):
-            np.testing.assert_allclose(both, np.concatenate([fast, slow]), atol=1e-7)
+    def test_the_first_member_is_the_single_run(self):
+        single, several = (configure("rlsample/CartPole-v1", 512, num_envs=4, population=size) for size in (1, 2))
+        alone = agent.train(single, Silent()).model.trainable_variables
+        _, policies = trained_members(several)
+        for ours, theirs in zip(policies[0].model.trainable_variables, alone, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
     def test_needs_an_in_graph_environment(self):
         with pytest.raises(ValueError, match=r"Expected an in-graph environment for a population.*CartPole"):
@@ -198,12 +208,28 @@ def test_nothing_is_learned_from_nan(where):
     made = config.env.make(16)
     made.functional = Poison(where)
     learner = agent.Learner(config, made, 4)
-    before = [weight.numpy() for weight in learner.weights]
-    loop = on_policy.training_loop(made, learner, 16, 1)
+    options = {"num_steps": 16, "metrics": agent.METRICS, "seed": 1, "temperature": config.temperature}
+    loop = on_policy_loop(made, learner, **options)
+    before = loop.state
     with pytest.raises(ValueError, match=r"Expected finite rewards, observations and values. Received: environment="):
-        loop.advance(4, 0)
-    for old, weight in zip(before, learner.weights, strict=True):
-        np.testing.assert_array_equal(old, weight)
+        loop.advance(4)
+    assert loop.state is before
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_rollout_with_nan_leaves_the_state_as_it_was(jit_compile):
+    config = configure("rlsample/Identity-v0", 1024)
+    made = config.env.make(16)
+    made.functional = Poison("reward")
+    learner = agent.Learner(config, made, 4)
+    state, env = learner.start(0), made.functional
+    collector = InGraphCollector(env, 16, 32)
+    steps, _, _ = collector.collect(actor(learner, state), collector.start((1, 2)), 16, tf.constant([1, 2]))
+    learn = tf.function(learner.learn, jit_compile=jit_compile, autograph=False)
+    after, _, finite = learn(state, steps, tf.constant([3, 4]), tf.ones([16], tf.bool))
+    assert np.flatnonzero(~finite.numpy()).tolist() == [3]
+    for old, new in zip(tf.nest.flatten(state), tf.nest.flatten(after), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_divergence_is_an_error():

@@ -12,17 +12,21 @@ import envs  # noqa: F401 (registers its environments)
 from agents import relaxed_actor_critic as agent
 from rlsample import runs
 from rlsample.learning.critics import ConcatenatingCritic, LinearCritic, chord_loss
+from rlsample.learning.replay import Replay
+from rlsample.rollouts.numpy_policy import uniform_actions
+from rlsample.streams import Streams
 from tests.helpers_runs import Silent
 
 
-def configure(env, total_steps, sampler="straight_through_gumbel_softmax", **hyper):
+def configure(env, total_steps, sampler="straight_through_gumbel_softmax", num_envs=8, temperature=1.0, **hyper):
     small = {"hidden_sizes": (32,), "batch_size": 64, "warmup_steps": 64, "anneal_learning_rate": False}
     small |= {"actor_learning_rate": 1e-2, "critic_learning_rate": 1e-2, "average_rate": 0.05, "target_rate": 0.05}
     return runs.config_from_dict(
         {
             "agent": {"name": "relaxed_actor_critic", **small, **hyper},
-            "env": {"id": env, "num_envs": 8},
+            "env": {"id": env, "num_envs": num_envs},
             "sampler": sampler,
+            "temperature": temperature,
             "total_steps": total_steps,
         },
         agents={"relaxed_actor_critic": agent.Config},
@@ -80,40 +84,92 @@ def test_a_run_shorter_than_the_warmup_learns_too():
     assert run.records[-1]["update"] > 0
 
 
+def learner_of(config):
+    return agent.Learner(config, *spaces_of(config))
+
+
+def filled_replay(learner, rows=200):
+    generator, event = np.random.default_rng(0), learner.policy.factors.event_shape
+    features = learner.policy.model.input_shape[-1]
+    replay = Replay(rows)
+    replay.add(
+        {
+            "observation": generator.normal(size=(rows, features)).astype(np.float32),
+            "mask": np.ones((rows, *event), bool),
+            "action": generator.integers(event[-1], size=(rows, *event[:-1])).astype(np.int32),
+            "reward": generator.normal(size=rows).astype(np.float32),
+            "next_observation": generator.normal(size=(rows, features)).astype(np.float32),
+            "next_mask": np.ones((rows, *event), bool),
+            "terminated": np.zeros(rows, bool),
+        }
+    )
+    return replay
+
+
 def test_the_temperature_moves_without_a_retrace():
-    config = configure("rlsample/Bandit-v0", 64)
-    policy = agent.make_policy(config, *spaces_of(config))
-    averaged = agent.make_policy(config, *spaces_of(config))
-    learner = agent.Learner(config.agent, policy, averaged, 10)
-    batch = random_batch(policy, rounds=2)
-    for temperature in (1.0, 0.5, 0.25):
-        policy.head.temperature.assign(temperature)
-        learner.learn(batch, np.array([0, 1], np.int32))
+    config = configure(
+        "rlsample/Bandit-v0", 640, temperature={"name": "linear", "start": 1.0, "end": 0.1, "steps": 600}
+    )
+    learner = learner_of(config)
+    replay, generator = filled_replay(learner), np.random.default_rng(1)
+    seen = [learner.learn(replay, generator, step)["sampler/temperature"] for step in (128, 192, 256)]
+    assert seen == pytest.approx([1 - 0.9 * step / 600 for step in (128, 192, 256)])
+    assert float(learner.publish_averaged().head.temperature) == pytest.approx(seen[-1])
     assert learner._round.experimental_get_tracing_count() == 1
 
 
 def test_divergence_is_reported():
-    config = configure("rlsample/Bandit-v0", 64)
-    policy = agent.make_policy(config, *spaces_of(config))
-    learner = agent.Learner(config.agent, policy, agent.make_policy(config, *spaces_of(config)), 10)
-    policy.model.trainable_variables[0].assign(policy.model.trainable_variables[0] * np.nan)
+    learner = learner_of(configure("rlsample/Bandit-v0", 640))
+    learner.state = learner.state._replace(policy=learner.state.policy * np.nan)
     with pytest.raises(ValueError, match="free of NaN"):
-        learner.learn(random_batch(policy, rounds=1), np.array([0, 1], np.int32))
+        learner.learn(filled_replay(learner), np.random.default_rng(1), 128)
 
 
-def random_batch(policy, rounds, size=8):
-    generator = np.random.default_rng(0)
-    features = policy.model.input_shape[-1]
-    event = policy.factors.event_shape
-    return agent.Batch(
-        observation=generator.normal(size=(rounds, size, features)).astype(np.float32),
-        mask=np.ones((rounds, size, *event), bool),
-        action=generator.integers(event[-1], size=(rounds, size, *event[:-1])).astype(np.int32),
-        reward=generator.normal(size=(rounds, size)).astype(np.float32),
-        next_observation=generator.normal(size=(rounds, size, features)).astype(np.float32),
-        next_mask=np.ones((rounds, size, *event), bool),
-        terminated=np.zeros((rounds, size), bool),
-    )
+@pytest.mark.parametrize(
+    ("num_envs", "total_steps", "hyper", "updates"),
+    [
+        (8, 1000, {"warmup_steps": 100}, 900),
+        (64, 1280, {"warmup_steps": 128}, 1152),  # more environments than a round has steps
+        (8, 1000, {"warmup_steps": 100, "updates_per_step": 0.25, "steps_per_round": 10}, 225),
+        (8, 1000, {"warmup_steps": 100, "updates_per_step": 0.01}, 9),
+    ],
+)
+def test_the_updates_promised_are_made_and_the_learning_rates_end_with_them(num_envs, total_steps, hyper, updates):
+    small = {"hidden_sizes": (4,), "batch_size": 2, "anneal_learning_rate": True}
+    config = configure("rlsample/Bandit-v0", total_steps, num_envs=num_envs, **small, **hyper)
+    run, learners = Silent(), []
+    init = agent.Learner.__init__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agent.Learner, "__init__", lambda self, *a: learners.append(self) or init(self, *a))
+        agent.train(config, run)
+    assert run.records[-1]["update"] == learners[0].update == updates
+    assert int(learners[0].state.policy_adam.count) == learners[0].adam.decay_steps == updates
+    assert run.records[-1]["step"] == total_steps
+
+
+class FirstDraw(gym.Env):
+    """Pays what the environment's own generator says of the action, once per episode."""
+
+    observation_space, action_space = gym.spaces.Box(0.0, 1.0, (1,)), gym.spaces.Discrete(4)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), float(self.np_random.random(4)[action]), False, False, {}
+
+
+def test_uniform_actions_know_nothing_of_the_environment():
+    """Whoever draws by the environment's own generator earns .8 per step, not .5: false failure below 1e-6."""
+    rewards = []
+    for seed in range(20):
+        streams = Streams(seed)
+        env, generator = FirstDraw(), streams.generator("warm-up actions")
+        env.reset(seed=streams.integer("environments"))
+        mask = np.ones((1, 4), bool)
+        rewards += [env.step(uniform_actions(generator, mask)[0])[1] for _ in range(100)]
+    assert abs(np.mean(rewards) - 0.5) < 5 * np.sqrt(1 / 12 / len(rewards))
 
 
 def test_linear_critic_is_linear_and_the_other_is_made_straight():

@@ -12,7 +12,10 @@ from agents import short_horizon_actor_critic as agent
 from envs.identity import Identity
 from rlsample import ops, runs, samplers
 from rlsample.in_graph.environment import FunctionalEnv
+from rlsample.learning.population import actor
 from rlsample.rollouts.in_graph_collector import InGraphCollector
+from rlsample.rollouts.in_graph_loop import play_and_learn
+from rlsample.rollouts.on_policy import on_policy_loop
 from tests.helpers_envs import functional_env
 from tests.helpers_runs import Silent
 
@@ -34,13 +37,15 @@ def configure(env, total_steps, sampler="straight_through_gumbel_softmax", num_e
     )
 
 
-def policies_of(config):
-    made = config.env.make()
-    return [agent.make_policy(config, made.single_observation_space, made.single_action_space) for _ in range(2)]
+def learner_of(config, num_turns=10):
+    return agent.Learner(config, config.env.make(), num_turns)
 
 
-def learner_of(config, num_segments=10):
-    return agent.Learner(config.agent, *policies_of(config), config.env.num_envs, num_segments)
+def loop_of(config, made=None):
+    made = made or config.env.make()
+    learner, hyper = agent.Learner(config, made, 10), config.agent
+    options = {"num_steps": hyper.horizon, "metrics": agent.METRICS, "seed": 1, "temperature": config.temperature}
+    return on_policy_loop(made, learner, make_turn=play_and_learn, **options)
 
 
 def score(config):
@@ -70,22 +75,26 @@ class TestGradient:
     def gradients(self, sampler):
         config = configure("rlsample/Bandit-v0", 100, sampler, horizon=1)
         learner, env = learner_of(config), functional_env("rlsample/Bandit-v0")
-        for weight in learner.actor.trainable_variables:
-            weight.assign_add(0.3 * tf.random.stateless_normal(weight.shape, SEED))
+        state = learner.start(0)
+        weights = state.policy + 0.3 * tf.random.stateless_normal(state.policy.shape, SEED)
         collector = InGraphCollector(env, 8, 1)
 
         @tf.function(jit_compile=True, autograph=False)
         def program():
             with tf.GradientTape() as tape:
-                steps, _, _ = collector.collect(learner.act, collector.start(SEED), 1, SEED)
+                tape.watch(weights)
+                acting = actor(learner, state._replace(policy=weights))
+                steps, _, _ = collector.collect(acting, collector.start(SEED), 1, SEED)
                 segment = agent.segment_of(steps)
-                value = agent.mean_return(learner.returns(segment), segment)
-            return tape.gradient(value, learner.actor.trainable_variables)
+                value = agent.mean_return(learner.returns(state, segment), segment)
+            return tape.gradient(value, weights)
 
         def of(value):
             with tf.GradientTape() as tape:
-                result = value(learner.actor(tf.ones([8, 1])))
-            return tape.gradient(result, learner.actor.trainable_variables)
+                tape.watch(weights)
+                logits = learner.logits(learner.split(state._replace(policy=weights)), tf.ones([8, 1]))
+                result = value(logits)
+            return tape.gradient(result, weights)
 
         return program(), of, env
 
@@ -98,15 +107,13 @@ class TestGradient:
                 samplers.create(sampler).expectation(lambda a: tf.linalg.matvec(a, env.means), logits, act_seed)
             )
         )
-        for ours, theirs in zip(gradients, estimate, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(gradients, estimate, rtol=1e-4, atol=1e-7)
 
     def test_is_exact_for_straight_through(self):
         gradients, of, env = self.gradients("straight_through")
         exact = of(lambda logits: tf.reduce_mean(env.expected_reward(logits)))
-        assert max(np.abs(gradient).max() for gradient in exact) > 1e-3
-        for ours, theirs in zip(gradients, exact, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-7)
+        assert np.abs(exact).max() > 1e-3
+        np.testing.assert_allclose(gradients, exact, rtol=1e-4, atol=1e-7)
 
 
 class Walk(FunctionalEnv):
@@ -141,8 +148,8 @@ class TestCuts:
     def returns(self, ends):
         """Returns G, and for each step s which G_t its draw has a gradient of: `[T, T]`, indexed [t, s]."""
         learner = learner_of(configure("rlsample/CartPole-v1", 100, num_envs=1, discount=0.5, trace_decay=1.0))
-        critic = tf.constant([[1.0], [0.0]])
-        learner.target = lambda observation: (observation @ critic) * 0.5  # V = position, once divided by 1 - discount
+        state = learner.start(0)
+        learner.values = lambda weights, statistics, observation: observation[..., 0]  # V = position
         collector, draws = InGraphCollector(Walk(ends), 1, 2), []
         with tf.GradientTape(persistent=True) as tape:
 
@@ -153,8 +160,8 @@ class TestCuts:
 
             steps, _, ended = collector.collect(act, collector.start(SEED), 4, SEED)
             segment = agent.segment_of(steps)
-            returns = tf.unstack(learner.returns(segment)[:, 0])
-            climbed = agent.mean_return(learner.returns(segment), segment)
+            returns = tf.unstack(learner.returns(state, segment)[:, 0])
+            climbed = agent.mean_return(learner.returns(state, segment), segment)
         assert float(ended.count[0]) == 2
         gradients = [tape.gradient(value, draws, unconnected_gradients="zero") for value in returns]
         return np.array(returns), np.array([[np.abs(g).max() > 0 for g in row] for row in gradients]), float(climbed)
@@ -170,48 +177,49 @@ class TestCuts:
 
 @pytest.fixture(scope="module")
 def cartpole():
-    """A learner and its loop: compiled once for the tests that only need it to run."""
-    config = configure("rlsample/CartPole-v1", 64)
-    learner = learner_of(config)
-    return learner, agent.Loop(config.env.make(), learner, 4, 1)
+    """A loop, compiled once for the tests that only need it to run."""
+    return loop_of(configure("rlsample/CartPole-v1", 64))
 
 
 def test_two_updates_of_cartpole_touch_what_they_should(cartpole):
-    learner, loop = cartpole
-    models = [learner.actor, learner.averaged.model, learner.critic, learner.target]
-    before = [[weight.numpy() for weight in model.trainable_variables] for model in models]
-    metrics = loop.advance(2, 0)
+    before = cartpole.state
+    metrics = cartpole.advance(2)
+    after = cartpole.state
     assert set(agent.METRICS) <= set(metrics)
     assert np.isfinite(list(metrics.values())).all()
-    for model, old in zip(models, before, strict=True):
-        assert all(np.any(a != b) for a, b in zip(old, model.trainable_variables, strict=True))
-    one, two = learner.normalizations
-    assert float(one.count) == 64
-    for left, right in zip(one.weights, two.weights, strict=True):
-        np.testing.assert_array_equal(left, right)
-    assert np.unique(learner.memory.reward.numpy()).tolist() == [1.0]
+    for name in ("policy", "averaged", "critic", "target"):
+        assert np.any(getattr(before, name) != getattr(after, name))
+    assert float(after.statistics.count) == 64
+    assert np.unique(after.memory.rows.reward.numpy()).tolist() == [1.0]
+    policy = cartpole.learner.publish(after)
+    features = tf.random.stateless_normal([5, 4], SEED)
+    averaged = cartpole.learner.split(after._replace(policy=after.averaged))
+    np.testing.assert_allclose(policy.model(features), cartpole.learner.logits(averaged, features), atol=1e-6)
 
 
 def test_a_gradient_that_explodes_is_not_applied(cartpole):
-    learner, loop = cartpole
-    kernel = learner.target.trainable_variables[-2]
-    finite = tf.convert_to_tensor(kernel)
-    kernel.assign_add(tf.fill([32, 1], 1e25))  # it does not overflow, its square does
-    before = [weight.numpy() for weight in learner.actor.trainable_variables]
+    good = cartpole.state
+    # It does not overflow, its square does.
+    last_kernel = np.zeros(good.target.shape, np.float32)
+    last_kernel[-33:-1] = 1e25
+    broken = cartpole.state = good._replace(target=good.target + last_kernel)
     with pytest.raises(ValueError, match=r"Expected finite losses and gradients.*Training diverged"):
-        loop.advance(2, 2)
-    for old, weight in zip(before, learner.actor.trainable_variables, strict=True):
-        np.testing.assert_array_equal(old, weight)
-    kernel.assign(finite)
+        cartpole.advance(2)
+    assert cartpole.state is broken
+    cartpole.state = good
 
 
 def test_the_oldest_segment_is_overwritten():
-    learner = learner_of(configure("rlsample/CartPole-v1", 64, num_envs=2, memory=3))
+    learner = learner_of(configure("rlsample/CartPole-v1", 64, num_envs=2, memory=3, critic_updates=1))
+    state = learner.start(0)
     for number in range(1, 5):
-        ends = tf.zeros([4, 2], tf.bool)
+        ends, observations = tf.zeros([4, 2], tf.bool), tf.zeros([4, 2, 4])
         rewards = tf.constant([[number, number + 0.5]] * 4)
-        learner.remember(agent.Segment(tf.zeros([4, 2, 4]), rewards, tf.zeros([4, 2, 4]), ends, ends))
-    np.testing.assert_array_equal(learner.memory.reward[:, 0], [4, 4.5, 2, 2.5, 3, 3.5])
+        segment = agent.Segment(observations, rewards, observations, ends, ends)
+        played = agent.Played(segment, tf.zeros([]), rewards, rewards)
+        flags = tf.ones([2], tf.bool)
+        state, _, _ = learner.descend(state, tf.zeros_like(state.policy), played, SEED, flags)
+    np.testing.assert_array_equal(state.memory.rows.reward[:, 0], [4, 4.5, 2, 2.5, 3, 3.5])
 
 
 def test_the_same_seed_gives_the_same_run():
@@ -257,23 +265,20 @@ class Poison(Identity):
 
 def test_nothing_is_learned_from_nan():
     config = configure("rlsample/Identity-v0", 1024)
-    made, learner = config.env.make(), learner_of(config)
+    made = config.env.make()
     made.functional = env = Poison()
-    loop = agent.Loop(made, learner, 4, 1)
-    start = loop.running
-    loop.advance(4, 0)
-    kept = [*learner.actor.variables, *learner.critic.variables, *learner.averaged.model.variables, *learner.memory]
-    kept += [*learner.actor_optimizer.variables, *learner.critic_optimizer.variables]
-    kernel, finite = learner.actor.trainable_variables[0], tf.convert_to_tensor(learner.actor.trainable_variables[0])
-    for flag, value in ((env.reward_is_nan, True), (env.state_is_nan, True), (kernel, tf.fill(kernel.shape, np.nan))):
-        flag.assign(value)
-        loop.running = start
-        before = [weight.numpy() for weight in kept]
+    loop = loop_of(config, made)
+    start = loop._running
+    loop.advance(4)
+    good = loop.state
+    broken = good._replace(policy=good.policy * np.nan)
+    for reward_is_nan, state_is_nan, state in ((True, False, good), (False, True, good), (False, False, broken)):
+        env.reward_is_nan.assign(reward_is_nan)
+        env.state_is_nan.assign(state_is_nan)
+        loop._running, loop.state = start, state
         with pytest.raises(ValueError, match=r"Expected finite rewards, observations and values. Received: env"):
-            loop.advance(4, 0)
-        for old, weight in zip(before, kept, strict=True):
-            np.testing.assert_array_equal(old, weight)
-        flag.assign(finite if flag is kernel else False)
+            loop.advance(4)
+        assert loop.state is state
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+"""A Keras model as a function of one vector of weights."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rlsample.networks.flat import FlatNetwork
+
+
+def small_model():
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, "tanh"), keras.layers.Dense(2)])
+
+
+def test_it_computes_what_the_model_does_at_any_weights():
+    model, other = small_model(), small_model()
+    features = tf.random.stateless_normal([7, 3], [1, 2])
+    network = FlatNetwork(model)
+    theirs = FlatNetwork(other).weights()
+    assert theirs.shape == (3 * 5 + 5 + 5 * 2 + 2,)
+    for function in (network, tf.function(network, jit_compile=True)):
+        np.testing.assert_allclose(function(network.weights(), features), model(features), atol=1e-6)
+        np.testing.assert_allclose(function(theirs, features), other(features), atol=1e-6)
+    np.testing.assert_allclose(network.at(theirs)(features), other(features), atol=1e-6)
+
+
+def test_assign_copies_weights_into_the_model():
+    network = FlatNetwork(small_model())
+    weights = tf.range(32, dtype=tf.float32)
+    network.assign(weights)
+    np.testing.assert_array_equal(network.weights(), weights)
+    np.testing.assert_array_equal(network.model.layers[0].kernel, tf.reshape(weights[:15], [3, 5]))
