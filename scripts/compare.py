@@ -26,8 +26,8 @@ from rich.table import Column, Table
 
 from rlsample.runs import ConfigError, load_config, read_metrics
 from rlsample.runs.run import EVALUATION, METRICS
-from scripts.agent_modules import AgentConfigs
 from scripts.arguments import whole_number
+from scripts.catalogue import known_agents
 from scripts.statistics import interquartile_mean, interval
 
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     variants = list(expand(options.overrides))
     try:
         for words in variants:
-            load_config(options.config, words, agents=AgentConfigs())
+            load_config(options.config, words, agents=known_agents())
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

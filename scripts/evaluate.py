@@ -18,19 +18,20 @@ import gymnasium
 
 from rlsample.rollouts.evaluation import SupportsAct
 from rlsample.runs import ConfigError, RunConfig, evaluate, load_config
+from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.checkpoint import CheckpointError
 from rlsample.runs.checkpoint import load as load_weights
 from rlsample.runs.run import CHECKPOINT, CONFIG
-from scripts.agent_modules import AgentConfigs, import_modules, make_policy
 from scripts.arguments import whole_number
+from scripts.catalogue import known_agents
 
 VIDEO_HINT = "Install the extra `video`: pip install 'rlsample[video]'"
 
 
-def main(arguments: Sequence[str] | None = None, agents: AgentConfigs | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_intermixed_args(arguments)
-    agents = agents or AgentConfigs()
+    agents = agents or known_agents()
     try:
         import_modules(options.imports)
         config = load_config(options.run / CONFIG, agents=agents, inherit=False)

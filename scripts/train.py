@@ -20,15 +20,16 @@ from rich.table import Table
 
 from rlsample.rollouts.evaluation import Evaluation
 from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, config_to_yaml, load_config
+from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.run import METRICS, PICTURE
-from scripts.agent_modules import AgentConfigs, import_modules, make_policy
+from scripts.catalogue import known_agents
 
 
-def main(arguments: Sequence[str] | None = None, agents: AgentConfigs | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_intermixed_args(arguments)
-    agents = agents or AgentConfigs()
+    agents = agents or known_agents()
     try:
         import_modules(options.imports)
         config = load_config(options.config, options.overrides, agents=agents)

@@ -18,7 +18,7 @@ import tensorflow_probability as tfp
 
 from agents.snippets import gradient_tape, joint_distribution, keras_fit, ppo_script
 from rlsample import heads
-from scripts.agent_modules import AgentConfigs
+from scripts.catalogue import known_agents
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "custom_agents.md"
@@ -200,7 +200,7 @@ def test_snippets_are_short_documented_and_no_agents(path):
     module = importlib.import_module(f"agents.snippets.{path.stem}")
     assert f"python -m {module.__name__}" in module.__doc__
     assert path.stem in PAGE.read_text()
-    assert path.stem not in AgentConfigs()
+    assert path.stem not in known_agents()
 
 
 def test_a_snippet_runs_as_a_program(capsys):

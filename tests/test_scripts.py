@@ -14,13 +14,13 @@ import gymnasium
 import pytest
 
 from rlsample.runs import read_metrics
+from rlsample.runs.agents import Agents
 from scripts import evaluate, train
-from scripts.agent_modules import AgentConfigs
 from tests import toy_agents
 
 ROOT = Path(__file__).parents[1]
 TOY = Path(toy_agents.__path__[0]) / "toy.yaml"
-AGENTS = AgentConfigs(toy_agents)
+AGENTS = Agents(toy_agents)
 CANARY = "canary5ecret" * 4
 
 
@@ -31,8 +31,8 @@ def trained(folder: Path, *words: str) -> int:
 def in_a_process(folder: Path, *words: str) -> subprocess.Popen:
     """Starts training with the toy agent, in a process group of its own, as a terminal would."""
     program = (
-        "import sys; from scripts import train; from scripts.agent_modules import AgentConfigs;"
-        "from tests import toy_agents; sys.exit(train.main(sys.argv[1:], AgentConfigs(toy_agents)))"
+        "import sys; from scripts import train; from rlsample.runs.agents import Agents;"
+        "from tests import toy_agents; sys.exit(train.main(sys.argv[1:], Agents(toy_agents)))"
     )
     return subprocess.Popen(
         [sys.executable, "-c", program, str(TOY), "--run-dir", str(folder), *words],

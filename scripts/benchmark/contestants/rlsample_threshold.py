@@ -14,7 +14,7 @@ from agents import ppo
 from rlsample.rollouts.evaluation import play_episodes
 from rlsample.rollouts.on_policy import on_policy_loop
 from rlsample.runs import config_from_dict
-from scripts.agent_modules import AgentConfigs
+from scripts.catalogue import known_agents
 
 STEPS, BETWEEN = 100_000, 2048
 SETTINGS = {
@@ -38,7 +38,7 @@ SETTINGS = {
 
 def main(seed: int) -> None:
     """Trains and evaluates in turns; prints what it came to."""
-    config = config_from_dict(SETTINGS | {"seed": seed}, agents=AgentConfigs())
+    config = config_from_dict(SETTINGS | {"seed": seed}, agents=known_agents())
     agent = config.agent
     rows = agent.num_steps * config.env.num_envs
     envs, judging = config.env.make(), gym.make_vec("CartPole-v1", 20)

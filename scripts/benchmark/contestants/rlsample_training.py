@@ -8,7 +8,7 @@ from typing import Any
 from agents import ppo
 from rlsample.rollouts.on_policy import on_policy_loop
 from rlsample.runs import config_from_dict
-from scripts.agent_modules import AgentConfigs
+from scripts.catalogue import known_agents
 
 FOREVER = 10**9
 
@@ -28,7 +28,7 @@ def prepare(
         "env": {"id": env, "num_envs": num_envs, "kwargs": kwargs or {}},
         "total_steps": FOREVER,
     }
-    config = config_from_dict(settings | {"sampler": "categorical"}, agents=AgentConfigs())
+    config = config_from_dict(settings | {"sampler": "categorical"}, agents=known_agents())
     rows = config.agent.num_steps * num_envs
     vector = config.env.make(num_envs=num_envs * population)
     loop = on_policy_loop(

@@ -1,0 +1,80 @@
+"""Which environment a run is in, and how it is made."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import signal
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field, JsonValue
+
+from rlsample import checks
+from rlsample.runs.block import Block
+
+_SECRET = re.compile(r"api_?key|secret|passw(or)?d|credential|(^|_)token$", re.IGNORECASE)
+
+_OWN_OPTIONS = frozenset({"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"})
+
+
+class EnvConfig(Block):
+    """Which environment, and how many of it side by side."""
+
+    id: str = Field(description="A registered Gymnasium id.")
+    num_envs: int = Field(default=8, ge=1, description="Environments stepped together while training.")
+    kwargs: dict[str, JsonValue] = Field(default={}, description="Passed on to the environment.")
+    vectorization_mode: Literal["sync", "async", "vector_entry_point"] | None = Field(
+        default=None,
+        description="As in gymnasium.make_vec; by default the environment's own vector form where it has one.",
+    )
+
+    @pydantic.field_validator("id")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        import gymnasium
+
+        if ":" in value:
+            raise checks.invalid(
+                "an id without a module in it", id=value, hint="Import the module that registers it first."
+            )
+        if value not in gymnasium.registry:
+            raise checks.unknown("environment", value, gymnasium.registry)
+        return value
+
+    @pydantic.field_validator("kwargs")
+    @classmethod
+    def _harmless(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for key in _OWN_OPTIONS.intersection(value):
+            raise checks.invalid("options of the environment itself", kwargs=key)
+        for secret in filter(_SECRET.search, _keys(value)):
+            raise ValueError(
+                f"Expected no secret in a configuration, which is saved and tracked. Received: {secret}. "
+                "Let the environment read it from an environment variable."
+            )
+        return value
+
+    def make(self, num_envs: int | None = None, **options: Any) -> Any:
+        """Returns a new `gymnasium.vector.VectorEnv`; `options` go to `gymnasium.make_vec` and win over the fields."""
+        import gymnasium
+
+        made: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
+        if self.vectorization_mode == "async":
+            made["wrappers"] = [_without_interrupts]
+        return gymnasium.make_vec(self.id, **(made | self.kwargs | options))
+
+
+def _without_interrupts(env: Any) -> Any:
+    """Makes an environment's own process leave Ctrl-C to the run, which still needs it to come to a clean stop."""
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return env
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Yields the keys of a tree of mappings and sequences."""
+    if isinstance(value, dict):
+        yield from value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys(item)

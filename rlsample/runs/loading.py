@@ -1,0 +1,97 @@
+"""Configurations from YAML files, `key=value` words and plain data, and back; every problem told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from rlsample import checks
+from rlsample.runs import yaml_files
+from rlsample.runs.block import Block, ConfigError
+from rlsample.runs.config import AgentConfig, RunConfig
+
+
+def load_config(
+    path: str | Path, overrides: Iterable[str] = (), *, agents: Mapping[str, type[AgentConfig]], inherit: bool = True
+) -> RunConfig:
+    """Reads a configuration.
+
+    Args:
+        path: a YAML file; its `base:` names a file to inherit from.
+        overrides: `key=value` or `block.key=value` words, laid over the file. A word for a whole block
+            (`sampler=reinmax`) replaces it, one for a key of a block (`sampler.num_samples=10`) edits it.
+        agents: the hyper-parameters of each agent that may be named.
+        inherit: whether `base:` is followed. Turn it off for files that others wrote.
+
+    Returns:
+        The configuration, complete and validated.
+
+    Raises:
+        ConfigError: anything is wrong with the file, the words or what they say; each problem is one line that begins
+            with the dotted name of its place.
+    """
+    try:
+        data = yaml_files.override(yaml_files.read(Path(path), inherit=inherit), overrides)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return config_from_dict(data, agents=agents, source=str(path))
+
+
+def config_from_dict(
+    data: Mapping[str, Any], *, agents: Mapping[str, type[AgentConfig]], source: str = "The configuration"
+) -> RunConfig:
+    """Builds a configuration from plain data; arguments and errors as in `load_config`."""
+    data = yaml_files.merge(data, {})
+    problems: list[str] = []
+    if "agent" in data:
+        data["agent"] = _agent(data["agent"], agents, problems)
+    config = _validated(RunConfig, data, "", problems)
+    if config is None or problems:
+        raise ConfigError("\n  ".join([f"{source} cannot be used:", *problems]))
+    return config
+
+
+def config_to_dict(config: RunConfig) -> dict[str, Any]:
+    """Returns the resolved configuration as plain data; `config_from_dict` of it equals `config`."""
+    return config.model_dump(mode="json")
+
+
+def config_to_yaml(config: RunConfig) -> str:
+    """Returns the resolved configuration as YAML; `load_config` of it equals `config`."""
+    return yaml_files.dump(config_to_dict(config))
+
+
+def _agent(block: Any, agents: Mapping[str, type[AgentConfig]], problems: list[str]) -> Any:
+    """Builds the agent's block with the class its name stands for; on a problem, notes it and returns a stand-in."""
+    name = block.get("name") if isinstance(block, dict) else block
+    if isinstance(name, str) and name in agents and isinstance(block, dict):
+        agent = _validated(agents[name], block, "agent.", problems)
+    else:
+        agent = None
+        problems.append(f"agent: {checks.unknown('agent', name, agents)}")
+    return agent or AgentConfig(name="unknown")
+
+
+def _validated(model: type[Block], data: Any, prefix: str, problems: list[str]) -> Any:
+    try:
+        return model.model_validate(data)
+    except pydantic.ValidationError as error:
+        problems.extend(prefix + _describe(model, item) for item in error.errors(include_url=False))
+        return None
+
+
+def _describe(model: type[Block], problem: Any) -> str:
+    """Turns one of pydantic's findings into a line: where, which rule, what came, what to do."""
+    location = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        for part in problem["loc"][:-1]:
+            model = model.model_fields[part].annotation  # type: ignore[assignment]
+        return f"{location}: {checks.unknown('key', problem['loc'][-1], model.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{location}: Expected a value. Received: none."
+    if problem["type"] == "value_error":
+        return f"{location}: {problem['ctx']['error']}"
+    return f"{location}: {problem['msg']}. Received: {problem['input']!r:.80}."

@@ -1,0 +1,35 @@
+"""Every metric that is logged, with what it means. Names are stable: sweeps and pictures rely on them."""
+
+from __future__ import annotations
+
+METRICS = {
+    "global_step": "Environment steps so far, over all environments (of one member, in a population).",
+    "update": "Optimizer steps so far.",
+    "charts/episodic_return": "Mean undiscounted return of the training episodes that ended since the last record.",
+    "charts/episodic_length": "Their mean length, in steps.",
+    "charts/steps_per_second": "Environment steps per second of wall-clock time since the run began.",
+    "evaluation/mean_return": "Mean return of the evaluation episodes.",
+    "evaluation/std_return": "Their standard deviation, over episodes.",
+    "losses/policy": "PPO's clipped surrogate loss, mean over the minibatches since the last record.",
+    "losses/value": "PPO's value loss, likewise.",
+    "losses/actor": "The actor's loss: the negative of the value it climbs, entropy bonus included.",
+    "losses/critic": "The critic's squared error; of several critics the sum.",
+    "policy/entropy": "Entropy of the policy in nats, mean over the rows learned from.",
+    "policy/approximate_kl": "How far PPO's policy has moved from the one that collected, in nats.",
+    "policy/clip_fraction": "Share of rows whose probability ratio lies outside of PPO's clip range.",
+    "policy/gradient_norm": "Norm of the actor's gradient before it is shortened.",
+    "policy/coefficient": "Coefficient of the entropy bonus, fixed or learned.",
+    "sampler/temperature": "Temperature of the sampler in the latest updates.",
+    "sampler/signal_to_noise": "Of the sampler's gradient, against the present critics: |mean| / standard deviation.",
+    "sampler/cosine": "Between the mean of the sampler's gradient and the exact one.",
+    "sampler/bias": "Of the sampler's gradient, relative to the exact one.",
+    "sampler/variance": "Of the sampler's gradient, absolute.",
+    "sampler/mean_squared_error": "Of the sampler's gradient, absolute.",
+    "members/return_*": "In a population: mean return of the latest episodes of each member, numbered from 00.",
+}
+"""Name -> meaning; `*` stands for a number."""
+
+
+def meaning_of(name: str) -> str | None:
+    """What a logged metric means; None if it is not in the table."""
+    return METRICS.get(name, METRICS.get(name.rstrip("0123456789") + "*"))
