@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rlsample import checks, samplers
 from rlsample.distributions import CategoricalDistribution
-from rlsample.distributions.base import masked_logits
+from rlsample.distributions.shapes import masked_logits
 from rlsample.heads.logits import LogitsHead
 from rlsample.types import TensorLike
 
