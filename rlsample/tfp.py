@@ -67,12 +67,12 @@ class PolicyDistribution(tfp.distributions.AutoCompositeTensorDistribution):
         options = {"validate_args": validate_args, "allow_nan_stats": allow_nan_stats}
         with tf.name_scope(name) as scope:
             distribution = self._kind(**arguments)  # refuses bad arguments now rather than at the first use
-            for key in arguments.keys() & _axes(self._kind).keys():
-                # Numbers in the dtype to compute in; a mask may be integers.
-                hint = None if key == "mask" else compute_dtype(distribution.dtype)
-                arguments[key] = _as_parameter(arguments[key], hint)
             for key, value in arguments.items():
-                setattr(self, f"_{key}", value)
+                if key in _axes(self._kind):
+                    # Numbers in the dtype to compute in; a mask may be integers.
+                    hint = None if key == "mask" else compute_dtype(distribution.dtype)
+                    arguments[key] = _as_parameter(value, hint)
+                setattr(self, f"_{key}", arguments[key])
             self._names = tuple(arguments)
             self._event_ndims = distribution.event_ndims
             kinds = tfp.distributions.NOT_REPARAMETERIZED, tfp.distributions.FULLY_REPARAMETERIZED

@@ -8,7 +8,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from rlsample import heads, samplers
-from rlsample.distributions import CategoricalDistribution, OrdinalDistribution, SubsetDistribution
+from rlsample import tfp as wrappers
+from rlsample.distributions import CategoricalDistribution, Distribution, OrdinalDistribution, SubsetDistribution
 from tests.helpers import MODES
 
 tfd = tfp.distributions
@@ -127,6 +128,17 @@ def test_agrees_with_one_hot_categorical(sampler):
     np.testing.assert_allclose(policy.mean(), reference.mean(), rtol=1e-5)
     expected = tfd.kl_divergence(reference, tfd.OneHotCategorical(LOGITS[::-1] / factor))
     np.testing.assert_allclose(tfd.kl_divergence(policy, other), expected, rtol=1e-4, atol=1e-6)
+    for theirs in (tfd.OneHotCategorical(LOGITS[::-1]), tfd.Categorical(LOGITS[::-1])):
+        expected = tfd.kl_divergence(reference, tfd.OneHotCategorical(LOGITS[::-1]))
+        np.testing.assert_allclose(tfd.kl_divergence(policy, theirs), expected, rtol=1e-4, atol=1e-6)
+        expected = tfd.kl_divergence(tfd.OneHotCategorical(LOGITS[::-1]), reference)
+        np.testing.assert_allclose(tfd.kl_divergence(theirs, policy), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_divergence_from_a_distribution_of_tfp_needs_one_factor():
+    policy = CategoricalDistribution(LOGITS, factored=True).to_tfp()
+    with pytest.raises(ValueError, match="one factor"):
+        tfd.kl_divergence(policy, tfd.OneHotCategorical(LOGITS))
 
 
 def test_everything_is_finite_under_a_mask_and_illegal_actions_are_impossible():
@@ -202,6 +214,12 @@ def test_dtypes(dtype):
     )
 
 
+def test_a_temperature_has_the_precision_of_the_logits():
+    policy = CategoricalDistribution(tf.cast(LOGITS, tf.float64), "gumbel_softmax", 0.3)
+    np.testing.assert_array_equal(policy.to_tfp().sample(seed=SEED), policy.to_tfp().copy().sample(seed=SEED))
+    np.testing.assert_array_equal(policy.to_tfp().sample(1, seed=SEED), policy.sample(SEED, [1]).one_hot)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_dtypes_of_ordered_levels_and_subsets(dtype):
     level = OrdinalDistribution(tf.constant([0.5, 3.0], dtype), tf.constant([0.5, 2.0], dtype), 5).to_tfp()
@@ -229,7 +247,69 @@ def test_variables_are_read_at_each_use():
     assert np.abs(entropy - policy.entropy()).max() > 0.01
 
 
-def test_a_temperature_a_row():
+def test_the_temperature_of_a_head_is_read_at_each_use():
+    head = heads.CategoricalHead(3, "gumbel_softmax", temperature=5.0)
+    policy = head.distribution(LOGITS).to_tfp()
+    before = policy.sample(seed=SEED)
+    head.temperature.assign(0.1)
+    assert np.abs(policy.sample(seed=SEED) - before).max() > 0.1
+    np.testing.assert_array_equal(policy.sample(seed=SEED), head.sample(LOGITS, SEED).one_hot)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_other_parameters_do_not_retrace(kind):
+    head = MAKERS[kind]()
+    entropy = tf.function(lambda policy: policy.entropy())
+    for seed in (1, 2):
+        policy = head.distribution(head(tf.random.stateless_normal([4, 6], [seed, 0])))
+        np.testing.assert_allclose(entropy(policy.to_tfp()), policy.entropy(), rtol=1e-5)
+    assert entropy.experimental_get_tracing_count() == 1
+
+
+def test_names_and_options_are_those_of_tfp():
+    policy = CategoricalDistribution(LOGITS)
+    assert policy.to_tfp().name == "CategoricalDistribution"
+    named = policy.to_tfp(name="actor", validate_args=True, allow_nan_stats=False)
+    assert named.name == "actor"
+    assert named.validate_args
+    assert not named.allow_nan_stats
+    assert named[1:].parameters["validate_args"]
+    assert list(named.parameters) == [
+        *("logits", "sampler", "temperature", "mask", "factored", "validate_args", "allow_nan_stats", "name")
+    ]
+
+
+def test_an_unknown_number_of_categories():
+    @tf.function(input_signature=[tf.TensorSpec([None, None])])
+    def shapes(logits):
+        policy = CategoricalDistribution(logits).to_tfp()
+        return policy.event_shape_tensor(), policy.batch_shape_tensor()
+
+    event, batch = shapes(LOGITS)
+    np.testing.assert_array_equal(event, [3])
+    np.testing.assert_array_equal(batch, [4])
+
+
+def test_kinds_of_ones_own():
+    class Sharper(CategoricalDistribution):
+        def __init__(self, logits, sharpness, mask=None):
+            super().__init__(tf.convert_to_tensor(logits) * tf.convert_to_tensor(sharpness)[..., None], mask=mask)
+
+    policy = CategoricalDistribution(2.0 * LOGITS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(wrappers.PARAMETERS, Sharper, {"logits": "K", "sharpness": "", "mask": "K"})
+        sharper = Sharper(LOGITS, tf.fill([4], 2.0)).to_tfp()
+        np.testing.assert_allclose(sharper[2:].entropy(), policy.entropy()[2:], rtol=1e-5)
+        np.testing.assert_allclose(sharper.copy(sharpness=tf.ones([4])).mean(), tf.nn.softmax(LOGITS), rtol=1e-5)
+
+    class Unknown(Distribution):
+        event_shape = event_ndims = sample = mode = probs = entropy = kl_divergence = _log_prob = None
+
+    with pytest.raises(ValueError, match=r"Received: kind='Unknown'\. Add a row for it to rlsample\.tfp\.PARAMETERS"):
+        Unknown.to_tfp(Unknown())
+
+
+def test_a_temperature_per_row():
     tau = tf.constant([0.1, 10.0, 0.1, 10.0])
     policy = CategoricalDistribution(tf.stack([LOGITS] * 2, 1), "gumbel_softmax", tau, factored=True).to_tfp()
     peak = tf.reduce_max(policy.sample(50, seed=SEED), -1).numpy().mean((0, 2))

@@ -42,7 +42,7 @@ class AutoregressiveDistribution(SequentialDistribution):
         sampler: a sampler, its name or its config; draws each factor.
         temperature: number or tensor, scalar or of the batch shape.
         mask: boolean, broadcasts to `[..., F, K]`, True = legal whatever the other factors are.
-        max_outcomes: bound on the joint actions that `entropy` and `kl_divergence` sum over.
+        max_outcomes: bound on the joint actions that `entropy`, `kl_divergence` and `probs` sum over.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class SubsetDistribution(SequentialDistribution):
         temperature: number or tensor, scalar or of the batch shape.
         relaxed: whether draws are the relaxed rows rather than one-hots with their gradient.
         mask: boolean, broadcasts to the logits, True = legal; at least k per row.
-        max_outcomes: bound on the K^k sequences that `entropy` and `kl_divergence` sum over.
+        max_outcomes: bound on the K^k sequences that `entropy`, `kl_divergence` and `probs` sum over.
 
     Source: Kool, van Hoof and Welling (2019), arXiv 1903.06059, section 2 (Gumbel top-k); Xie and Ermon (2019),
     arXiv 1901.10517, section 3 (the relaxation).

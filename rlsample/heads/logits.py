@@ -1,4 +1,4 @@
-"""What heads share whose laws are categorical: a sampler, and options that shape the logits."""
+"""What heads of categorical factors share: a sampler, and options that shape the logits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LogitsHead(PolicyHead):
         self.logit_clip = None if logit_clip is None else checks.check_positive("logit_clip", logit_clip)
 
     def shape_logits(self, values: tf.Tensor, exists: Any = None) -> tf.Tensor:
-        """Raw outputs `[..., K]` -> logits: clipped softly, -inf where not `exists`, mixed with the uniform law."""
+        """Raw outputs `[..., K]` -> logits: clipped softly, -inf where not `exists`, mixed with uniform probabilities."""
         if self.logit_clip is not None:
             values = self.logit_clip * tf.tanh(values / self.logit_clip)
         illegal = tf.constant(float("-inf"), values.dtype)
