@@ -48,7 +48,8 @@ def wrap(distribution: Distribution, **options: Any) -> PolicyDistribution:
     Raises:
         ValueError: a distribution of another kind.
     """
-    return _wrapper(type(distribution))(**distribution.arguments, **options)
+    wrapper = _wrapper(type(distribution))
+    return wrapper(**distribution.arguments, **options)
 
 
 class PolicyDistribution(tfp.distributions.AutoCompositeTensorDistribution):
@@ -60,6 +61,7 @@ class PolicyDistribution(tfp.distributions.AutoCompositeTensorDistribution):
     """
 
     _kind: type[Distribution]
+    _axes: dict[str, str]
 
     def _start(self, validate_args: bool, allow_nan_stats: bool, name: str | None, **arguments: Any) -> None:
         """What the constructor of each kind does; see `_wrapper`."""
@@ -68,7 +70,7 @@ class PolicyDistribution(tfp.distributions.AutoCompositeTensorDistribution):
         with tf.name_scope(name) as scope:
             distribution = self._kind(**arguments)  # refuses bad arguments now rather than at the first use
             for key, value in arguments.items():
-                if key in _axes(self._kind):
+                if key in self._axes:
                     # Numbers in the dtype to compute in; a mask may be integers.
                     hint = None if key == "mask" else compute_dtype(distribution.dtype)
                     arguments[key] = _as_parameter(value, hint)
@@ -159,14 +161,18 @@ def _wrapper(kind: type[Distribution]) -> type[PolicyDistribution]:
 
     TFP copies, slices and flattens a distribution by the signature of its constructor: so each kind needs its own.
     """
+    rows = [PARAMETERS[each] for each in kind.__mro__ if each in PARAMETERS]
+    if not rows:
+        kinds = " or ".join(each.__name__ for each in PARAMETERS)
+        raise checks.invalid(f"a {kinds}", kind=kind.__name__, hint="Add a row for it to rlsample.tfp.PARAMETERS.")
+    axes = rows[0]
 
     def construct(self: PolicyDistribution, **arguments: Any) -> None:
         self._start(**arguments)
 
     def properties(cls: type, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
         return {
-            key: tfp.util.ParameterProperties(event_ndims=functools.partial(_count, axes))
-            for key, axes in _axes(kind).items()
+            key: tfp.util.ParameterProperties(event_ndims=functools.partial(_count, own)) for key, own in axes.items()
         }
 
     self, *own = inspect.signature(kind.__init__).parameters.values()
@@ -180,18 +186,11 @@ def _wrapper(kind: type[Distribution]) -> type[PolicyDistribution]:
         "__doc__": PolicyDistribution.__doc__,
         "__module__": __name__,
         "_kind": kind,
+        "_axes": axes,
         "_parameter_properties": classmethod(properties),
     }
     metaclass: Any = type(PolicyDistribution)
     return metaclass(kind.__name__, (PolicyDistribution,), body)
-
-
-def _axes(kind: type[Distribution]) -> dict[str, str]:
-    for each in kind.__mro__:
-        if each in PARAMETERS:
-            return PARAMETERS[each]
-    kinds = " or ".join(each.__name__ for each in PARAMETERS)
-    raise checks.invalid(f"a {kinds}", kind=kind.__name__, hint="Add a row for it to rlsample.tfp.PARAMETERS.")
 
 
 def _count(axes: str, policy: PolicyDistribution) -> int:

@@ -303,10 +303,10 @@ def test_kinds_of_ones_own():
         np.testing.assert_allclose(sharper.copy(sharpness=tf.ones([4])).mean(), tf.nn.softmax(LOGITS), rtol=1e-5)
 
     class Unknown(Distribution):
-        event_shape = event_ndims = sample = mode = probs = entropy = kl_divergence = _log_prob = None
+        event_shape = sample = mode = probs = entropy = kl_divergence = _log_prob = None
 
     with pytest.raises(ValueError, match=r"Received: kind='Unknown'\. Add a row for it to rlsample\.tfp\.PARAMETERS"):
-        Unknown.to_tfp(Unknown())
+        Unknown().to_tfp()
 
 
 def test_a_temperature_per_row():
