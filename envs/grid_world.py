@@ -1,4 +1,4 @@
-"""GridWorld: walk around walls to a goal, with a mask of the moves that lead anywhere."""
+"""GridWorld: walk around walls to a goal, with a mask of the moves that are possible."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class PolicyDistribution(tfp.distributions.AutoCompositeTensorDistribution):
 
     @property
     def distribution(self) -> Any:
-        """The distribution this one speaks for, from the current values of the parameters."""
+        """The distribution that this one stands for, made from the current values of the parameters."""
         return self._kind(**{key: getattr(self, f"_{key}") for key in self._names})
 
     def action(self, draw: TensorLike) -> tf.Tensor:

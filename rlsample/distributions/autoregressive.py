@@ -19,7 +19,7 @@ from rlsample.types import Objective, Sample, TensorLike
 
 
 class Conditional(Protocol):
-    """What knows the logits of a factor given the state that those before it left behind."""
+    """Gives the logits of each factor from the state that the factors before it left behind."""
 
     sizes: tuple[int, ...]
 

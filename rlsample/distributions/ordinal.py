@@ -10,7 +10,7 @@ from rlsample.distributions import base, shapes
 from rlsample.ops.softmax import compute_dtype
 from rlsample.types import Sample, TensorLike
 
-# An edge further out than any location: a level at the end of its row takes all that lies beyond it.
+# An edge further out than any location: the outermost levels take all that lies beyond them.
 _FAR = 1e30
 
 
@@ -23,8 +23,8 @@ class OrdinalDistribution(base.Distribution):
         backward  to x, (g_above - g_below) r'(t) / (above - below): g the gradient to the one-hot at the legal levels
                   on either side of x, t in [0, 1] how far x is from the lower to the upper, r the rounding surrogate
 
-    So the objective's difference between neighbouring levels is what moves x: levels near each other share what they
-    learn, which a categorical does not. If the objective is linear in the one-hot, the mean gradient tends to the
+    So the objective's difference between neighbouring levels is what moves x. Levels near each other share what they
+    learn, unlike those of a categorical. If the objective is linear in the one-hot, the mean gradient tends to the
     exact one as r gets sharper, because r' then integrates to 1 about the half, where the masses exchange; the
     variance grows with the sharpness. With r' = 1 (straight_through) the bias is of second order in 1 / scale.
     Without masks this is the discretised logistic distribution (Salimans et al. 2017, arXiv 1701.05517, section 2.1).

@@ -17,7 +17,7 @@ from rlsample.types import Sample, TensorLike
 class SequentialDistribution(base.Distribution):
     """p(a) = prod_i p(a_i | a_1 .. a_{i-1}): the joint log_prob is exact and costs one pass over the factors.
 
-    A subclass says what the state is that the factors so far leave behind, and what logits follow from it.
+    A subclass defines the state that the factors decided so far leave behind, and the logits that follow from it.
     Entropy, divergence and `probs` are sums over all prefixes, computed as long as there are at most `max_outcomes`
     joint actions; beyond that, there is `sampled_entropy`. The mode is greedy: each factor at its most probable
     category given those before it.

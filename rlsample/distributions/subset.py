@@ -14,7 +14,7 @@ from rlsample.types import Sample, TensorLike
 
 
 class SubsetDistribution(SequentialDistribution):
-    """The first k items of a Plackett-Luce ordering: each drawn by softmax(logits) among those not drawn yet.
+    """The first k items of a Plackett-Luce ordering: each drawn by softmax(logits) from those not drawn yet.
 
         forward   the k largest of logits + G, in order, G standard Gumbel noise
         relaxed   a_1 .. a_k with a_j = softmax(alpha_j / tau), alpha_1 = logits + G,

@@ -1,12 +1,12 @@
-"""Rounding with a gradient: every surrogate in use, with what goes wrong in its usual form mended.
+"""Rounding with a gradient: every surrogate in use, with the faults of its usual form corrected.
 
 All of them map a float tensor of any shape, element by element, to a value near the nearest integer, in the dtype of
 the input (float16, bfloat16, float32, float64), computed in float32 at least. Value and gradient are finite for every
 finite input. Halves: the straight-through form rounds them to the even neighbour, as tf.round and IEEE 754 do (0.5 to
 0, 1.5 to 2, 2.5 to 2); the others, where they are centred, leave them where they are, half-way up the step.
 
-`ROUNDERS` names the families, and `SHARPNESS` the argument of each that says how sharp the step is: something to
-anneal, from soft to sharp, as a temperature is from high to low. It is a number, or a tensor or Variable (a scalar, or
+`ROUNDERS` names the families, and `SHARPNESS` the argument of each that says how sharp the step is. It can be annealed
+from soft to sharp, as a temperature is from high to low. It is a number, or a tensor or Variable (a scalar, or
 of a shape that broadcasts to the input), whose change never retraces; it receives a gradient if it is watched.
 """
 
@@ -25,20 +25,21 @@ from rlsample.ops.softmax import compute_dtype
 from rlsample.ops.surrogate import with_gradient_of
 from rlsample.types import TensorLike
 
-# What a sharpness given as a tensor can reach, since the number of steps of a compiled program is fixed. Eight
+# The largest sharpness that can be given as a tensor, since the number of steps of a compiled program is fixed. Eight
 # compositions have slope 256 at the halves; 32 terms have slope 65.
 MOST_COMPOSITIONS = 8
 MOST_TERMS = 32
 
 
 def round_straight_through(x: TensorLike) -> tf.Tensor:
-    """Rounds, and is differentiated as if it had not.
+    """Rounds, with the gradient of the identity.
 
         forward   round(x), halves to even
         backward  1
 
-    Biased, the more so the further x is from an integer; never dead. `x + stop_gradient(round(x) - x)` is the same in
-    another notation, with a rounding error in the value. From 2^23 on (2^10 in float16) every float is an integer.
+    Biased, the more so the further x is from an integer; the gradient is never 0. `x + stop_gradient(round(x) - x)` is
+    the same in another notation, with a rounding error in the value. From 2^23 on (2^10 in float16) every float is an
+    integer.
 
     Args:
         x: float, any shape.
@@ -62,7 +63,7 @@ def round_ramp(x: TensorLike, slope: TensorLike = 1e4, start: float | None = Non
     The usual form is min(max(x - 0.499, 0) * 10000, 1) for x in [0, 1]: `slope=1e4, start=0.499`. Here it goes on to
     all integers. The 0.499 puts the whole ramp below the half, so that 0.4995 already is 1; by default the ramp has
     its middle at the half. A window of 1/slope receives gradient and all else none: with slope 1e4, one value in ten
-    thousand learns. Anneal the slope: at 1 the centred ramp is the identity.
+    thousand does. Anneal the slope: at 1 the centred ramp is the identity.
 
     Args:
         x: float, any shape.
@@ -147,19 +148,19 @@ def round_fourier(x: TensorLike, terms: TensorLike = 5, monotone: bool = False) 
 
 
 def round_sine(x: TensorLike, compositions: TensorLike = 1) -> tf.Tensor:
-    """Rounds by taking away a sine, as many times over as it is to be steep.
+    """Rounds by subtracting a sine, several times over: the more often, the steeper.
 
         forward   f(f(...f(x))),  f(x) = x - sin(2 pi x) / (2 pi)
         backward  the product of 1 - cos(2 pi x) along the way: 2^compositions at the halves, 0 at the integers
 
     Smooth and monotone, with integers and halves fixed. Once is soft: 0.25 becomes 0.091. Composing sharpens it. The
-    gradient vanishes at the integers, so what has arrived there no longer learns; a last composition of part weight
-    (0.9 say) leaves a tenth of it. The argument of the sine is reduced to [-pi, pi] first, so that large x keep
-    their precision.
+    gradient vanishes at the integers, so a value that has arrived there no longer learns; a last composition of less
+    than full weight (0.9, say) leaves a tenth of it. The argument of the sine is reduced to [-pi, pi] first, so that
+    large x keep their precision.
 
     Args:
         x: float, any shape.
-        compositions: >= 0; 0 is the identity, 1 the usual form. The sharpness: of 2.3, two are whole and the last has
+        compositions: >= 0; 0 is the identity, 1 the usual form. The sharpness: with 2.3, two are whole and a third has
             weight 0.3, x - 0.3 sin(2 pi x) / (2 pi). A tensor counts up to `MOST_COMPOSITIONS`.
 
     Returns:
