@@ -111,7 +111,7 @@ class SequentialDistribution(base.Distribution):
         """An unbiased estimate of the entropy, value and gradient, from one draw: for any number of joint actions.
 
             value     sum_i H(a_i | a_1 .. a_{i-1}) at the factors drawn
-            gradient  its own, plus by the score function that of the probability of each prefix
+            gradient  that of each H, plus H times the gradient of log p(a_1 .. a_{i-1}), for the factors before it
 
         Args:
             seed: stateless seed, int32 `[2]`.
