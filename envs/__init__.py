@@ -1,4 +1,4 @@
-"""Environments to differentiate through, and small ones that pin a behaviour down.
+"""Environments to differentiate through, and small ones that each test one behaviour.
 
 Importing this package registers them with Gymnasium, as does `gym.make("envs:rlsample/CartPole-v1")`. TensorFlow is
 loaded only when one is made.

@@ -15,7 +15,7 @@ from rlsample.in_graph.environment import FunctionalEnv
 
 
 class Bandit(FunctionalEnv):
-    """A K-armed bandit with fixed means: the smallest environment a gradient estimator can be wrong in.
+    """A K-armed bandit with fixed means: the smallest environment that shows errors of a gradient estimator.
 
     ## Description
     Each arm pays its mean, plus Gaussian noise if asked for. An episode is one pull.

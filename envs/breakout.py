@@ -45,9 +45,9 @@ class Breakout(FunctionalEnv):
     """Break a wall with a ball that bounces off a paddle.
 
     ## Description
-    A ball moves one cell a step along a diagonal, off the side walls, the ceiling, the bricks and a paddle of one cell
-    at the bottom. A brick that is hit disappears; while the ball stays among bricks it breaks no second one. When the
-    ball comes to the bottom row and no brick is left, a new wall is built.
+    A ball moves one cell per step along a diagonal, off the side walls, the ceiling, the bricks and a paddle of one
+    cell at the bottom. A brick that is hit disappears; while the ball stays among bricks it breaks no second one. When
+    the ball comes to the bottom row and no brick is left, a new wall is built.
 
     ## Action Space
     `Discrete(3)`: stay, left, right; with `minimal_actions=False` MinAtar's `Discrete(6)`: stay, left, up, right, down,

@@ -1,4 +1,4 @@
-"""Identity: repeat what you see. What an agent that is wired right learns in seconds."""
+"""Identity: repeat what you see. An agent without a fault learns it in seconds."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ class RaggedState(NamedTuple):
 
 
 class RaggedDict(FunctionalEnv):
-    """Drive as told, with controls that are partly blocked: a Dict of all discrete spaces, masked.
+    """Set controls as shown while some choices are blocked: a Dict of all discrete spaces, masked.
 
     ## Description
     Each step names a choice for each control and blocks some of the other choices. The next step does not depend on the
-    action. Whoever ignores the mask pays for it.
+    action. A policy that ignores the mask loses reward.
 
     ## Action Space
     `Dict(gear=Discrete(3, start=1), pedals=MultiBinary(2), steer=MultiDiscrete([5, 2]))`: five factors of 3, 2, 2, 5

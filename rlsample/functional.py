@@ -1,4 +1,4 @@
-"""PyTorch's `gumbel_softmax` with its name and its meaning, for those who come from there."""
+"""PyTorch's `gumbel_softmax`, with the same name and the same meaning."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def gumbel_softmax(
         forward   s = softmax((logits + G) / tau), or with `hard` the one-hot of its maximum
         backward  (1 / tau) s * (g - <s, g>), for both
 
-    The samplers `gumbel_softmax` and `straight_through_gumbel_softmax` say more about bias and limits; policies are
-    better served by them, since they return the integer action too. Where torch's function returns NaN (a
+    The samplers `gumbel_softmax` and `straight_through_gumbel_softmax` say more about bias and limits; they suit
+    policies better, since they return the integer action too. Where torch's function returns NaN (a
     temperature of 0, a row with nothing legal), this one raises.
 
     Args:

@@ -165,7 +165,7 @@ def test_imitation_in_a_ragged_space():
     assert np.mean(found["dial"] == actions["dial"]) > 0.9
 
 
-def test_the_joint_law_factorises_and_its_gradient_reaches_the_first_choice():
+def test_the_joint_distribution_factorises_and_its_gradient_reaches_the_first_choice():
     keras.utils.set_random_seed(0)
     manager = heads.CategoricalHead(3, kernel_gain=1.0)
     worker = heads.CategoricalHead(4, kernel_gain=1.0)

@@ -1,269 +1,225 @@
-"""The TFP face of the laws: mass, density, slicing, composition, dtypes."""
+"""Policies as distributions, of every kind: actions in both forms, probabilities, errors, and what TFP is given."""
 
 from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
+from gymnasium.spaces import MultiBinary, MultiDiscrete
 
-from rlsample import distributions, heads, samplers
+from rlsample import heads
+from rlsample.distributions import CategoricalDistribution, OrdinalDistribution, SubsetDistribution
 from tests.helpers import MODES
 
-tfd = tfp.distributions
 SEED = (5, 6)
 LOGITS = tf.constant([[0.5, -1.0, 0.25], [1.0, 2.0, 0.0], [0.0, 0.0, 3.0], [-1.0, 1.0, 1.0]])
 MAKERS = {
     "categorical": lambda: heads.CategoricalHead(3, "reinmax"),
     "factored": lambda: heads.FactoredHead([2, 3]),
-    "autoregressive": lambda: heads.AutoregressiveHead([2, 3], context_size=4),
+    "autoregressive": lambda: heads.AutoregressiveHead([2, 3], context_size=4, kernel_gain=2.0),
     "ordinal": lambda: heads.OrdinalHead(4),
-    "top_k": lambda: heads.TopKHead(4, 2),
+    "ordinal factors": lambda: heads.OrdinalHead(MultiDiscrete([2, 4])),
+    "top_k": lambda: heads.TopKHead(4, 2, kernel_gain=2.0),
 }
 
 
 @pytest.fixture(params=MAKERS)
-def policy(request):
-    head = MAKERS[request.param]()
+def head(request):
+    return MAKERS[request.param]()
+
+
+@pytest.fixture
+def policy(head):
     return head.distribution(head(tf.random.stateless_normal([4, 6], SEED)))
 
 
-def test_shapes_and_sampling(policy):
-    event = tuple(policy.event_shape)
-    assert policy.batch_shape == (4,)
-    assert tuple(policy.batch_shape_tensor()) == (4,)
-    assert tuple(policy.event_shape_tensor()) == event
-    draw = policy.sample(seed=SEED)
-    assert draw.shape == (4, *event)
-    assert policy.sample([2, 5], seed=SEED).shape == (2, 5, 4, *event)
-    assert policy.sample(0, seed=SEED).shape == (0, 4, *event)
-    np.testing.assert_array_equal(draw, policy.law.sample(SEED).one_hot)
-    np.testing.assert_array_equal(policy.action(draw), policy.law.sample(SEED).action)
-    assert len(np.unique(policy.sample(64, seed=SEED).numpy().reshape(64, -1), axis=0)) > 1
-    np.testing.assert_array_equal(policy.sample(seed=7), policy.sample(seed=7))
-    assert policy.sample().shape == draw.shape
+def all_actions(policy):
+    """Every joint action, int32 [N, 1] or [N, 1, F]; padding included."""
+    *factors, categories = policy.event_shape
+    actions = np.array(list(itertools.product(range(categories), repeat=factors[0] if factors else 1)), np.int32)
+    return actions if not factors else actions[:, None]
 
 
-def test_log_prob_of_one_hots_and_of_integers(policy):
-    draws = policy.sample(6, seed=SEED)
-    log_prob = policy.log_prob(draws)
-    assert log_prob.shape == (6, 4)
-    np.testing.assert_array_equal(log_prob, policy.log_prob_of_action(policy.action(draws)))
-    np.testing.assert_allclose(policy.prob(draws), np.exp(log_prob), rtol=1e-6)
-    value, together = policy.experimental_sample_and_log_prob(seed=SEED)
-    np.testing.assert_array_equal(policy.log_prob(value), together)
-    assert np.all(policy.log_prob(draws) <= policy.log_prob(policy.mode()) + 1e-6)
+# ---- log_prob of both forms
 
 
-def test_slices_and_copies_are_the_same_law(policy):
-    draws = policy.sample(seed=SEED)
-    expected = policy.log_prob(draws)
-    np.testing.assert_allclose(policy[1].log_prob(draws[1]), expected[1], rtol=1e-6)
-    np.testing.assert_allclose(policy[1:3].log_prob(draws[1:3]), expected[1:3], rtol=1e-6)
-    np.testing.assert_allclose(policy[..., tf.newaxis].log_prob(draws[:, None]), expected[:, None], rtol=1e-6)
-    assert policy[1:3].sample(5, seed=SEED).shape == (5, 2, *policy.event_shape)
-    np.testing.assert_array_equal(policy.copy(name="again").sample(seed=SEED), draws)
-    np.testing.assert_allclose(tfd.kl_divergence(policy, policy.copy()), np.zeros(4), atol=1e-6)
+@pytest.mark.parametrize("mode", MODES)
+def test_one_hots_have_the_log_prob_of_their_integers(policy, mode):
+    draw = policy.sample(SEED, [6])
+    log_prob = MODES[mode](policy.log_prob)
+    assert log_prob(draw.action).shape == (6, 4)
+    np.testing.assert_array_equal(log_prob(draw.one_hot), log_prob(draw.action))
 
 
-def test_independent_and_joint_distributions(policy):
-    independent = tfd.Independent(policy, 1)
-    draw = independent.sample(seed=SEED)
-    np.testing.assert_allclose(independent.log_prob(draw), np.sum(policy.log_prob(draw)), rtol=1e-5)
-    np.testing.assert_allclose(independent.entropy(), np.sum(policy.entropy()), rtol=1e-5)
-    event = list(range(-len(policy.event_shape), 0))
-
-    def reward(action):
-        return tfd.Normal(tf.reduce_sum(action * tf.range(action.shape[-1], dtype=tf.float32), event), 1.0)
-
-    for joint in (
-        tfd.JointDistributionNamed({"action": policy, "reward": reward}),
-        tfd.JointDistributionSequential([policy, reward]),
-    ):
-        value = joint.sample(3, seed=SEED)
-        action, outcome = tf.nest.flatten(value)
-        expected = policy.log_prob(action) + reward(action).log_prob(outcome)
-        np.testing.assert_allclose(joint.log_prob(value), expected, rtol=1e-4)
+def test_a_relaxed_one_hot_stands_for_its_largest_entry_and_gets_no_gradient():
+    policy = CategoricalDistribution(LOGITS, "gumbel_softmax", 0.7)
+    draw = policy.sample(SEED)
+    assert not np.isin(draw.one_hot, (0, 1)).all()
+    with tf.GradientTape() as tape:
+        tape.watch(draw.one_hot)
+        log_prob = policy.log_prob(draw.one_hot)
+    np.testing.assert_array_equal(log_prob, policy.log_prob(draw.action))
+    assert tape.gradient(log_prob, draw.one_hot) is None
 
 
-def test_the_gradient_of_a_joint_sample_reaches_the_logits():
+def test_relaxed_rows_of_a_subset_stand_for_distinct_items():
+    policy = SubsetDistribution(LOGITS, 2, 5.0, relaxed=True)
+    rows = policy.sample(SEED, [50]).one_hot
+    assert (tf.argmax(rows[..., 0, :], -1) == tf.argmax(rows[..., 1, :], -1)).numpy().any()
+    assert np.isfinite(policy.log_prob(rows)).all()
+
+
+def test_the_gradient_to_the_logits_is_that_of_the_integers():
     logits = tf.Variable(LOGITS)
-    with tf.GradientTape() as tape:
-        policy = distributions.FactoredCategorical(logits, "straight_through")
-        joint = tfd.JointDistributionSequential([policy, lambda action: tfd.Deterministic(action[..., 1] ** 2)])
-        score = tf.reduce_sum(joint.sample(seed=SEED)[1])
-    assert np.abs(tape.gradient(score, logits)).max() > 0.1
+    with tf.GradientTape(persistent=True) as tape:
+        policy = CategoricalDistribution(logits)
+        draw = policy.sample(SEED)
+        of_integers, of_one_hots = policy.log_prob(draw.action), policy.log_prob(draw.one_hot)
+    np.testing.assert_array_equal(tape.gradient(of_one_hots, logits), tape.gradient(of_integers, logits))
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
-def test_distributions_enter_and_leave_compiled_functions(policy, mode):
-    draw = MODES[mode](lambda given, seed: given.sample(seed=seed))
-    np.testing.assert_array_equal(
-        draw(tfp.experimental.as_composite(policy), tf.constant(SEED)).numpy(), policy.sample(seed=SEED)
-    )
-    if mode == "graph":
-        returned = tf.function(lambda given: given)(policy)
-        assert type(returned) is type(policy)
-        np.testing.assert_allclose(returned.entropy(), policy.entropy(), rtol=1e-6)
+def test_a_one_hot_that_stands_for_no_action_has_no_log_prob():
+    value = np.array([[0.0, 0, 0], [np.nan, 1, 0], [0, 1, 0]], np.float32)
+    found = CategoricalDistribution(LOGITS[:3]).log_prob(value)
+    np.testing.assert_array_equal(np.isnan(found), [True, True, False])
+    factored = CategoricalDistribution(LOGITS[:2], factored=True)
+    assert np.isnan(factored.log_prob(value[1:]))
+    assert np.isneginf(CategoricalDistribution(LOGITS, mask=[True, False, True]).log_prob(tf.one_hot([1] * 4, 3))).all()
 
 
-def test_reparameterisation_says_whether_draws_carry_a_gradient():
-    for name in samplers.SAMPLERS:
-        policy = distributions.FactoredCategorical(LOGITS, name)
-        expected = tfd.FULLY_REPARAMETERIZED if samplers.create(name).pathwise else tfd.NOT_REPARAMETERIZED
-        assert policy.reparameterization_type == expected, name
+def test_plain_lists_are_taken():
+    head = heads.CategoricalHead(3)
+    policy = head.distribution(LOGITS[:2])
+    expected = tf.nn.log_softmax(LOGITS[:2]).numpy()[[0, 1], [0, 2]]
+    np.testing.assert_allclose(policy.log_prob([0, 2]), expected, rtol=1e-6)
+    np.testing.assert_allclose(policy.log_prob([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="For integers: log_prob_of_action"):
+        policy.to_tfp().log_prob([0, 2])
 
 
-@pytest.mark.parametrize("sampler", ["categorical", {"name": "decoupled_straight_through", "forward_temperature": 3.0}])
-def test_agrees_with_one_hot_categorical_of_the_law(sampler):
-    policy = distributions.FactoredCategorical(LOGITS, sampler, temperature=0.3)
-    factor = 1.0 if sampler == "categorical" else 3.0
-    reference = tfd.OneHotCategorical(LOGITS / factor, dtype=tf.float32)
-    other = distributions.FactoredCategorical(LOGITS[::-1], sampler)
-    draws = policy.sample(8, seed=SEED)
-    np.testing.assert_allclose(policy.log_prob(draws), reference.log_prob(draws), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(policy.entropy(), reference.entropy(), rtol=1e-5)
-    np.testing.assert_allclose(policy.mean(), reference.mean(), rtol=1e-5)
-    expected = tfd.kl_divergence(reference, tfd.OneHotCategorical(LOGITS[::-1] / factor))
-    np.testing.assert_allclose(tfd.kl_divergence(policy, other), expected, rtol=1e-4, atol=1e-6)
-
-
-def test_everything_is_finite_under_a_mask_and_illegal_actions_are_impossible():
-    mask = np.array([True, False, True])
-    logits = tf.Variable(LOGITS)
-    with tf.GradientTape() as tape:
-        policy = distributions.FactoredCategorical(logits, "straight_through_gumbel_softmax", 0.5, mask)
-        other = distributions.FactoredCategorical(2 * logits, mask=mask)
-        draw = policy.sample(seed=SEED)
-        divergence = tfd.kl_divergence(policy, other)
-        total = tf.reduce_sum(policy.log_prob(draw) + policy.entropy() + divergence) + tf.reduce_sum(draw**2)
-    gradient = tape.gradient(total, logits).numpy()
-    assert np.isfinite(total)
-    assert np.isfinite(gradient).all()
-    assert not gradient[:, 1].any()
-    assert np.isneginf(policy.log_prob(tf.one_hot([1] * 4, 3))).all()
-    assert not policy.probs_parameter().numpy()[:, 1].any()
-    assert np.isinf(tfd.kl_divergence(distributions.FactoredCategorical(LOGITS), policy)).all()
-    np.testing.assert_array_equal(policy[2].sample(seed=SEED).shape, (3,))
-
-
-# ---- a relaxed draw has a mass and a density, under two names
-
-
-def test_log_prob_of_a_relaxed_draw_is_the_mass_of_its_action_and_has_no_gradient_to_it():
-    policy = distributions.FactoredCategorical(LOGITS, "gumbel_softmax", 0.7)
-    soft = policy.sample(seed=SEED)
-    hard = tf.one_hot(tf.argmax(soft, -1), 3)
-    assert not np.isin(soft, (0, 1)).all()
-    np.testing.assert_array_equal(policy.log_prob(soft), policy.log_prob(hard))
-    with tf.GradientTape() as tape:
-        tape.watch(soft)
-        mass = policy.log_prob(soft)
-    assert tape.gradient(mass, soft) is None
-
-
-def test_the_density_of_a_relaxed_draw_is_that_of_the_concrete_distribution():
-    policy = distributions.FactoredCategorical(LOGITS, "gumbel_softmax", tf.constant([0.7, 1.5, 0.4, 1.0]))
-    reference = tfd.RelaxedOneHotCategorical(tf.constant([0.7, 1.5, 0.4, 1.0]), logits=LOGITS)
-    draws = policy.sample(5, seed=SEED)
-    np.testing.assert_allclose(policy.relaxed_log_density(draws), reference.log_prob(draws), rtol=1e-4, atol=1e-4)
-
-
-def test_the_density_leaves_illegal_categories_out():
-    wide = tf.concat([LOGITS[:, :1], tf.fill([4, 1], 3.0), LOGITS[:, 1:]], -1)
-    policy = distributions.FactoredCategorical(wide, "gumbel_softmax", 0.7, mask=[True, False, True, True])
-    narrow = distributions.FactoredCategorical(LOGITS, "gumbel_softmax", 0.7)
-    draw = narrow.sample(seed=SEED)
-    padded = tf.concat([draw[:, :1], tf.zeros([4, 1]), draw[:, 1:]], -1)
-    np.testing.assert_allclose(policy.relaxed_log_density(padded), narrow.relaxed_log_density(draw), rtol=1e-5)
-    factored = distributions.FactoredCategorical(LOGITS, "gumbel_softmax", 0.7, factored=True)
-    np.testing.assert_allclose(factored.relaxed_log_density(draw), np.sum(narrow.relaxed_log_density(draw)), rtol=1e-5)
-
-
-def test_only_the_gumbel_softmax_has_that_density():
-    with pytest.raises(ValueError, match="gumbel_softmax"):
-        distributions.FactoredCategorical(LOGITS, "straight_through").relaxed_log_density(LOGITS)
-
-
-# ---- dtypes, parameters, errors
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_dtypes(dtype):
-    policy = distributions.FactoredCategorical(tf.cast(LOGITS, dtype), "gumbel_softmax", 0.5)
-    draw = policy.sample(seed=SEED)
-    tolerance = {"float16": 2e-3, "bfloat16": 2e-2}.get(dtype, 1e-6)
-    assert draw.dtype == policy.log_prob(draw).dtype == policy.entropy().dtype == policy.mode().dtype == dtype
-    np.testing.assert_allclose(
-        tf.cast(policy.entropy(), tf.float64),
-        distributions.FactoredCategorical(tf.cast(LOGITS, tf.float64)).entropy(),
-        rtol=tolerance,
-    )
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-def test_dtypes_of_ordered_levels_and_subsets(dtype):
-    level = distributions.DiscretizedLogistic(tf.constant([0.5, 3.0], dtype), tf.constant([0.5, 2.0], dtype), 5)
-    subset = distributions.OrderedSubset(tf.cast(LOGITS, dtype), 2, 0.5, mask=[True, True, True])
-    for policy in (level, subset):
-        draw = policy.sample(seed=SEED)
-        assert draw.dtype == policy.log_prob(draw).dtype == policy.entropy().dtype == policy.mode().dtype == dtype
-        np.testing.assert_array_equal(tf.reduce_sum(tf.cast(draw, tf.float32), -1).numpy(), 1)
-        assert np.isfinite(tf.cast(policy.log_prob(draw), tf.float32)).all()
-    with tf.GradientTape() as tape:
-        tape.watch(level._location)
-        total = tf.reduce_sum(level.law.entropy())
-    assert np.isfinite(tf.cast(tape.gradient(total, level._location), tf.float32)).all()
-
-
-def test_variables_are_read_at_each_use():
-    logits, temperature = tf.Variable(LOGITS), tf.Variable(1.0)
-    policy = distributions.FactoredCategorical(logits, "gumbel_softmax", temperature)
-    assert len(policy.trainable_variables) == 2
-    before, entropy = policy.sample(seed=SEED), policy.entropy()
-    temperature.assign(0.1)
-    assert np.abs(policy.sample(seed=SEED) - before).max() > 0.01
-    logits.assign(LOGITS * 0)
-    np.testing.assert_allclose(policy.entropy(), np.full(4, np.log(3)), rtol=1e-6)
-    assert np.abs(entropy - policy.entropy()).max() > 0.01
-
-
-def test_a_temperature_a_row():
-    tau = tf.constant([0.1, 10.0, 0.1, 10.0])
-    policy = distributions.FactoredCategorical(tf.stack([LOGITS] * 2, 1), "gumbel_softmax", tau, factored=True)
-    peak = tf.reduce_max(policy.sample(50, seed=SEED), -1).numpy().mean((0, 2))
-    assert (peak[[0, 2]] > 0.9).all()
-    assert (peak[[1, 3]] < 0.5).all()
-    wide = distributions.FactoredCategorical(LOGITS[0], "gumbel_softmax", tau)
-    assert wide.batch_shape == (4,)
-    assert wide.sample(2, seed=SEED).shape == (2, 4, 3)
-    assert wide.entropy().shape == (4,)
+FACTORED = CategoricalDistribution(tf.stack([LOGITS] * 2, 1), factored=True)
+FORMS = r"integers \[\.\.\.\] or one-hots \(floats\) \[\.\.\., 3\]\. Received: dtype="
 
 
 @pytest.mark.parametrize(
-    ("use", "message"),
+    ("policy", "action", "message"),
     [
-        (lambda p: p.log_prob(tf.constant([0, 1, 2, 0])), "For integers: log_prob_of_action"),
-        (lambda p: p.log_prob(tf.zeros([4, 2])), r"a one-hot of event shape \(3,\)"),
-        (lambda p: p.log_prob_of_action(LOGITS), "A one-hot is not an action"),
-        (lambda p: p.log_prob_of_action([0, 1, 2, 3]), r"in \[0, 3\)\. Received: row=\(3,\), value=3"),
-        (lambda p: p.log_prob_of_action([0, 1]), "a batch shape that goes with"),
-        (lambda p: p.sample(seed="seven"), "seed to be a pair of integers"),
-        (lambda p: tfd.kl_divergence(p, distributions.FactoredCategorical(LOGITS[:, :2])), "one event shape"),
-        (lambda p: p.copy(temperature=-1.0).sample(seed=SEED), "temperature to be a finite number > 0"),
-        (lambda p: p.copy(logits=LOGITS * np.nan).sample(seed=SEED), "logits without NaN"),
-        (lambda p: p.copy(mask=[True, True]), "mask to have the shape of the logits"),
-        (lambda p: p.copy(sampler="argmaxx"), "Unknown sampler 'argmaxx'"),
-        (lambda p: p.copy(logits=[1, 2]), "logits to be floating-point"),
-        (lambda p: p.copy(factored=True, logits=LOGITS[0]), r"logits of shape \[\.\.\., F, K\]"),
+        (CategoricalDistribution(LOGITS), tf.zeros([4]), FORMS + r"'float32', shape=\(4,\)"),
+        (CategoricalDistribution(LOGITS), tf.zeros([4, 2]), FORMS),
+        (CategoricalDistribution(LOGITS), [True, False, True, True], FORMS + "'bool'"),
+        (CategoricalDistribution(LOGITS), [0, 1, 2, 3], r"in \[0, 3\)\. Received: row=\(3,\), value=3"),
+        (CategoricalDistribution(LOGITS), [0, 1], "a batch shape that goes with"),
+        (CategoricalDistribution(LOGITS), np.ones((4, 3), int), "One-hots are floats"),
+        (FACTORED, [[0], [1], [2], [0]], r"integers \[\.\.\., 2\] or one-hots \(floats\) \[\.\.\., 2, 3\]"),
+        (FACTORED, 1, r"integers \[\.\.\., 2\]"),
+        (FACTORED, tf.zeros([4, 3, 3]), r"integers \[\.\.\., 2\]"),
+        (SubsetDistribution(LOGITS, 2), [[0, 1, 2]], r"integers \[\.\.\., 2\]"),
+        (OrdinalDistribution(tf.zeros([4]), tf.ones([4]), 3), tf.zeros([4, 2]), FORMS),
     ],
 )
-def test_errors_say_what_was_expected(use, message):
+def test_a_wrong_action_is_told_what_the_forms_are(policy, action, message):
     with pytest.raises(ValueError, match=message):
-        use(distributions.FactoredCategorical(LOGITS))
+        policy.log_prob(action)
 
 
-def test_a_value_that_stands_for_no_action_has_no_log_prob():
-    policy = distributions.FactoredCategorical(LOGITS[:3])
-    value = np.array([[0.0, 0, 0], [np.nan, 1, 0], [0, 1, 0]], np.float32)
-    np.testing.assert_array_equal(np.isnan(policy.log_prob(value)), [True, True, False])
+# ---- probabilities
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_probs_are_the_mean_of_the_one_hots(policy, mode):
+    actions = all_actions(policy)
+    joint = np.exp(policy.log_prob(actions).numpy().astype(np.float64))
+    one_hots = tf.one_hot(actions, policy.event_shape[-1]).numpy()
+    expected = np.einsum("nb,n...->b...", joint, one_hots[:, 0])
+    found = MODES[mode](policy.probs)()
+    assert found.dtype == policy.dtype
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(policy.to_tfp().mean(), found, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["autoregressive", "top_k"])
+def test_probs_of_dependent_factors_have_a_gradient(name):
+    head = MAKERS[name]()
+    logits = head(tf.random.stateless_normal([2, 6], SEED))
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        total = tf.reduce_sum(head.distribution(logits).probs() * tf.range(float(head.factors.num_categories)))
+    gradient = tape.gradient(total, logits).numpy()
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() > 1e-4
+    step = 1e-2 * gradient / np.linalg.norm(gradient)
+    rise = [
+        np.sum(head.distribution(logits + sign * step).probs() * np.arange(head.factors.num_categories))
+        for sign in (1, -1)
+    ]
+    np.testing.assert_allclose((rise[0] - rise[1]) / 2e-2, np.linalg.norm(gradient), rtol=0.02)
+
+
+def test_probs_of_a_subset_with_just_enough_legal_items():
+    policy = SubsetDistribution(LOGITS[:1], 2, mask=[True, False, True])
+    np.testing.assert_allclose(policy.probs()[0].numpy().sum(0), [1, 0, 1], atol=1e-6)
+
+
+def test_probs_of_too_many_joint_actions_are_refused():
+    head = heads.AutoregressiveHead(MultiBinary(13), context_size=4)
+    with pytest.raises(ValueError, match="at most 4096 joint actions"):
+        head.distribution(head(tf.zeros([1, 6]))).probs()
+
+
+# ---- divergence
+
+
+def test_divergence_needs_two_of_a_kind():
+    first = CategoricalDistribution(LOGITS)
+    for other in (
+        CategoricalDistribution(LOGITS[:, :2]),
+        OrdinalDistribution(tf.zeros([4]), tf.ones([4]), 3),
+        FACTORED,
+        LOGITS,
+    ):
+        with pytest.raises(ValueError, match="two CategoricalDistributions of one event shape"):
+            first.kl_divergence(other)
+    with pytest.raises(ValueError, match="two SequentialDistributions"):
+        SubsetDistribution(LOGITS, 2).kl_divergence(FACTORED)
+
+
+# ---- across graphs
+
+
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_one_distribution_is_used_in_several_graphs_and_outside(policy, mode):
+    expected = type(policy)(**policy.arguments).entropy()
+    compiled = [MODES[mode](lambda shift=shift: policy.entropy() + shift) for shift in (0.0, 1.0)]
+    np.testing.assert_allclose(compiled[0](), expected, rtol=1e-5)
+    np.testing.assert_allclose(compiled[1](), expected + 1, rtol=1e-5)
+    np.testing.assert_allclose(policy.entropy(), expected, rtol=1e-5)
+
+
+# ---- what the constructor was given
+
+
+def test_arguments_are_kept_as_they_were_given():
+    logits = tf.Variable(LOGITS)
+    policy = CategoricalDistribution(logits, temperature=0.5, mask=[True, True, False])
+    assert policy.arguments.keys() == {"logits", "temperature", "mask"}
+    assert policy.arguments["logits"] is logits
+    again = CategoricalDistribution(**policy.arguments)
+    np.testing.assert_array_equal(again.sample(SEED).action, policy.sample(SEED).action)
+
+
+def test_tensorflow_probability_is_loaded_when_it_is_asked_for():
+    code = """
+import sys, tensorflow as tf
+from rlsample import heads
+policy = heads.CategoricalHead(3).distribution(tf.zeros([2, 3]))
+policy.log_prob(policy.sample((0, 1)).one_hot)
+before = "tensorflow_probability" in sys.modules
+policy.to_tfp()
+print(before, "tensorflow_probability" in sys.modules)
+"""
+    out = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["False", "True"]

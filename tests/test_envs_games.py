@@ -44,6 +44,28 @@ def test_gridworld_mask_is_where_a_move_leads_anywhere():
     assert mask.any(1).all()
 
 
+def test_gridworld_mask_of_a_spread_state_counts_the_cells_of_a_move_together():
+    env = functional_env("rlsample/GridWorld-v0", layout=("S....", "#####", "....G"), dtype="float64")
+    state = np.zeros((3, 15))
+    state[0, :5] = 0.2  # no cell has more, yet left and right lead out of four of them
+    state[1, [0, 1]] = 0.85, 0.15  # left leads out of the second cell alone
+    state[2, [4, 0]] = 0.79, 0.21
+    expected = [[False, True, False, True], [False, True, False, False], [False, True, False, True]]
+    np.testing.assert_array_equal(env.action_mask(tf.constant(state)), expected)
+
+
+def test_gridworld_always_has_a_legal_move():
+    env = functional_env("rlsample/GridWorld-v0", layout=("#.#", ".S.", "#G#"))
+    spread = env.transition(env.initial(seed_of(0), 1), tf.fill([1, 4], 0.25))  # a quarter in each of four dead ends
+    assert env.action_mask(spread).numpy().all()
+    generator = np.random.default_rng(0)
+    env = functional_env("rlsample/GridWorld-v0")
+    open_cells = np.flatnonzero(~env.walls)
+    states = np.zeros((500, env.walls.size), np.float32)
+    states[:, open_cells] = generator.dirichlet(np.full(len(open_cells), 0.05), 500)
+    assert env.action_mask(tf.constant(states)).numpy().any(1).all()
+
+
 def test_gridworld_keeps_probability_and_never_enters_walls():
     env = functional_env("rlsample/GridWorld-v0", dtype="float64")
     state = env.initial(seed_of(0), 2)

@@ -275,9 +275,9 @@ def test_logit_clip_bounds_the_logits_and_keeps_a_gradient():
 @pytest.mark.parametrize("name", ["categorical", "factored"])
 def test_the_untrained_policy_is_close_to_uniform(name):
     head = HEADS[name]()
-    law = head.distribution(head(features()))
+    policy = head.distribution(head(features()))
     sizes = head.factors.sizes
-    np.testing.assert_allclose(law.entropy(), np.sum(np.log(sizes)), rtol=1e-2)
+    np.testing.assert_allclose(policy.entropy(), np.sum(np.log(sizes)), rtol=1e-2)
 
 
 # ---- errors

@@ -50,13 +50,13 @@ def probe(head):
     def run(logits, mask, seed, weights):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(logits)
-            law = head.distribution(logits, mask)
-            sample = law.sample(seed)
+            policy = head.distribution(logits, mask)
+            sample = policy.sample(seed)
             drawn = tf.reduce_sum(sample.one_hot * weights)
-            log_prob, entropy = law.log_prob(sample.action), law.entropy()
+            log_prob, entropy = policy.log_prob(sample.action), policy.entropy()
             spoken = tf.reduce_sum(log_prob) + tf.reduce_sum(entropy)
         through_draw = tape.gradient(drawn, logits, unconnected_gradients="zero")
-        mode = law.mode()
+        mode = policy.mode()
         return sample, mode, log_prob, entropy, through_draw, tape.gradient(spoken, logits)
 
     return run
@@ -104,16 +104,16 @@ def test_log_prob_sums_to_one_and_matches_the_frequencies(space, name):
     actions = np.array(list(itertools.product(*map(range, head.factors.sizes))), np.int32)
     actions = actions[:, 0] if head.factors.single else actions
     for given in (None, mask):
-        law = head.distribution(logits, given)
-        log_probs = law.log_prob(actions[:, None]).numpy().astype(np.float64)
+        policy = head.distribution(logits, given)
+        log_probs = policy.log_prob(actions[:, None]).numpy().astype(np.float64)
         probs = np.exp(log_probs)
         assert log_probs.shape == (len(actions), BATCH)
         np.testing.assert_allclose(probs.sum(0), 1, atol=1e-5)
         expected = -np.sum(probs * np.where(probs > 0, log_probs, 0), 0)
-        np.testing.assert_allclose(law.entropy(), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(policy.entropy(), expected, rtol=1e-4, atol=1e-5)
         if not head.factors.single and given is None:
-            most = law.mode().action.numpy()
-            np.testing.assert_allclose(log_probs.max(0), law.log_prob(most), rtol=1e-5, atol=1e-6)
+            most = policy.mode().action.numpy()
+            np.testing.assert_allclose(log_probs.max(0), policy.log_prob(most), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("space", ALL_SPACES, ids=space_name)

@@ -55,8 +55,8 @@ def dependent():
     return head, head(features())
 
 
-def joint_probs(law, sizes):
-    return np.exp(law.log_prob(enumerate_actions(sizes)[:, None]).numpy().astype(np.float64))
+def joint_probs(policy, sizes):
+    return np.exp(policy.log_prob(enumerate_actions(sizes)[:, None]).numpy().astype(np.float64))
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -64,14 +64,14 @@ def test_autoregressive_probabilities_are_those_of_its_draws(dependent, masked):
     head, context = dependent
     mask = np.ones((2, 3), bool)[[0, 0, 0]]
     mask = np.array([[True, True, False], [False, True, True], [True, True, False]]) if masked else None
-    law = head.distribution(context, mask)
-    probs = joint_probs(law, head.sizes)
+    policy = head.distribution(context, mask)
+    probs = joint_probs(policy, head.sizes)
     np.testing.assert_allclose(probs.sum(0), 1, atol=1e-5)
     assert not masked or not probs[enumerate_actions(head.sizes)[:, 1] == 0].any()
     many = head.distribution(tf.repeat(context[:1], 20_000, 0), mask).sample(SEED)
     check_frequencies(many.action.numpy(), probs[:, 0], head.sizes)
     inner = np.where(probs > 0, probs * np.log(np.where(probs > 0, probs, 1)), 0)
-    np.testing.assert_allclose(law.entropy(), -inner.sum(0), rtol=1e-5)
+    np.testing.assert_allclose(policy.entropy(), -inner.sum(0), rtol=1e-5)
 
 
 def test_autoregressive_factors_really_depend_on_each_other(dependent):
@@ -146,18 +146,18 @@ def test_autoregressive_expectation_without_a_pathwise_gradient(dependent, name)
 )
 def test_autoregressive_refuses_what_it_cannot_estimate(dependent, name, message):
     head, context = dependent
-    law = AutoregressiveDistribution(context, head, name)
-    law.sample(SEED)
+    policy = AutoregressiveDistribution(context, head, name)
+    policy.sample(SEED)
     with pytest.raises(ValueError, match=message):
-        law.expectation(lambda one_hot: tf.reduce_sum(one_hot, [-2, -1]), SEED)
+        policy.expectation(lambda one_hot: tf.reduce_sum(one_hot, [-2, -1]), SEED)
 
 
 def test_too_many_joint_actions_to_sum_over_say_what_to_do():
     head = heads.AutoregressiveHead(MultiBinary(13), context_size=4)
-    law = head.distribution(head(features()))
+    policy = head.distribution(head(features()))
     with pytest.raises(ValueError, match="Use sampled_entropy"):
-        law.entropy()
-    assert law.sampled_entropy(SEED).shape == (3,)
+        policy.entropy()
+    assert policy.sampled_entropy(SEED).shape == (3,)
     with pytest.raises(ValueError, match="factors' shape"):
         head.distribution(head(features()), mask=np.ones((1, 2), bool))
 
@@ -170,18 +170,18 @@ LEVELS = [(2.3, 0.7), (-1.0, 0.05), (4.0, 30.0), (2.5, 1e-3)]
 @pytest.mark.parametrize(("location", "scale"), LEVELS)
 @pytest.mark.parametrize("mask", [None, [True, False, True, True, False, True], [False] * 5 + [True]])
 def test_ordinal_masses_are_those_of_its_draws(location, scale, mask):
-    law = OrdinalDistribution(tf.fill([20_000], location), tf.fill([20_000], scale), 6, mask=mask)
-    probs = np.exp(law.drawn_logits[0].numpy().astype(np.float64))
+    policy = OrdinalDistribution(tf.fill([20_000], location), tf.fill([20_000], scale), 6, mask=mask)
+    probs = np.exp(policy.drawn_logits[0].numpy().astype(np.float64))
     np.testing.assert_allclose(probs.sum(), 1, atol=1e-5)
-    check_frequencies(law.sample(SEED).action.numpy()[:, None], probs, (6,))
+    check_frequencies(policy.sample(SEED).action.numpy()[:, None], probs, (6,))
     assert mask is None or not probs[~np.array(mask)].any()
 
 
 def test_ordinal_masses_stay_finite_in_the_far_tail():
-    law = OrdinalDistribution(tf.constant(1e4), tf.constant(0.5), 5)
+    policy = OrdinalDistribution(tf.constant(1e4), tf.constant(0.5), 5)
     expected = -(1e4 - 0.5) / 0.5 + np.log(1)
-    np.testing.assert_allclose(law.log_prob(0), expected, rtol=1e-6)
-    assert np.isfinite(law.drawn_logits).all()
+    np.testing.assert_allclose(policy.log_prob(0), expected, rtol=1e-6)
+    assert np.isfinite(policy.drawn_logits).all()
     assert np.isfinite(OrdinalDistribution(tf.constant(2.0), tf.constant(1e6), 5).drawn_logits).all()
 
 
@@ -214,8 +214,8 @@ def test_ordinal_draws_are_exact_one_hots_whose_gradient_stays_between_neighbour
     location = tf.Variable(tf.linspace(-2.0, 7.0, 91))
     legal = [True, True, False, False, True, True]
     with tf.GradientTape() as tape:
-        law = OrdinalDistribution(location, tf.fill([91], 1e-4), 6, "straight_through", mask=legal)
-        draw = law.sample(SEED)
+        policy = OrdinalDistribution(location, tf.fill([91], 1e-4), 6, "straight_through", mask=legal)
+        draw = policy.sample(SEED)
         score = tf.reduce_sum(draw.one_hot * [0.0, 1.0, 100.0, 100.0, 7.0, 9.0], -1)
     assert set(np.unique(draw.one_hot)) == {0.0, 1.0}
     nearest = [min((0, 1, 4, 5), key=lambda level: abs(level - x)) for x in location.numpy()]
@@ -228,20 +228,20 @@ def test_ordinal_draws_are_exact_one_hots_whose_gradient_stays_between_neighbour
 
 def test_ordinal_head_starts_near_uniform_and_its_temperature_is_one_over_the_sharpness():
     head = heads.OrdinalHead(MultiDiscrete([3, 7]), "ramp", temperature=0.25)
-    law = head.distribution(head(features()))
-    np.testing.assert_allclose(law.entropy(), np.log(3) + np.log(7), rtol=0.06)
-    assert law.log_prob([[2, 6]]).shape == (3,)
+    policy = head.distribution(head(features()))
+    np.testing.assert_allclose(policy.entropy(), np.log(3) + np.log(7), rtol=0.06)
+    assert policy.log_prob([[2, 6]]).shape == (3,)
     np.testing.assert_allclose(head.sharpness, 4.0)
     head.temperature.assign(5.0)
     np.testing.assert_allclose(head.sharpness, 1.0)
-    assert np.isneginf(law.drawn_logits[:, 0, 3:]).all()
+    assert np.isneginf(policy.drawn_logits[:, 0, 3:]).all()
 
 
 def test_ordinal_padding_and_mask_hold_together():
     head = heads.OrdinalHead(MultiDiscrete([2, 4]))
     mask = np.array([[False, True, True, True], [True, False, True, False]])
-    law = head.distribution(tf.repeat(head(features(1)), 500, 0), mask)
-    actions = law.sample(SEED).action.numpy()
+    policy = head.distribution(tf.repeat(head(features(1)), 500, 0), mask)
+    actions = policy.sample(SEED).action.numpy()
     assert set(actions[:, 0]) == {1}
     assert set(actions[:, 1]) == {0, 2}
     with pytest.raises(ValueError, match="mask to end in the shape of the factors"):
@@ -269,9 +269,9 @@ def test_ordinal_parameters_are_checked(arguments, message):
 @pytest.mark.parametrize("legal", [[True] * 5, [True, False, True, True, True]])
 def test_top_k_is_plackett_luce(legal):
     logits = tf.constant([[0.5, -1.0, 0.25, 1.0, 0.0]])
-    law = SubsetDistribution(logits, 3, mask=[legal])
+    policy = SubsetDistribution(logits, 3, mask=[legal])
     actions = enumerate_actions((5, 5, 5))
-    probs = np.exp(law.log_prob(actions[:, None])[:, 0].numpy().astype(np.float64))
+    probs = np.exp(policy.log_prob(actions[:, None])[:, 0].numpy().astype(np.float64))
     weights = np.exp(logits[0]) * legal
     expected = []
     for items in actions:
@@ -284,8 +284,8 @@ def test_top_k_is_plackett_luce(legal):
     drawn = SubsetDistribution(tf.repeat(logits, 50_000, 0), 3, mask=[legal]).sample(SEED).action.numpy()
     check_frequencies(drawn, probs, (5, 5, 5))
     positive = probs[probs > 0]
-    np.testing.assert_allclose(law.entropy(), -np.sum(positive * np.log(positive)), rtol=1e-5)
-    np.testing.assert_array_equal(law.mode().action[0], actions[np.argmax(probs)])
+    np.testing.assert_allclose(policy.entropy(), -np.sum(positive * np.log(positive)), rtol=1e-5)
+    np.testing.assert_array_equal(policy.mode().action[0], actions[np.argmax(probs)])
 
 
 @pytest.mark.parametrize(("relaxed", "name"), [(True, "gumbel_softmax"), (False, "straight_through_gumbel_softmax")])
@@ -387,5 +387,5 @@ def test_third_party_samplers_draw_autoregressively_too():
     head = heads.AutoregressiveHead(
         [2, 2], samplers.create({"name": "decoupled_straight_through", "forward_temperature": 3})
     )
-    law = head.distribution(head(features()))
-    np.testing.assert_allclose(joint_probs(law, head.sizes).sum(0), 1, atol=1e-5)
+    policy = head.distribution(head(features()))
+    np.testing.assert_allclose(joint_probs(policy, head.sizes).sum(0), 1, atol=1e-5)

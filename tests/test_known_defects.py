@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from gymnasium.spaces import Dict, Discrete, MultiDiscrete
 
-from rlsample import distributions, heads
+from rlsample import heads
+from rlsample.distributions import CategoricalDistribution
 
 SEED = (8, 9)
 LOGITS = tf.constant([[0.5, -1.0, 0.25, 1.0]])
@@ -40,7 +41,7 @@ def test_draws_from_logits_with_a_temperature_also_of_ragged_factors():
     """Elsewhere drawing needed probabilities nobody gave, and one-hots of different widths could not be stacked."""
     head = heads.FactoredHead([2, 5, 3], "straight_through_gumbel_softmax", temperature=0.3)
     policy = head.distribution(tf.zeros([7, 3, 5]))
-    draw = policy.sample(seed=SEED)
+    draw = policy.sample(SEED).one_hot
     assert draw.shape == (7, 3, 5)
     np.testing.assert_array_equal(tf.reduce_sum(draw, -1), np.ones((7, 3)))
     assert policy.log_prob(draw).shape == (7,)
@@ -62,17 +63,18 @@ def test_an_action_is_an_integer_and_a_one_hot_is_never_one():
     assert sample.action.dtype == tf.int32
     assert sample.action.shape == (1,)
     np.testing.assert_array_equal(sample.one_hot, tf.one_hot(sample.action, 4))
-    policy = distributions.FactoredCategorical(LOGITS)
+    policy = CategoricalDistribution(LOGITS)
+    np.testing.assert_array_equal(policy.log_prob(sample.action), policy.log_prob(sample.one_hot))
     with pytest.raises(ValueError, match="log_prob_of_action"):
-        policy.log_prob(sample.action)
-    with pytest.raises(ValueError, match="A one-hot is not an action"):
-        policy.log_prob_of_action(sample.one_hot)
+        policy.to_tfp().log_prob(sample.action)
+    with pytest.raises(ValueError, match=r"For one-hots \(floats\): log_prob"):
+        policy.to_tfp().log_prob_of_action(sample.one_hot)
 
 
 def test_the_critic_sees_a_hard_action_that_carries_a_gradient():
     """Elsewhere it was either the relaxed action or no gradient."""
     head = heads.CategoricalHead(4, "straight_through_gumbel_softmax")
-    one_hot, gradient = gradient_of(lambda logits: head.distribution(logits).sample(seed=SEED))
+    one_hot, gradient = gradient_of(lambda logits: head.distribution(logits).sample(SEED).one_hot)
     assert set(np.unique(one_hot)) == {0.0, 1.0}
     assert np.abs(gradient).min() > 0
 
@@ -80,7 +82,7 @@ def test_the_critic_sees_a_hard_action_that_carries_a_gradient():
 def test_evaluation_has_no_noise():
     """Elsewhere the noise was inside of the activation, at evaluation and in target actions too."""
     head = heads.CategoricalHead(4, "gumbel_softmax", temperature=5.0)
-    for mode in (head.mode(LOGITS).one_hot, head.distribution(LOGITS).mode()):
+    for mode in (head.mode(LOGITS).one_hot, head.distribution(LOGITS).mode().one_hot):
         np.testing.assert_array_equal(mode, [[0, 0, 0, 1]])
 
 
@@ -103,9 +105,10 @@ def test_a_mask_without_a_legal_action_is_refused_and_log_prob_uses_the_mask():
         head.factors.mask(np.zeros(4, np.int8))
     mask = np.array([True, True, False, False])
     expected = tf.nn.log_softmax(LOGITS[:, :2])
-    law = head.distribution(LOGITS, mask)
-    np.testing.assert_allclose(law.log_prob([[0], [1], [2]])[:, 0], [*expected[0], -np.inf], rtol=1e-6)
-    np.testing.assert_allclose(head.distribution(LOGITS, mask).prob(tf.eye(4)), [*np.exp(expected[0]), 0, 0], rtol=1e-6)
+    policy = head.distribution(LOGITS, mask)
+    np.testing.assert_allclose(policy.log_prob([[0], [1], [2]])[:, 0], [*expected[0], -np.inf], rtol=1e-6)
+    np.testing.assert_allclose(policy.probs()[0], [*np.exp(expected[0]), 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(policy.to_tfp().prob(tf.eye(4)), [*np.exp(expected[0]), 0, 0], rtol=1e-6)
 
 
 def test_the_start_of_a_discrete_space_is_applied_both_ways():

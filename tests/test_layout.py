@@ -22,6 +22,9 @@ LEVELS = [
     {"rollouts"},
     {"runs"},
 ]
+# The one import that points up. `to_tfp` is asked of a distribution, yet TensorFlow Probability must not be loaded
+# before somebody asks: so the import stands inside that method.
+UPWARD = {("distributions/base.py", "tfp")}
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 
@@ -50,7 +53,8 @@ def test_imports_point_down(path):
     relative = path.relative_to(ROOT / "rlsample")
     room = relative.parts[0].removesuffix(".py")
     assert room in LEVEL, f"{room} has no level: add it to LEVELS"
-    for other in imported_rooms(path) - {room}:
+    allowed = {other for file, other in UPWARD if file == relative.as_posix()}
+    for other in imported_rooms(path) - {room} - allowed:
         assert other in LEVEL, f"{relative} imports {other}, which has no level"
         same_floor_of_the_ground = {room, other} == {"checks", "types"}
         assert LEVEL[other] < LEVEL[room] or same_floor_of_the_ground, f"{relative} (L{LEVEL[room]}) imports {other}"
@@ -67,7 +71,8 @@ def test_nothing_below_imports_agents_or_scripts(folder):
             assert not tops & forbidden, path
 
 
-def test_import_is_light():
+@pytest.mark.parametrize("statement", ["import rlsample", "from rlsample import distributions, heads"])
+def test_import_is_light(statement):
     # Keras itself loads some of these where they are installed: what counts is what we add to TensorFlow.
     heavy = [
         "tensorflow_probability",
@@ -84,7 +89,7 @@ def test_import_is_light():
     code = f"""
 import sys, tensorflow
 before = set(sys.modules)
-import rlsample
+{statement}
 print([name for name in {heavy} if name in set(sys.modules) - before])
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -476,17 +476,17 @@ def test_no_bits_make_a_uniform_of_zero_or_one(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("draw", "law"),
+    ("draw", "distribution"),
     [
         (ops.uniform, scipy.stats.uniform),
         (ops.exponential, scipy.stats.expon),
         (ops.gumbel, scipy.stats.gumbel_r),
     ],
 )
-def test_noise_has_its_law(draw, law):
+def test_noise_has_its_distribution(draw, distribution):
     # Kolmogorov-Smirnov at a false-failure rate of 1e-6, and no correlation with the neighbour.
     sample = draw([300_000], SEED).numpy().astype(np.float64)
-    assert scipy.stats.kstest(sample, law.cdf).pvalue > 1e-6
+    assert scipy.stats.kstest(sample, distribution.cdf).pvalue > 1e-6
     assert abs(np.corrcoef(sample[1:], sample[:-1])[0, 1]) < 5 / np.sqrt(len(sample))
 
 

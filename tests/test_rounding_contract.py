@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rlsample.ops import rounding
+from rlsample import ops as rounding
 
 MODES = {
     "eager": lambda function: function,

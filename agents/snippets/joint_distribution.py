@@ -13,12 +13,12 @@ from rlsample import heads
 def skill_and_action(
     manager: heads.PolicyHead, worker: heads.PolicyHead, observation: tf.Tensor
 ) -> tfp.distributions.JointDistribution:
-    """The joint law of {"skill", "action"}, both one-hot: p(skill | observation) p(action | observation, skill)."""
+    """Over {"skill", "action"}, both one-hot: p(skill | observation) p(action | observation, skill)."""
 
     def action(skill: tf.Tensor) -> tfp.distributions.Distribution:
-        return worker.distribution(worker(tf.concat([observation, skill], -1)))
+        return worker.distribution(worker(tf.concat([observation, skill], -1))).to_tfp()
 
-    skill = manager.distribution(manager(observation))
+    skill = manager.distribution(manager(observation)).to_tfp()
     return tfp.distributions.JointDistributionNamed({"skill": skill, "action": action})
 
 

@@ -1,4 +1,7 @@
-"""The law of a policy at given parameters: what is drawn, how probable it is, and the gradient through it. No TFP."""
+"""A policy at given parameters: what is drawn, how probable it is, and the gradient through it.
+
+`to_tfp` gives any of these as a TensorFlow Probability distribution, and only then is that library loaded.
+"""
 
 from rlsample.distributions.autoregressive import AutoregressiveDistribution
 from rlsample.distributions.base import Distribution

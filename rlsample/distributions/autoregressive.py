@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, samplers
-from rlsample.distributions import base
+from rlsample.distributions import shapes
 from rlsample.distributions.sequential import SequentialDistribution
 from rlsample.samplers.base import score_function_surrogate
 from rlsample.samplers.categorical import Categorical
@@ -19,7 +19,7 @@ from rlsample.types import Objective, Sample, TensorLike
 
 
 class Conditional(Protocol):
-    """What knows the logits of a factor given the state that those before it left behind."""
+    """Gives the logits of each factor from the state that the factors before it left behind."""
 
     sizes: tuple[int, ...]
 
@@ -42,7 +42,7 @@ class AutoregressiveDistribution(SequentialDistribution):
         sampler: a sampler, its name or its config; draws each factor.
         temperature: number or tensor, scalar or of the batch shape.
         mask: boolean, broadcasts to `[..., F, K]`, True = legal whatever the other factors are.
-        max_outcomes: bound on the joint actions that `entropy` and `kl_divergence` sum over.
+        max_outcomes: bound on the joint actions that `entropy`, `kl_divergence` and `probs` sum over.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class AutoregressiveDistribution(SequentialDistribution):
     ) -> None:
         self.context: tf.Tensor
         self.temperature: Any
-        self.context, self.temperature = base.with_row_temperature(tf.convert_to_tensor(context), temperature, 1)
+        self.context, self.temperature = shapes.with_row_temperature(tf.convert_to_tensor(context), temperature, 1)
+        self.dtype = self.context.dtype
         self.conditional = conditional
         self.sampler = samplers.create(sampler)
         self.pathwise = self.sampler.pathwise
@@ -73,17 +74,17 @@ class AutoregressiveDistribution(SequentialDistribution):
         return self.context
 
     def logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
-        """See `SequentialDistribution.logits`: of the law that is drawn from."""
+        """See `SequentialDistribution.logits`: of the distribution that is drawn from."""
         logits = self._raw_logits(state, factor)
         return self.sampler.drawn_logits(logits, temperature=self._temperature_for(logits))
 
     def _raw_logits(self, state: tf.Tensor, factor: int) -> tf.Tensor:
         logits = self.conditional.factor_logits(state, factor)
-        return base.masked_logits(logits, None if self.mask is None else self.mask[..., factor, :])
+        return shapes.masked_logits(logits, None if self.mask is None else self.mask[..., factor, :])
 
     def _temperature_for(self, logits: tf.Tensor) -> Any:
         """The temperature, repeated along axes that stand in front of the batch."""
-        if not base.is_per_row(self.temperature):
+        if not shapes.is_per_row(self.temperature):
             return self.temperature
         return tf.ensure_shape(tf.broadcast_to(self.temperature, tf.shape(logits)[:-1]), logits.shape[:-1])
 
@@ -94,7 +95,7 @@ class AutoregressiveDistribution(SequentialDistribution):
     def sample(self, seed: TensorLike, sample_shape: TensorLike = ()) -> Sample:
         """See `Distribution.sample`."""
         seeds = tf.unstack(ops.split(seed, len(self.sizes)), len(self.sizes))
-        state = base.with_sample_axes(self.context, sample_shape)
+        state = shapes.with_sample_axes(self.context, sample_shape)
         draws: list[Sample] = []
         for factor, each in enumerate(seeds):
             if factor:
@@ -104,7 +105,9 @@ class AutoregressiveDistribution(SequentialDistribution):
         return Sample(tf.stack([draw.action for draw in draws], -1), tf.stack([draw.one_hot for draw in draws], -2))
 
     def expectation(self, objective: Objective, seed: TensorLike, num_samples: int = 1) -> tf.Tensor:
-        """See `Distribution.expectation`: pathwise samplers, `categorical` and `score_function` (joint score), and `exact`.
+        """See `Distribution.expectation`.
+
+        For pathwise samplers; for `categorical` and `score_function`, with the score of the joint action; for `exact`.
 
         Raises:
             ValueError: another sampler without a pathwise gradient, or `exact` with too many joint actions.

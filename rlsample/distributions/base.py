@@ -1,31 +1,55 @@
-"""What the law of a policy answers, whatever its form."""
+"""What the distribution of a policy answers, whatever its form."""
 
 from __future__ import annotations
 
 import abc
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, Self
 
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.spaces.conversion import dotted
 from rlsample.types import Objective, Sample, TensorLike
 
 
 class Distribution(abc.ABC):
-    """The law of one action (of one or several factors) for every row of a batch.
+    """The distribution of one action (of one or several factors) for every row of a batch.
 
-    An action is an integer `[...]` if the law has one factor without an axis of its own, else integers `[..., F]`; as
-    a one-hot `[..., K]` or `[..., F, K]`. Probabilities are those of the whole action: `[...]` in both cases. All of it
-    runs in eager, graph and XLA code; rows that nothing can be drawn from raise in eager code and come out as action
-    -1 and NaN in compiled code.
+    An action is an integer `[...]` if it has one factor without an axis of its own, else integers `[..., F]`; as a
+    one-hot it is `[..., K]` or `[..., F, K]`. Probabilities are those of the whole action: `[...]` in both cases. All
+    of it runs in eager, graph and XLA code; rows that nothing can be drawn from raise in eager code and come out as
+    action -1 and NaN in compiled code.
 
     Attributes:
         event_ndims: axes of one action as a one-hot, 1 or 2.
+        dtype: of one-hots and of probabilities.
         pathwise: whether draws carry a gradient.
     """
 
     event_ndims: int
+    dtype: tf.DType
     pathwise: bool
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keeps what the constructor is given, variables included, for `arguments`."""
+        distribution = super().__new__(cls)
+        distribution._given = args, kwargs
+        return distribution
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor was given, by name; without the defaults."""
+        args, kwargs = self._given
+        arguments = inspect.signature(type(self).__init__).bind(self, *args, **kwargs).arguments
+        return {name: value for name, value in arguments.items() if value is not self}
+
+    @property
+    @abc.abstractmethod
+    def event_shape(self) -> tf.TensorShape:
+        """Shape of one action as a one-hot, `[K]` or `[F, K]`."""
 
     @abc.abstractmethod
     def sample(self, seed: TensorLike, sample_shape: TensorLike = ()) -> Sample:
@@ -43,9 +67,49 @@ class Distribution(abc.ABC):
     def mode(self) -> Sample:
         """The most probable action, without noise and without gradient."""
 
-    @abc.abstractmethod
     def log_prob(self, action: TensorLike) -> tf.Tensor:
-        """Log-mass of integer actions, which may have sample axes in front; -inf (gradient 0) for illegal ones."""
+        """Log-mass of actions; -inf (gradient 0) for illegal ones.
+
+        A one-hot, hard or relaxed, stands for the action at its largest entries: the result is the mass of that
+        action, never a relaxed density, and has no gradient to the one-hot. (Two samplers, `softmax` and `entmax`,
+        return the probabilities themselves as one-hots, whose largest entry is the mode: pass their integers.)
+
+        Args:
+            action: integers `[...]` or `[..., F]`, or one-hots, float `[..., K]` or `[..., F, K]`; either may have
+                sample axes in front.
+
+        Returns:
+            `[...]`; NaN for a one-hot with NaN or with a row that has no positive entry.
+
+        Raises:
+            ValueError: another dtype, a shape that does not fit, or integers known to be out of range.
+        """
+        action = tf.convert_to_tensor(action)
+        integers, rank = action.dtype.is_integer, action.shape.rank
+        event = self.event_shape[: self.event_ndims - integers]
+        fits = rank is None or (rank >= len(event) and action.shape[rank - len(event) :].is_compatible_with(event))
+        if not fits or not (integers or action.dtype.is_floating):
+            one_hots = dotted(tuple(self.event_shape))
+            raise checks.invalid(
+                f"action to be integers {dotted(tuple(self.event_shape[:-1]))} or one-hots (floats) {one_hots}",
+                dtype=action.dtype.name,
+                shape=tuple(action.shape),
+            )
+        return self._log_prob(action) if integers else self._log_prob_of_one_hot(action)
+
+    def _log_prob_of_one_hot(self, one_hot: tf.Tensor) -> tf.Tensor:
+        stands = tf.reduce_any(one_hot > 0, -1) & ~tf.reduce_any(tf.math.is_nan(one_hot), -1)
+        stands = stands if self.event_ndims == 1 else tf.reduce_all(stands, -1)
+        log_prob = self._log_prob(self.action(one_hot))
+        return tf.where(stands, log_prob, tf.constant(float("nan"), log_prob.dtype))
+
+    @abc.abstractmethod
+    def _log_prob(self, action: tf.Tensor) -> tf.Tensor:
+        """What `log_prob` gives for integer actions."""
+
+    @abc.abstractmethod
+    def probs(self) -> tf.Tensor:
+        """Probability of each category of each factor, `[..., K]` or `[..., F, K]`: the mean of the one-hot action."""
 
     @abc.abstractmethod
     def entropy(self) -> tf.Tensor:
@@ -53,7 +117,7 @@ class Distribution(abc.ABC):
 
     @abc.abstractmethod
     def kl_divergence(self, other: Any) -> tf.Tensor:
-        """Kullback-Leibler divergence from this law to another of its kind, `[...]`."""
+        """Kullback-Leibler divergence from this distribution to another of its kind, `[...]`."""
 
     def action(self, draw: TensorLike) -> tf.Tensor:
         """The integer action that a draw `[..., (F,) K]`, hard or relaxed, stands for: its largest entry, int32."""
@@ -72,93 +136,40 @@ class Distribution(abc.ABC):
         values = [tf.convert_to_tensor(objective(self.sample(each).one_hot)) for each in seeds]
         return tf.add_n(values) / tf.cast(num_samples, values[0].dtype)
 
+    def to_tfp(self, **options: Any) -> Any:
+        """The same as a TensorFlow Probability distribution over one-hots; see `rlsample.tfp.PolicyDistribution`.
 
-def masked_logits(logits: TensorLike, mask: TensorLike | None) -> tf.Tensor:
-    """Logits with -inf where the mask is False; the gradient there is 0.
+        If this distribution was made from variables, the other reads them at each use.
 
-    Raises:
-        ValueError: logits or mask of another shape or dtype than `Sampler.__call__` takes.
+        Args:
+            **options: validate_args, allow_nan_stats and name, as of every distribution there.
+        """
+        # The one import of the library that points up, and at the last moment: it loads TensorFlow Probability.
+        from rlsample import tfp
+
+        return tfp.wrap(self, **options)
+
+
+def check_pair(first: Distribution, second: Any, kind: type[Any]) -> None:
+    """Raises ValueError unless two distributions are of one kind and one event shape, as a divergence needs."""
+    if not isinstance(second, kind) or not first.event_shape.is_compatible_with(second.event_shape):
+        shapes = {"first": first.event_shape, "second": getattr(second, "event_shape", type(second).__name__)}
+        raise checks.invalid(f"two {kind.__name__}s of one event shape", **shapes)
+
+
+def kept(compute: Callable[[Any], tf.Tensor]) -> property:
+    """A property that is computed once, and once more for each graph it is first asked for in.
+
+    A tensor of one graph cannot be used in another, nor in eager code; eager tensors can be used in any.
     """
-    logits = tf.convert_to_tensor(logits)
-    if not logits.dtype.is_floating:
-        raise checks.invalid("logits to be floating-point", dtype=logits.dtype.name)
-    mask = checks.check_mask(mask, logits.shape)
-    return logits if mask is None else tf.where(mask, logits, tf.constant(float("-inf"), logits.dtype))
+    name = compute.__name__
 
+    def get(self: Any) -> tf.Tensor:
+        here = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        graph, value = self.__dict__.get(name, (None, None))
+        if value is None or (graph is not None and graph is not here):
+            value = compute(self)
+            self.__dict__[name] = here, value
+        return value
 
-def one_hot_like(action: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """One-hot of integer categories over the last axis of logits, in their dtype; NaN for action -1."""
-    one_hot = tf.one_hot(action, tf.shape(logits)[-1], dtype=logits.dtype)
-    one_hot = tf.ensure_shape(one_hot, action.shape + logits.shape[-1:])
-    if tf.executing_eagerly():
-        return one_hot
-    return tf.where(action[..., None] < 0, tf.constant(float("nan"), logits.dtype), one_hot)
-
-
-def with_sample_axes(tensor: tf.Tensor, sample_shape: TensorLike) -> tf.Tensor:
-    """Repeats a tensor along new leading axes."""
-    if isinstance(sample_shape, tuple) and not sample_shape:
-        return tensor
-    return tf.broadcast_to(tensor, tf.concat([sample_shape, tf.shape(tensor)], 0))
-
-
-def broadcast_batch(tensor: tf.Tensor, batch: tf.Tensor, event_ndims: int) -> tf.Tensor:
-    """Repeats `tensor` `[..., event]` so that its batch shape is the broadcast of its own and that of `batch`."""
-    rank = tensor.shape.rank
-    if tensor.shape[: rank - event_ndims].is_fully_defined() and tensor.shape[: rank - event_ndims] == batch.shape:
-        return tensor
-    own, event = tf.split(tf.shape(tensor), [rank - event_ndims, event_ndims])
-    shape = tf.concat([tf.broadcast_dynamic_shape(own, tf.shape(batch)), event], 0)
-    static = tf.broadcast_static_shape(tensor.shape[: rank - event_ndims], batch.shape)
-    return tf.ensure_shape(tf.broadcast_to(tensor, shape), static + tensor.shape[rank - event_ndims :])
-
-
-def with_actions(tensor: tf.Tensor, action: TensorLike, action_ndims: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
-    """Brings parameters `[..., event]` and integer actions `[..., (F)]` to one batch shape.
-
-    Args:
-        tensor: float with one event axis.
-        action: integers; their batch may have sample axes in front of the tensor's.
-        action_ndims: axes of one action that are not batch axes: 0, or 1 for F factors.
-
-    Returns:
-        (tensor, action), repeated as needed.
-
-    Raises:
-        ValueError: not integers, or of a batch shape that does not fit.
-    """
-    action = tf.convert_to_tensor(action)
-    if not action.dtype.is_integer:
-        raise checks.invalid("action to be integers", dtype=action.dtype.name, hint="A one-hot is not an action.")
-    rank = action.shape.rank
-    try:
-        tf.broadcast_static_shape(tensor.shape[:-1], action.shape[: rank - action_ndims])
-    except ValueError:
-        fit = f"action to have a batch shape that goes with {tensor.shape[:-1]}"
-        raise checks.invalid(fit, shape=tuple(action.shape)) from None
-    first = action[..., 0] if action_ndims else action
-    tensor = broadcast_batch(tensor, first, 1)
-    shape = tf.concat([tf.shape(tensor)[:-1], tf.shape(action)[rank - action_ndims :]], 0)
-    return tensor, tf.ensure_shape(
-        tf.broadcast_to(action, shape), tensor.shape[:-1].concatenate(action.shape[rank - action_ndims :])
-    )
-
-
-def is_per_row(value: Any) -> bool:
-    """Whether a temperature or sharpness is one a row rather than a scalar."""
-    return not isinstance(value, (int, float)) and len(getattr(value, "shape", ())) > 0
-
-
-def with_row_temperature(tensor: tf.Tensor, temperature: TensorLike, event_ndims: int) -> tuple[tf.Tensor, Any]:
-    """Brings parameters `[..., event]` and a temperature `[...]` to one batch shape; a scalar stays a scalar.
-
-    With two event axes the temperature comes back as `[..., F]`, one for each row of the logits.
-    """
-    if not is_per_row(temperature):
-        return tensor, temperature
-    temperature = tf.convert_to_tensor(temperature)
-    tensor = broadcast_batch(tensor, temperature, event_ndims)
-    if event_ndims == 2:
-        temperature = temperature[..., None]
-    rows = tf.broadcast_to(temperature, tf.shape(tensor)[:-1])
-    return tensor, tf.ensure_shape(rows, tensor.shape[:-1])
+    return property(get, doc=compute.__doc__)

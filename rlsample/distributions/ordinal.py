@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.distributions import base
+from rlsample.distributions import base, shapes
 from rlsample.ops.softmax import compute_dtype
 from rlsample.types import Sample, TensorLike
 
-# An edge further out than any location: a level at the end of its row takes all that lies beyond it.
+# An edge further out than any location: the outermost levels take all that lies beyond them.
 _FAR = 1e30
 
 
@@ -25,11 +23,11 @@ class OrdinalDistribution(base.Distribution):
         backward  to x, (g_above - g_below) r'(t) / (above - below): g the gradient to the one-hot at the legal levels
                   on either side of x, t in [0, 1] how far x is from the lower to the upper, r the rounding surrogate
 
-    So the objective's difference between neighbouring levels is what moves x: levels near each other share what they
-    learn, which a categorical does not. If the objective is linear in the one-hot, the mean gradient tends to the
+    So the objective's difference between neighbouring levels is what moves x. Levels near each other share what they
+    learn, unlike those of a categorical. If the objective is linear in the one-hot, the mean gradient tends to the
     exact one as r gets sharper, because r' then integrates to 1 about the half, where the masses exchange; the
     variance grows with the sharpness. With r' = 1 (straight_through) the bias is of second order in 1 / scale.
-    Without masks this is the discretised logistic law (Salimans et al. 2017, arXiv 1701.05517, section 2.1).
+    Without masks this is the discretised logistic distribution (Salimans et al. 2017, arXiv 1701.05517, section 2.1).
 
     Args:
         location: float `[...]`, or `[..., F]` for F factors that make up one action.
@@ -59,7 +57,7 @@ class OrdinalDistribution(base.Distribution):
         if rounder not in ops.ROUNDERS:
             raise checks.unknown("rounder", rounder, ops.ROUNDERS)
         self.rounder, self.event_ndims = rounder, 1 + factored
-        per_row = factored and base.is_per_row(sharpness)
+        per_row = factored and shapes.is_per_row(sharpness)
         self.sharpness = tf.convert_to_tensor(sharpness)[..., None] if per_row else sharpness
         mask = checks.check_mask(mask, tf.TensorShape([*location.shape, num_categories]))
         self.legal = tf.ones([num_categories], tf.bool) if mask is None else mask
@@ -67,7 +65,13 @@ class OrdinalDistribution(base.Distribution):
         self.dtype, wide = location.dtype, compute_dtype(location.dtype)
         self.location, self.scale = tf.cast(location, wide), tf.cast(scale, wide)
 
-    @cached_property
+    @property
+    def event_shape(self) -> tf.TensorShape:
+        """See `Distribution.event_shape`."""
+        shape = self.location.shape
+        return tf.TensorShape([*shape[len(shape) + 1 - self.event_ndims :], self.num_categories])
+
+    @base.kept
     def drawn_logits(self) -> tf.Tensor:
         """The log-masses `[..., K]`; -inf at illegal levels."""
         dtype = self.location.dtype
@@ -87,7 +91,7 @@ class OrdinalDistribution(base.Distribution):
 
     def sample(self, seed: TensorLike, sample_shape: TensorLike = ()) -> Sample:
         """See `Distribution.sample`."""
-        location, scale = (base.with_sample_axes(each, sample_shape) for each in (self.location, self.scale))
+        location, scale = (shapes.with_sample_axes(each, sample_shape) for each in (self.location, self.scale))
         uniform = tf.cast(ops.uniform(tf.shape(location), seed), location.dtype)
         x = location + scale * (tf.math.log(uniform) - tf.math.log1p(-uniform))
         below, above = self._neighbours(x)
@@ -101,23 +105,27 @@ class OrdinalDistribution(base.Distribution):
             above, depth, dtype=x.dtype
         )
         relaxed = tf.cast(relaxed, self.dtype)
-        return Sample(action, ops.with_gradient_of(base.one_hot_like(action, relaxed), relaxed))
+        return Sample(action, ops.with_gradient_of(shapes.one_hot_like(action, relaxed), relaxed))
 
     def mode(self) -> Sample:
         """See `Distribution.mode`."""
         action = ops.mode(self.drawn_logits)
-        return Sample(action, tf.cast(base.one_hot_like(action, self.drawn_logits), self.dtype))
+        return Sample(action, tf.cast(shapes.one_hot_like(action, self.drawn_logits), self.dtype))
 
-    def log_prob(self, action: TensorLike) -> tf.Tensor:
-        """See `Distribution.log_prob`."""
-        return self._joint(ops.log_prob(*base.with_actions(self.drawn_logits, action)))
+    def _log_prob(self, action: tf.Tensor) -> tf.Tensor:
+        return self._joint(ops.log_prob(*shapes.with_actions(self.drawn_logits, action)))
+
+    def probs(self) -> tf.Tensor:
+        """See `Distribution.probs`."""
+        return tf.cast(ops.softmax(self.drawn_logits), self.dtype)
 
     def entropy(self) -> tf.Tensor:
         """See `Distribution.entropy`."""
         return self._joint(ops.entropy(self.drawn_logits))
 
     def kl_divergence(self, other: OrdinalDistribution) -> tf.Tensor:
-        """See `Distribution.kl_divergence`."""
+        """See `Distribution.kl_divergence`; +inf where a level is legal here and illegal there."""
+        base.check_pair(self, other, OrdinalDistribution)
         return self._joint(ops.kl_divergence(self.drawn_logits, other.drawn_logits))
 
     def _neighbours(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.distributions import base
+from rlsample.distributions import base, shapes
 from rlsample.samplers.base import score_function_surrogate
 from rlsample.types import Sample, TensorLike
 
@@ -17,10 +17,10 @@ from rlsample.types import Sample, TensorLike
 class SequentialDistribution(base.Distribution):
     """p(a) = prod_i p(a_i | a_1 .. a_{i-1}): the joint log_prob is exact and costs one pass over the factors.
 
-    A subclass says what the state is that the factors so far leave behind, and what logits follow from it.
-    Entropy and divergence are sums over all prefixes, computed as long as there are at most `max_outcomes` joint
-    actions; beyond that, `sampled_entropy`. The mode is greedy: each factor at its most probable category given those
-    before it.
+    A subclass defines the state that the factors decided so far leave behind, and the logits that follow from it.
+    Entropy, divergence and `probs` are sums over all prefixes, computed as long as there are at most `max_outcomes`
+    joint actions; beyond that, there is `sampled_entropy`. The mode is greedy: each factor at its most probable
+    category given those before it.
 
     Attributes:
         sizes: number of categories of each factor.
@@ -32,6 +32,11 @@ class SequentialDistribution(base.Distribution):
     sizes: tuple[int, ...]
     num_categories: int
     max_outcomes: int
+
+    @property
+    def event_shape(self) -> tf.TensorShape:
+        """See `Distribution.event_shape`."""
+        return tf.TensorShape([len(self.sizes), self.num_categories])
 
     @abc.abstractmethod
     def start(self) -> tf.Tensor:
@@ -62,22 +67,27 @@ class SequentialDistribution(base.Distribution):
 
         def most_probable(logits: tf.Tensor, factor: int) -> Sample:
             action = ops.mode(logits)
-            return Sample(action, base.one_hot_like(action, logits))
+            return Sample(action, shapes.one_hot_like(action, logits))
 
         return self.walk(self.start(), most_probable)[0]
 
-    def log_prob(self, action: TensorLike) -> tf.Tensor:
-        """See `Distribution.log_prob`."""
-        action = tf.convert_to_tensor(action)
-        if action.shape.rank is not None and not action.shape[-1:].is_compatible_with([len(self.sizes)]):
-            raise checks.invalid(f"actions of {len(self.sizes)} factors, [..., F]", shape=tuple(action.shape))
-        state, given = base.with_actions(self.start(), action, action_ndims=1)
+    def _log_prob(self, action: tf.Tensor) -> tf.Tensor:
+        state, given = shapes.with_actions(self.start(), action, action_ndims=1)
 
         def take(logits: tf.Tensor, factor: int) -> Sample:
-            return Sample(given[..., factor], base.one_hot_like(given[..., factor], logits))
+            return Sample(given[..., factor], shapes.one_hot_like(given[..., factor], logits))
 
         logits = self.walk(state, take)[1]
         return tf.add_n([ops.log_prob(each, given[..., factor]) for factor, each in enumerate(logits)])
+
+    def probs(self) -> tf.Tensor:
+        """See `Distribution.probs`: those of each factor whatever the others are; exact, and differentiable.
+
+        Raises:
+            ValueError: there are more than `max_outcomes` joint actions.
+        """
+        means = [_mean(probability[..., None], ops.softmax(own)) for probability, (own,) in _prefixes([self])]
+        return tf.stack(means, -2)
 
     def entropy(self) -> tf.Tensor:
         """See `Distribution.entropy`: exact, and differentiable.
@@ -85,7 +95,7 @@ class SequentialDistribution(base.Distribution):
         Raises:
             ValueError: there are more than `max_outcomes` joint actions.
         """
-        return _sum_over_prefixes([self], lambda own: ops.entropy(own[0]))
+        return tf.add_n([_mean(probability, ops.entropy(own)) for probability, (own,) in _prefixes([self])])
 
     def kl_divergence(self, other: SequentialDistribution) -> tf.Tensor:
         """See `Distribution.kl_divergence`: exact, and differentiable.
@@ -93,13 +103,15 @@ class SequentialDistribution(base.Distribution):
         Raises:
             ValueError: there are more than `max_outcomes` joint actions.
         """
-        return _sum_over_prefixes([self, other], lambda both: ops.kl_divergence(*both))
+        base.check_pair(self, other, SequentialDistribution)
+        prefixes = _prefixes([self, other])
+        return tf.add_n([_mean(probability, ops.kl_divergence(*both)) for probability, both in prefixes])
 
     def sampled_entropy(self, seed: TensorLike) -> tf.Tensor:
         """An unbiased estimate of the entropy, value and gradient, from one draw: for any number of joint actions.
 
             value     sum_i H(a_i | a_1 .. a_{i-1}) at the factors drawn
-            gradient  its own, plus by the score function that of the probability of each prefix
+            gradient  that of each H, plus H times the gradient of log p(a_1 .. a_{i-1}), for the factors before it
 
         Args:
             seed: stateless seed, int32 `[2]`.
@@ -108,7 +120,7 @@ class SequentialDistribution(base.Distribution):
         action = tf.stop_gradient(draw.action)
 
         def take(logits: tf.Tensor, factor: int) -> Sample:
-            return Sample(action[..., factor], base.one_hot_like(action[..., factor], logits))
+            return Sample(action[..., factor], shapes.one_hot_like(action[..., factor], logits))
 
         logits = self.walk(self.start(), take)[1]
         total, prefix = tf.zeros_like(ops.entropy(logits[0])), tf.zeros_like(ops.entropy(logits[0]))
@@ -119,34 +131,44 @@ class SequentialDistribution(base.Distribution):
         return total
 
 
-def _sum_over_prefixes(laws: list[SequentialDistribution], value: Callable[[list[tf.Tensor]], tf.Tensor]) -> tf.Tensor:
-    """Sums p(prefix) value(each law's logits given the prefix) over the prefixes of every length, p of the first law.
+def _prefixes(distributions: list[SequentialDistribution]) -> list[tuple[tf.Tensor, list[tf.Tensor]]]:
+    """Enumerates, factor by factor, the values of the factors before it.
 
-    The prefixes of one length lie along a new leading axis.
+    Returns:
+        For each factor the probability `[N, ...]` of each prefix under the first distribution, and each distribution's
+        logits `[N, ..., K]` given it.
+
+    Raises:
+        ValueError: there are more joint actions than the first distribution enumerates.
     """
-    sizes, outcomes = laws[0].sizes, math.prod(laws[0].sizes)
-    if outcomes > laws[0].max_outcomes:
+    first = distributions[0]
+    outcomes = math.prod(first.sizes)
+    if outcomes > first.max_outcomes:
         raise checks.invalid(
-            f"at most {laws[0].max_outcomes} joint actions to sum over",
+            f"at most {first.max_outcomes} joint actions to sum over",
             joint_actions=outcomes,
-            hint="Use sampled_entropy(seed), or the mean of log_prob over draws.",
+            hint="Use sampled_entropy(seed), or means over draws of log_prob and of one-hots.",
         )
-    states = [law.start()[None] for law in laws]
+    states = [each.start()[None] for each in distributions]
     weight = tf.zeros_like(states[0][..., 0])
-    total = tf.zeros_like(weight[0])
-    for factor, size in enumerate(sizes):
-        logits = [law.logits(state, factor) for law, state in zip(laws, states, strict=True)]
-        values = value(logits)
-        # Where the prefix cannot happen its value may be infinite.
-        total += tf.reduce_sum(tf.exp(weight) * tf.where(tf.exp(weight) > 0, values, tf.zeros_like(values)), 0)
-        if factor == len(sizes) - 1:
+    found: list[tuple[tf.Tensor, list[tf.Tensor]]] = []
+    for factor, size in enumerate(first.sizes):
+        logits = [each.logits(state, factor) for each, state in zip(distributions, states, strict=True)]
+        found.append((tf.exp(weight), logits))
+        if factor == len(first.sizes) - 1:
             break
         branches = range(size)
         log_probs = [ops.log_prob(logits[0], tf.fill(tf.shape(weight), branch)) for branch in branches]
         weight = tf.concat([weight + each for each in log_probs], 0)
-        one_hots = [base.one_hot_like(tf.fill(tf.shape(log_probs[0]), branch), logits[0]) for branch in branches]
+        one_hots = [shapes.one_hot_like(tf.fill(tf.shape(log_probs[0]), branch), logits[0]) for branch in branches]
         states = [
-            tf.concat([law.advance(state, one_hot, factor) for one_hot in one_hots], 0)
-            for law, state in zip(laws, states, strict=True)
+            tf.concat([each.advance(state, one_hot, factor) for one_hot in one_hots], 0)
+            for each, state in zip(distributions, states, strict=True)
         ]
-    return total
+    return found
+
+
+def _mean(probability: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """The sum over the prefixes `[N, ...]` of their probabilities times values; 0 for those that cannot happen."""
+    # There a value may be infinite.
+    return tf.reduce_sum(probability * tf.where(probability > 0, values, tf.zeros_like(values)), 0)

@@ -7,14 +7,14 @@ from typing import Any
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.distributions import base
+from rlsample.distributions import shapes
 from rlsample.distributions.sequential import SequentialDistribution
 from rlsample.samplers.gumbel_softmax import centre, perturb
 from rlsample.types import Sample, TensorLike
 
 
 class SubsetDistribution(SequentialDistribution):
-    """The first k items of a Plackett-Luce ordering: each drawn by softmax(logits) among those not drawn yet.
+    """The first k items of a Plackett-Luce ordering: each drawn by softmax(logits) from those not drawn yet.
 
         forward   the k largest of logits + G, in order, G standard Gumbel noise
         relaxed   a_1 .. a_k with a_j = softmax(alpha_j / tau), alpha_1 = logits + G,
@@ -31,7 +31,7 @@ class SubsetDistribution(SequentialDistribution):
         temperature: number or tensor, scalar or of the batch shape.
         relaxed: whether draws are the relaxed rows rather than one-hots with their gradient.
         mask: boolean, broadcasts to the logits, True = legal; at least k per row.
-        max_outcomes: bound on the K^k sequences that `entropy` and `kl_divergence` sum over.
+        max_outcomes: bound on the K^k sequences that `entropy`, `kl_divergence` and `probs` sum over.
 
     Source: Kool, van Hoof and Welling (2019), arXiv 1903.06059, section 2 (Gumbel top-k); Xie and Ermon (2019),
     arXiv 1901.10517, section 3 (the relaxation).
@@ -48,7 +48,7 @@ class SubsetDistribution(SequentialDistribution):
         mask: TensorLike | None = None,
         max_outcomes: int = 4096,
     ) -> None:
-        logits = base.masked_logits(logits, mask)
+        logits = shapes.masked_logits(logits, mask)
         num_items = checks.check_count("num_items", num_items)
         self.num_categories = logits.shape[-1]
         if self.num_categories is None or num_items > self.num_categories:
@@ -56,7 +56,10 @@ class SubsetDistribution(SequentialDistribution):
         self.sizes = (self.num_categories,) * num_items
         self.given: tf.Tensor
         self.temperature: Any
-        self.given, self.temperature = base.with_row_temperature(_with_enough_legal(logits, num_items), temperature, 1)
+        self.given, self.temperature = shapes.with_row_temperature(
+            _with_enough_legal(logits, num_items), temperature, 1
+        )
+        self.dtype = self.given.dtype
         self.relaxed = relaxed
         self.max_outcomes = max_outcomes
 
@@ -74,12 +77,12 @@ class SubsetDistribution(SequentialDistribution):
 
     def sample(self, seed: TensorLike, sample_shape: TensorLike = ()) -> Sample:
         """See `Distribution.sample`."""
-        logits, _ = checks.check_logits(base.with_sample_axes(self.given, sample_shape))
+        logits, _ = checks.check_logits(shapes.with_sample_axes(self.given, sample_shape))
         alpha = perturb(ops.legal_logits(logits), checks.check_seed(seed))
         action = tf.math.top_k(alpha, len(self.sizes)).indices
         action = tf.where(tf.math.is_nan(tf.reduce_sum(alpha, -1, keepdims=True)), tf.constant(-1), action)
         temperature = checks.check_temperature(self.temperature, alpha.dtype)
-        if base.is_per_row(temperature):
+        if shapes.is_per_row(temperature):
             temperature = temperature[..., None]
         rows = []
         for _ in self.sizes:
@@ -89,7 +92,7 @@ class SubsetDistribution(SequentialDistribution):
         soft = tf.cast(tf.stack(rows, -2), logits.dtype)
         if self.relaxed:
             return Sample(action, soft)
-        return Sample(action, ops.with_gradient_of(base.one_hot_like(action, logits), soft))
+        return Sample(action, ops.with_gradient_of(shapes.one_hot_like(action, logits), soft))
 
     def action(self, draw: TensorLike) -> tf.Tensor:
         """See `Distribution.action`: distinct items, for relaxed draws too."""

@@ -1,4 +1,4 @@
-"""Policy heads: Keras layers from features to the law of an action, for every discrete action space."""
+"""Policy heads: Keras layers from features to the distribution of an action, for every discrete action space."""
 
 from rlsample.heads.autoregressive import AutoregressiveHead
 from rlsample.heads.base import PolicyHead

@@ -22,15 +22,15 @@ class AutoregressiveHead(LogitsHead):
         context    c = output(features), [..., S]: what calling the head returns, in the place of logits
         logits_i   activation(c + sum_{j<i} E_j one_hot_j) V_i + b_i
 
-    Joint log_prob in one pass, exact; entropy and divergence exact up to `max_outcomes` joint actions (beyond that
-    `head.distribution(context).sampled_entropy(seed)`); `mode` is greedy. With a pathwise sampler, what a later factor does is
-    also a gradient for the earlier ones.
+    The joint log_prob is exact and takes one pass. Entropy, divergence and `probs` are exact up to `max_outcomes` joint
+    actions; beyond that there is `head.distribution(context).sampled_entropy(seed)`. `mode` is greedy. With a pathwise
+    sampler the gradient of what a later factor does reaches the earlier ones. See `AutoregressiveDistribution`.
 
     Args:
         action_space: MultiDiscrete, MultiBinary, or a Tuple or Dict of discrete spaces; or an `nvec` as a list.
         sampler: a sampler, its name or its config; draws each factor.
         context_size: S.
-        max_outcomes: bound on the joint actions that `entropy` and `kl_divergence` sum over.
+        max_outcomes: bound on the joint actions that `entropy`, `kl_divergence` and `probs` sum over.
         **kwargs: as of `LogitsHead`; `activation` is also the one above, `kernel_gain` is that of V.
 
     Source: Larochelle and Murray (2011), "The neural autoregressive distribution estimator", section 3.
@@ -103,7 +103,7 @@ class AutoregressiveHead(LogitsHead):
         return state + tf.linalg.matvec(embedding, tf.cast(one_hot, state.dtype), transpose_a=True)
 
     def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> AutoregressiveDistribution:
-        """See `PolicyHead.distribution`; takes the context, and a mask `[..., F, K]` that holds whatever was drawn before."""
+        """See `PolicyHead.distribution`; takes the context. The mask `[..., F, K]` holds whatever was drawn before."""
         return AutoregressiveDistribution(logits, self, self.sampler, self.temperature, mask, self.max_outcomes)
 
     def get_config(self) -> dict[str, Any]:

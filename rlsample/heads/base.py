@@ -1,4 +1,4 @@
-"""What every policy head has: an action space, a temperature, sampling state, and a law for its output."""
+"""What every policy head has: an action space, a temperature, a sampling state, and a distribution for its output."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from rlsample.types import Sample, TensorLike
 
 
 class PolicyHead(Trunk):
-    """Features -> the parameters of a law over actions. A Keras layer; base class of the heads.
+    """Features -> the parameters of a distribution over actions. A Keras layer; base class of the heads.
 
         logits = head(features)                       a tensor: functional models, .keras files and export work
         sample = head.sample(logits, seed)            .one_hot is differentiable where the sampler is
         action = head.to_env(sample.action)           what `env.step` takes
 
-    (`to_env` takes one-hots too. The samplers `softmax` and `entmax`, whose `.one_hot` is the probabilities themselves,
-    need `.action`.) Every method takes the tensor that calling the head returned, with a mask of legal categories
-    beside it; it is called `logits`, though two heads return parameters of another kind, and say so. Noise enters in
-    `sample` alone.
+    (`to_env` takes one-hots too. With the samplers `softmax` and `entmax`, whose `.one_hot` is the probabilities
+    themselves, give it `.action`.) Every method takes the tensor that calling the head returned, and beside it a mask
+    of legal categories. That tensor is called `logits`; the two heads that return parameters of another kind say so.
+    `head.distribution(logits)` answers everything else: probabilities, entropy, divergence, expectations. Only
+    `sample` and `expectation` draw.
 
     Attributes:
         action_space: the Gymnasium space of one action.
@@ -87,20 +88,26 @@ class PolicyHead(Trunk):
 
     @abc.abstractmethod
     def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> Distribution:
-        """The law of the action: sample, mode, log_prob, entropy, kl_divergence, expectation, without TFP.
+        """The distribution of the action: sample, mode, log_prob, probs, entropy, kl_divergence and expectation.
+
+        `.to_tfp()` gives it as a TensorFlow Probability distribution over one-hots.
 
         Args:
             logits: what calling the head returned.
             mask: boolean `[..., K]` or `[..., F, K]`, True = legal; `head.factors.mask` makes one from any other form.
+
+        Raises:
+            ValueError: logits or a mask of a shape or dtype that does not fit; in eager code also a row with nothing
+                legal, at the latest when something is drawn.
         """
 
     def sample(self, logits: TensorLike, seed: TensorLike, mask: TensorLike | None = None) -> Sample:
-        """Draws one action a row.
+        """Draws one action per row.
 
         Args:
             logits: what calling the head returned.
             seed: stateless seed, int32 `[2]`; `head.next_seed()` for one of the head's own.
-            mask: as in `law`.
+            mask: as in `distribution`.
 
         Returns:
             `Sample(action, one_hot)`: int32 `[...]` or `[..., F]`, float `[..., K]` or `[..., F, K]`.

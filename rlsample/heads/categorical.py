@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rlsample import checks, samplers
 from rlsample.distributions import CategoricalDistribution
-from rlsample.distributions.base import masked_logits
+from rlsample.distributions.shapes import masked_logits
 from rlsample.heads.logits import LogitsHead
 from rlsample.types import TensorLike
 
@@ -88,10 +88,10 @@ class FactoredHead(LogitsHead):
         )
 
     def _padded(self, logits: TensorLike) -> TensorLike:
-        """The logits with the padding illegal, whoever made them."""
+        """The logits with the padding made illegal, also where they do not come from this head."""
         event, shape = tf.TensorShape(self.factors.event_shape), tf.TensorShape(getattr(logits, "shape", None))
         if not shape[-event.rank :].is_compatible_with(event):
-            # Features would do as logits of another action space without a word.
+            # Otherwise features would be taken, in silence, for logits of another action space.
             raise checks.invalid(
                 f"logits that end in {tuple(event)}", shape=tuple(shape), hint="Pass what calling the head returned."
             )

@@ -1,4 +1,4 @@
-"""What heads share whose laws are categorical: a sampler, and options that shape the logits."""
+"""What heads of categorical factors share: a sampler, and options that shape the logits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LogitsHead(PolicyHead):
         unimix: u in [0, 1): probabilities become (1 - u) p + u / n over a factor's n categories, so that none falls
             below u / n and log_prob stays bounded. A mask applied later renormalises over the legal ones.
         logit_clip: c > 0: logits become c tanh(logits / c), in (-c, c); a gradient remains everywhere, unlike with a
-            hard clip. None leaves them alone. Before unimix.
+            hard clip. None leaves them as they are. Applied before unimix.
         **kwargs: temperature, seed (see `PolicyHead`), hidden_sizes, activation, kernel_gain (see `Trunk`) and those of
             every Keras layer.
 
@@ -50,7 +50,7 @@ class LogitsHead(PolicyHead):
         self.logit_clip = None if logit_clip is None else checks.check_positive("logit_clip", logit_clip)
 
     def shape_logits(self, values: tf.Tensor, exists: Any = None) -> tf.Tensor:
-        """Raw outputs `[..., K]` -> logits: clipped softly, -inf where not `exists`, mixed with the uniform law."""
+        """Outputs `[..., K]` -> logits: clipped softly, mixed with uniform probabilities, -inf where not `exists`."""
         if self.logit_clip is not None:
             values = self.logit_clip * tf.tanh(values / self.logit_clip)
         illegal = tf.constant(float("-inf"), values.dtype)

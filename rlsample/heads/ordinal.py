@@ -21,15 +21,15 @@ _LEAST_SHARPNESS = {"ramp": 1.0}
 
 @keras.saving.register_keras_serializable(package="rlsample")
 class OrdinalHead(PolicyHead):
-    """Levels in order: a real number with logistic noise, rounded to the nearest legal level. See `OrdinalDistribution`.
+    """Levels in order: a real number with logistic noise, rounded to the nearest legal level.
 
-    Calling it returns, in the place of logits, `[..., 2]` or `[..., F, 2]`: location and scale in levels. Two numbers
-    a factor whatever the number of levels; neighbouring levels learn together. At first every location is in the
-    middle and the scale a quarter of the range, which is close to uniform.
+    Calling it returns, in the place of logits, `[..., 2]` or `[..., F, 2]`: location and scale in levels, two numbers
+    per factor whatever the number of levels. Neighbouring levels learn together: see `OrdinalDistribution`. At first
+    every location is in the middle and the scale is a quarter of the range, which is close to uniform.
 
     The temperature anneals the rounding: its sharpness is 1 / temperature (alpha of soft_round, slope of ramp and
     sigmoid, terms of fourier, compositions of sine), so that a falling temperature goes from a smooth, biased gradient
-    to a sharp, noisy one. The law does not depend on it.
+    to a sharp, noisy one. The probabilities do not depend on it.
 
     Args:
         action_space: any discrete space, its factors all ordered; or a number of levels.
@@ -80,31 +80,24 @@ class OrdinalHead(PolicyHead):
 
     def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> OrdinalDistribution:
         """See `PolicyHead.distribution`; takes locations and scales."""
-        location, scale = self._parameters(logits)
-        return OrdinalDistribution(location, scale, **self._options(mask))
+        values, padding = tf.convert_to_tensor(logits), self.factors.padding_mask
+        if not values.shape[-1:].is_compatible_with([2]):
+            raise checks.invalid("locations and scales [..., 2], as calling the head gives", shape=tuple(values.shape))
+        if padding is not None:
+            mask = padding if mask is None else padding & _matching(mask, tf.TensorShape(padding.shape))
+        return OrdinalDistribution(
+            values[..., 0],
+            values[..., 1],
+            self.factors.num_categories,
+            self.rounder,
+            self.sharpness,
+            mask,
+            not self.factors.single,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Everything needed to make the layer again, without its weights."""
         return {**super().get_config(), "rounder": self.rounder}
-
-    def _parameters(self, values: TensorLike) -> tuple[tf.Tensor, tf.Tensor]:
-        values = tf.convert_to_tensor(values)
-        if not values.shape[-1:].is_compatible_with([2]):
-            raise checks.invalid("locations and scales [..., 2], as calling the head gives", shape=tuple(values.shape))
-        return values[..., 0], values[..., 1]
-
-    def _options(self, mask: TensorLike | None) -> dict[str, Any]:
-        padding, single = self.factors.padding_mask, self.factors.single
-        if padding is not None:
-            event = tf.TensorShape(padding.shape)
-            mask = padding if mask is None else padding & _matching(mask, event)
-        return {
-            "num_categories": self.factors.num_categories,
-            "rounder": self.rounder,
-            "sharpness": self.sharpness,
-            "mask": mask,
-            "factored": not single,
-        }
 
 
 def _matching(mask: TensorLike, event: tf.TensorShape) -> tf.Tensor:

@@ -22,13 +22,13 @@ class TopKHead(PolicyHead):
     """k distinct items in order, by Gumbel top-k: features `[..., D]` -> logits `[..., K]`. See `SubsetDistribution`.
 
     An action is k items, int32 `[..., k]`, as one-hots `[..., k, K]`; the sum of those over k is the k-hot of the set,
-    gradient included. The law is Plackett-Luce, `log_prob` that of the items in their order.
+    gradient included. The distribution is Plackett-Luce's, and `log_prob` is that of the items in their order.
 
     Args:
         action_space: MultiDiscrete([K] * k), a slate; or K.
         num_items: k, if `action_space` is K.
         relaxed: draw the relaxed rows themselves rather than one-hots with their gradient.
-        max_outcomes: bound on the K^k sequences that `entropy` and `kl_divergence` sum over.
+        max_outcomes: bound on the K^k sequences that `entropy`, `kl_divergence` and `probs` sum over.
         **kwargs: temperature, trainable_temperature, seed, hidden_sizes, activation, kernel_gain; see `PolicyHead`.
 
     Raises:
@@ -73,7 +73,7 @@ class TopKHead(PolicyHead):
         return (*input_shape[:-1], self.factors.num_categories)
 
     def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> SubsetDistribution:
-        """See `PolicyHead.distribution`; the mask is `[..., K]`, with at least k legal items a row."""
+        """See `PolicyHead.distribution`; the mask is `[..., K]`, with at least k legal items per row."""
         return SubsetDistribution(logits, self.num_items, self.temperature, self.relaxed, mask, self.max_outcomes)
 
     def to_env(self, draw: Any) -> Any:

@@ -18,10 +18,10 @@ class Trunk(keras.layers.Layer):
     widened to float32 (float64 for float64), since softmax and sampling need the precision.
 
     Args:
-        hidden_sizes: widths of the hidden layers; none by default, the features then come from a torso of your own.
+        hidden_sizes: widths of the hidden layers; none by default, the features then come from a network of your own.
         activation: of the hidden layers.
-        kernel_gain: of the output layer's orthogonal kernel (the hidden ones have sqrt(2)); small, and the untrained
-            policy is close to uniform.
+        kernel_gain: of the output layer's orthogonal kernel (the hidden ones have sqrt(2)); where it is small, the
+            untrained policy is close to uniform.
         **kwargs: as of every Keras layer (`name`, `dtype`, `trainable`).
     """
 
@@ -93,7 +93,7 @@ class Trunk(keras.layers.Layer):
 
 
 class _Output(keras.layers.Dense):
-    """A linear layer of few units, whose gradient does not wait for a matrix product made for many."""
+    """A linear layer of few units, with the matrix product that is quick for few; see `ops.narrow_matmul`."""
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """The values `[..., units]`."""

@@ -14,7 +14,7 @@ from rlsample.heads.trunk import Trunk
 
 @keras.saving.register_keras_serializable(package="rlsample")
 class ValueHead(Trunk):
-    """Features `[..., D]` -> value `[...]`, or several values `[..., n]` (one an action, a critic or a reward).
+    """Features `[..., D]` -> value `[...]`, or several values `[..., n]` (one per action, critic or reward).
 
     Args:
         num_values: n; None for one value without an axis of its own.

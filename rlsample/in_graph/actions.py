@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -62,7 +63,8 @@ def mask_to_space(space: gym.Space, mask: np.ndarray) -> Any:
     if isinstance(space, spaces.Discrete):
         return mask[0, : space.n].astype(np.int8)
     if isinstance(space, spaces.MultiDiscrete):
-        return tuple(row[:size].astype(np.int8) for row, size in zip(mask, space.nvec, strict=True))
+        rows = [row[:size].astype(np.int8) for row, size in zip(mask, space.nvec.ravel(), strict=True)]
+        return _nest(space.nvec, iter(rows))
     if isinstance(space, spaces.MultiBinary):
         # Gymnasium's code: 0 must stay 0, 1 must be 1, 2 is free.
         return np.where(mask[:, 0] & mask[:, 1], 2, mask[:, 1]).astype(np.int8).reshape(space.shape)
@@ -70,6 +72,11 @@ def mask_to_space(space: gym.Space, mask: np.ndarray) -> Any:
     ends = np.cumsum([factorise(part).num_factors for part in parts])
     nested = [mask_to_space(part, rows) for part, rows in zip(parts, np.split(mask, ends[:-1]), strict=True)]
     return dict(zip(space.keys(), nested, strict=True)) if isinstance(space, spaces.Dict) else tuple(nested)
+
+
+def _nest(nvec: np.ndarray, rows: Iterator[np.ndarray]) -> Any:
+    """One row for each entry of `nvec`, in tuples nested like its axes."""
+    return tuple(_nest(each, rows) for each in nvec) if nvec.ndim else next(rows)
 
 
 def _inside(action: tf.Tensor, factors: Factors) -> tf.Tensor:

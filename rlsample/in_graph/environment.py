@@ -1,8 +1,8 @@
 """The in-graph environment: a Gymnasium `FuncEnv` written in TensorFlow, batched, without hidden state.
 
-One object has three faces. Its own methods are pure functions of tensors, for use inside a compiled program;
-`rlsample.in_graph.gymnasium_faces.GymEnv` makes it a `gymnasium.Env` and `rlsample.in_graph.gymnasium_faces.GymVectorEnv` a native `VectorEnv`; both keep it as
-`env.unwrapped.functional`. A whole rollout in one XLA program:
+One object has three faces. Its own methods are pure functions of tensors, for use inside a compiled program. In
+`rlsample.in_graph.gymnasium_faces`, `GymEnv` makes it a `gymnasium.Env` and `GymVectorEnv` a native `VectorEnv`; both
+keep it as `env.unwrapped.functional`. A whole rollout in one XLA program:
 
     env = CartPole()
     state = env.initial(seed, num_envs=64)
@@ -18,7 +18,7 @@ Action: integer `[B]` (`[B, F]` where the space has several factors) that counts
 or a one-hot or relaxed float `[B, K]` (`[B, F, K]`). A float action acts as the mix of what its categories do, linear
 in their weights, so a corner of the simplex is the integer action exactly and gradients flow from rewards and later
 states back to the action.
-Seed: stateless int32 `[2]`. Time limits are the caller's: `max_episode_steps` says what the limit is.
+Seed: stateless int32 `[2]`. Time limits are left to the caller: `max_episode_steps` says what the limit is.
 
 Nothing can be raised inside XLA. An action out of range, or a NaN anywhere in state or action, makes the reward NaN.
 """

@@ -1,4 +1,4 @@
-"""The two faces that Gymnasium knows of an in-graph environment: `GymEnv` and `GymVectorEnv`.
+"""An in-graph environment as Gymnasium has it: `GymEnv` for one, `GymVectorEnv` for a batch.
 
 Both run one compiled step function, keep the state as tensors, and leave the mathematics to `env.functional`.
 """
@@ -86,7 +86,8 @@ class GymVectorEnv(gym.vector.VectorEnv):
     """B in-graph environments as a native `gymnasium.vector.VectorEnv` with NEXT_STEP autoreset.
 
     The step after an episode's end ignores the action, gives reward 0 and the first observation of the next episode.
-    All environments draw from one seed, so `reset(seed=3)` starts others than Gymnasium's `SyncVectorEnv` does.
+    All environments draw from one seed, so `reset(seed=3)` gives other starting states than it does with Gymnasium's
+    `SyncVectorEnv`.
 
     Args:
         functional: the in-graph environment.
@@ -192,7 +193,7 @@ def _build(functional: str, arguments: dict[str, Any]) -> FunctionalEnv:
     """Returns the same object for the same arguments: it has no state, and its compiled programs are then shared."""
     try:
         return _build_cached(functional, tuple(sorted(arguments.items())))
-    except TypeError:  # an argument that cannot be hashed, or one that the class does not know: the class will say
+    except TypeError:  # an argument that cannot be hashed, or one that the class does not know and refuses
         return load_env_creator(functional)(**arguments)
 
 

@@ -20,7 +20,7 @@ class Canvas:
     Args:
         width: in units.
         height: in units.
-        scale: pixels a unit.
+        scale: pixels per unit.
         origin: where the lower left corner is, in units.
     """
 

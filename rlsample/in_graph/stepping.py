@@ -28,7 +28,7 @@ class _Programs:
 
     @functools.cached_property
     def step_weights(self) -> Any:
-        """`step` for one-hot or relaxed actions, compiled when one comes."""
+        """`step` for one-hot or relaxed actions, compiled when the first one comes."""
         return self._compile_step(
             tf.TensorSpec([self._num_envs, *self._functional.factors.event_shape], self._functional.dtype)
         )

@@ -4,18 +4,9 @@ from rlsample.ops.categorical import entropy, kl_divergence, log_prob, mode
 from rlsample.ops.cross_entropy import softmax_cross_entropy, sparse_softmax_cross_entropy
 from rlsample.ops.noise import exponential, fold_in, gumbel, split, uniform
 from rlsample.ops.products import narrow_matmul
-from rlsample.ops.rounding import (
-    ROUNDERS,
-    SHARPNESS,
-    round_fourier,
-    round_ramp,
-    round_sigmoid,
-    round_sine,
-    round_straight_through,
-    soft_round,
-    soft_round_conditional_mean,
-    soft_round_inverse,
-)
+from rlsample.ops.rounders import ROUNDERS, SHARPNESS
+from rlsample.ops.rounding import round_fourier, round_ramp, round_sigmoid, round_sine, round_straight_through
+from rlsample.ops.soft_rounding import soft_round, soft_round_conditional_mean, soft_round_inverse
 from rlsample.ops.softmax import (
     legal_logits,
     normalise,

@@ -21,7 +21,7 @@ def softmax_cross_entropy(labels: TensorLike, logits: TensorLike, mask: TensorLi
     Args:
         labels: float `[..., K]`, non-negative; need not sum to 1.
         logits: float `[..., K]`, anywhere in +-1e30.
-        mask: boolean, broadcasts to the logits, True = legal. Legal categories only enter the sum, so a label on an
+        mask: boolean, broadcasts to the logits, True = legal. Only legal categories enter the sum, so a label on an
             illegal one costs +inf, with gradient 0 to the logits.
 
     Returns:
@@ -55,7 +55,7 @@ def _dense(labels: tf.Tensor, shifted: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 
 
 def _if_possible(chosen: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    """The gradients of rows, 0 for one that cost +inf: a factor a row is all that an illegal label takes."""
+    """The gradient of each row, or 0 if the row costs +inf because its label is illegal."""
     return tf.where(chosen > float("-inf"), upstream, tf.zeros_like(upstream))
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from rlsample import checks
 from rlsample.types import TensorLike
 
-# Words from which on keeping the generator apart pays for a branch.
+# From this many words on, keeping the generator apart is worth a branch.
 WORTH_A_BRANCH = 128
 
 
@@ -23,14 +23,14 @@ def bits(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
     if known is None or np.prod(known) < WORTH_A_BRANCH or tf.config.list_physical_devices("GPU"):
         return _philox(shape, seed)
     # XLA on a CPU fuses the generator into whatever reads the noise, and then computes each block of four words once
-    # for every word: 3 to 4 times the work. The branch that is always taken (twice a number is even), which the
-    # compiler does not know, keeps the two apart.
+    # for every word: 3 to 4 times the work. A branch keeps the two apart. It is always taken (twice a number is even),
+    # but the compiler does not know that.
     return tf.cond(2 * seed[0] != 1, lambda: _philox(known, seed), lambda: tf.zeros(known, tf.uint32))
 
 
 def _philox(shape: TensorLike, seed: tf.Tensor) -> tf.Tensor:
     # The seed is Philox's key as it stands, its counter starts at 0. The public wrapper would first draw both from the
-    # seed, which costs more than most draws; Philox is made to take any key, close ones included.
+    # seed, which costs more than most draws; Philox takes any key, also keys that are close to each other.
     key = tf.bitcast(tf.expand_dims(seed, 0), tf.uint64)
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=tf.convert_to_tensor(shape, tf.int32),
@@ -42,7 +42,7 @@ def _philox(shape: TensorLike, seed: tf.Tensor) -> tf.Tensor:
 
 
 def shape_of(tensor: tf.Tensor) -> tf.TensorShape | tf.Tensor:
-    """The shape of a tensor, for noise like it: static where that is known, which is what `bits` is quickest with."""
+    """The shape of a tensor, for noise of that shape: static where it is known, since `bits` is quickest with that."""
     return tensor.shape if tensor.shape.is_fully_defined() else tf.shape(tensor)
 
 
@@ -84,7 +84,7 @@ def split(seed: TensorLike, num: int) -> tf.Tensor:
 def fold_in(seed: TensorLike, data: TensorLike) -> tf.Tensor:
     """Derives the seed that belongs to the integer `data` (a step, an index): int32 `[2]`.
 
-    Different data give different seeds; all 64 bits carry on, so that folding may be repeated.
+    Different data give different seeds. The result depends on all 64 bits of the seed, so folding may be repeated.
 
     Raises:
         ValueError: the seed is not a pair of integers, or `data` is not an integer.

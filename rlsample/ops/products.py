@@ -1,4 +1,4 @@
-"""Matrix products of the shapes that policies have and compilers neglect."""
+"""Matrix products with few columns, which policies have and compilers are slow at."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import tensorflow as tf
 
 from rlsample.types import TensorLike
 
-# Up to so many columns XLA on a CPU is quicker column by column: at 2048 rows and two columns 29 against 120 us to the
-# kernel, 20 against 102 us to the input; forward at few rows a third. It has no kernel of its own for such shapes.
-# Eager code pays for every operation instead.
+# Up to this many columns XLA on a CPU is quicker column by column, since it has no kernel of its own for such shapes.
+# At 2048 rows and two columns the gradient to the kernel takes 29 us instead of 120, that to the input 20 instead of
+# 102; forward, with few rows, a third. Eager code would pay for every operation.
 NARROW_KERNEL, NARROW = 8, 3
 
 
 def narrow_matmul(inputs: TensorLike, kernel: TensorLike) -> tf.Tensor:
-    """The product of many rows with a kernel of few columns, such as one a category.
+    """The product of many rows with a kernel of few columns, such as one per category.
 
         forward   x W
         backward  to x: g W^T; to W: x^T g; all three one column of W at a time if there are few of them

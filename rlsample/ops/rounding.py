@@ -1,20 +1,15 @@
-"""Rounding with a gradient: every surrogate in use, with what goes wrong in its usual form mended.
+"""Rounding with a gradient: every surrogate in use, with the faults of its usual form corrected.
 
-All of them map a float tensor of any shape, element by element, to a value near the nearest integer, in the dtype of
-the input (float16, bfloat16, float32, float64), computed in float32 at least. Value and gradient are finite for every
-finite input. Halves: the straight-through form rounds them to the even neighbour, as tf.round and IEEE 754 do (0.5 to
-0, 1.5 to 2, 2.5 to 2); the others, where they are centred, leave them where they are, half-way up the step.
-
-`ROUNDERS` names the families, and `SHARPNESS` the argument of each that says how sharp the step is: something to
-anneal, from soft to sharp, as a temperature is from high to low. It is a number, or a tensor or Variable (a scalar, or
-of a shape that broadcasts to the input), whose change never retraces; it receives a gradient if it is watched.
+All of them (`soft_rounding` included) map a float tensor of any shape, element by element, to a value near the nearest
+integer, in the dtype of the input (float16, bfloat16, float32, float64), computed in float32 at least. Value and
+gradient are finite for every finite input. Halves: the straight-through form rounds them to the even neighbour, as
+tf.round and IEEE 754 do (0.5 to 0, 1.5 to 2, 2.5 to 2); the others, where they are centred, leave them where they are,
+half-way up the step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,20 +20,21 @@ from rlsample.ops.softmax import compute_dtype
 from rlsample.ops.surrogate import with_gradient_of
 from rlsample.types import TensorLike
 
-# What a sharpness given as a tensor can reach, since the number of steps of a compiled program is fixed. Eight
+# The largest sharpness that can be given as a tensor, since the number of steps of a compiled program is fixed. Eight
 # compositions have slope 256 at the halves; 32 terms have slope 65.
 MOST_COMPOSITIONS = 8
 MOST_TERMS = 32
 
 
 def round_straight_through(x: TensorLike) -> tf.Tensor:
-    """Rounds, and is differentiated as if it had not.
+    """Rounds, with the gradient of the identity.
 
         forward   round(x), halves to even
         backward  1
 
-    Biased, the more so the further x is from an integer; never dead. `x + stop_gradient(round(x) - x)` is the same in
-    another notation, with a rounding error in the value. From 2^23 on (2^10 in float16) every float is an integer.
+    Biased, the more so the further x is from an integer; the gradient is never 0. `x + stop_gradient(round(x) - x)` is
+    the same in another notation, with a rounding error in the value. From 2^23 on (2^10 in float16) every float is an
+    integer.
 
     Args:
         x: float, any shape.
@@ -49,7 +45,7 @@ def round_straight_through(x: TensorLike) -> tf.Tensor:
     Source:
         Bengio, Léonard and Courville 2013, section 4 (arXiv:1308.3432).
     """
-    x = _floating(x)
+    x = floating(x)
     return with_gradient_of(tf.round(x), x)
 
 
@@ -62,7 +58,7 @@ def round_ramp(x: TensorLike, slope: TensorLike = 1e4, start: float | None = Non
     The usual form is min(max(x - 0.499, 0) * 10000, 1) for x in [0, 1]: `slope=1e4, start=0.499`. Here it goes on to
     all integers. The 0.499 puts the whole ramp below the half, so that 0.4995 already is 1; by default the ramp has
     its middle at the half. A window of 1/slope receives gradient and all else none: with slope 1e4, one value in ten
-    thousand learns. Anneal the slope: at 1 the centred ramp is the identity.
+    thousand does. Anneal the slope: at 1 the centred ramp is the identity.
 
     Args:
         x: float, any shape.
@@ -73,9 +69,9 @@ def round_ramp(x: TensorLike, slope: TensorLike = 1e4, start: float | None = Non
     Returns:
         Floats of the shape and dtype of `x`.
     """
-    x = _floating(x)
+    x = floating(x)
     wide = tf.cast(x, compute_dtype(x.dtype))
-    slope = _sharpness("slope", slope, 1.0, wide.dtype)
+    slope = check_sharpness("slope", slope, 1.0, wide.dtype)
     lower = tf.floor(wide)
     # Centred about 1/2 rather than started at 0.5 - 0.5 / slope, whose rounding error the slope would magnify.
     origin, value = (0.5, 0.5) if start is None else (start, 0.0)
@@ -103,9 +99,9 @@ def round_sigmoid(x: TensorLike, slope: TensorLike = 1000.0, center: float = 0.5
     Returns:
         Floats of the shape and dtype of `x`.
     """
-    x = _floating(x)
+    x = floating(x)
     wide = tf.cast(x, compute_dtype(x.dtype))
-    slope = _sharpness("slope", slope, 0.0, wide.dtype)
+    slope = check_sharpness("slope", slope, 0.0, wide.dtype)
     lower = tf.floor(wide)
     z = slope * (wide - lower - center)
     upper = z > 0
@@ -134,9 +130,9 @@ def round_fourier(x: TensorLike, terms: TensorLike = 5, monotone: bool = False) 
     Returns:
         Floats of the shape and dtype of `x`.
     """
-    x = _floating(x)
+    x = floating(x)
     wide = tf.cast(x, compute_dtype(x.dtype))
-    total = _sharpness("terms", terms, 0.0, wide.dtype)[..., None]
+    total = check_sharpness("terms", terms, 0.0, wide.dtype)[..., None]
     steps = np.arange(1, _whole_steps(terms, MOST_TERMS) + 1)
     n = tf.constant(steps, wide.dtype)
     weight = _unit_clip(1 - n / (total + 1) if monotone else total - n + 1)
@@ -147,27 +143,27 @@ def round_fourier(x: TensorLike, terms: TensorLike = 5, monotone: bool = False) 
 
 
 def round_sine(x: TensorLike, compositions: TensorLike = 1) -> tf.Tensor:
-    """Rounds by taking away a sine, as many times over as it is to be steep.
+    """Rounds by subtracting a sine, several times over: the more often, the steeper.
 
         forward   f(f(...f(x))),  f(x) = x - sin(2 pi x) / (2 pi)
         backward  the product of 1 - cos(2 pi x) along the way: 2^compositions at the halves, 0 at the integers
 
     Smooth and monotone, with integers and halves fixed. Once is soft: 0.25 becomes 0.091. Composing sharpens it. The
-    gradient vanishes at the integers, so what has arrived there no longer learns; a last composition of part weight
-    (0.9 say) leaves a tenth of it. The argument of the sine is reduced to [-pi, pi] first, so that large x keep
-    their precision.
+    gradient vanishes at the integers, so a value that has arrived there no longer learns; a last composition of less
+    than full weight (0.9, say) leaves a tenth of it. The argument of the sine is reduced to [-pi, pi] first, so that
+    large x keep their precision.
 
     Args:
         x: float, any shape.
-        compositions: >= 0; 0 is the identity, 1 the usual form. The sharpness: of 2.3, two are whole and the last has
+        compositions: >= 0; 0 is the identity, 1 the usual form. The sharpness: with 2.3, two are whole and a third has
             weight 0.3, x - 0.3 sin(2 pi x) / (2 pi). A tensor counts up to `MOST_COMPOSITIONS`.
 
     Returns:
         Floats of the shape and dtype of `x`.
     """
-    x = _floating(x)
+    x = floating(x)
     wide = tf.cast(x, compute_dtype(x.dtype))
-    total = _sharpness("compositions", compositions, 0.0, wide.dtype)
+    total = check_sharpness("compositions", compositions, 0.0, wide.dtype)
     nearest = tf.round(wide)
     fraction = wide - nearest
     for done in range(_whole_steps(compositions, MOST_COMPOSITIONS)):
@@ -175,140 +171,20 @@ def round_sine(x: TensorLike, compositions: TensorLike = 1) -> tf.Tensor:
     return tf.cast(nearest + fraction, x.dtype)
 
 
-def soft_round(x: TensorLike, alpha: TensorLike, eps: float = 1e-3) -> tf.Tensor:
-    """Soft rounding: the identity for alpha -> 0, round(x) for large alpha, smooth and increasing in between.
-
-        forward   m + tanh(alpha (x - m)) / (2 tanh(alpha / 2)),  m = floor(x) + 1/2
-        backward  alpha sech^2(alpha (x - m)) / (2 tanh(alpha / 2)):
-                  alpha / (2 tanh(alpha / 2)) at the halves, alpha / sinh(alpha) at the integers
-
-    Integers and halves are fixed. Seen from the nearest integer, t away from it, the same function is
-    t -> sigmoid(-alpha (1 - 2t)) expm1(-2 alpha t) / expm1(-alpha), which is what is computed: it keeps the gradient
-    at the integers (through tanh it is 0 in float32 from alpha 16 on), holds them exactly, and is finite in value and
-    gradient at any alpha. At alpha 0 the tanh form is 0/0, and a guard by `tf.where` alone still passes on the NaN of
-    the branch it discards; here that branch sees a harmless alpha.
-
-    Args:
-        x: float, any shape.
-        alpha: >= 0. The sharpness; 3, 7 and 15 run from soft to nearly round.
-        eps: below this alpha the identity is returned.
-
-    Returns:
-        Floats of the shape and dtype of `x`.
-
-    Source:
-        Agustsson and Theis 2020, section 4.1 (arXiv:2006.09952).
-    """
-    x = _floating(x)
-    wide = tf.cast(x, compute_dtype(x.dtype))
-    alpha, identity = _guarded_alpha(alpha, eps, wide.dtype)
-    nearest, below, distance = _nearest(wide)
-    ratio = tf.math.expm1(-2 * alpha * distance) / tf.math.expm1(-alpha)
-    moved = ratio * tf.sigmoid(-alpha * (1 - 2 * distance))
-    return tf.cast(tf.where(identity, wide, nearest + tf.where(below, -moved, moved)), x.dtype)
-
-
-def soft_round_inverse(y: TensorLike, alpha: TensorLike, eps: float = 1e-3) -> tf.Tensor:
-    """The x with `soft_round(x, alpha) == y`.
-
-        forward   m + artanh(2 (y - m) tanh(alpha / 2)) / alpha,  m = floor(y) + 1/2
-        backward  1 / the derivative of soft_round at x: sinh(alpha) / alpha at the integers
-
-    In float32 the artanh form is off by 5e-3 at the integers for alpha 15, and from about 16 on, where tanh(alpha / 2)
-    is 1, infinite there with a NaN gradient. With t the distance of y to the nearest integer the same function is
-
-        (log1p(t expm1(alpha)) - log1p(t expm1(-alpha))) / (2 alpha)
-
-    which is computed here, and is exact there and finite for every alpha. The gradient at the integers is large by
-    nature (1.1e3 at alpha 10, 1.1e5 at 15) and leaves float32 beyond alpha 93; from alpha 80 on it is taken as
-    1 / (2 alpha) at the integers themselves. Near an integer other than 0, y has too few digits to say where
-    x was once alpha exceeds about 15.
-
-    Args:
-        y: float, any shape.
-        alpha: >= 0, as given to `soft_round`.
-        eps: below this alpha the identity is returned.
-
-    Returns:
-        Floats of the shape and dtype of `y`.
-
-    Source:
-        Agustsson and Theis 2020, section 4.1 (arXiv:2006.09952).
-    """
-    y = _floating(y)
-    wide = tf.cast(y, compute_dtype(y.dtype))
-    alpha, identity = _guarded_alpha(alpha, eps, wide.dtype)
-    nearest, below, distance = _nearest(wide)
-    # exp(alpha) overflows: above 80, where 1 + expm1 is exp to the last bit, it is taken inside of the logarithm.
-    small = tf.math.log1p(distance * tf.math.expm1(tf.minimum(alpha, 80.0)))
-    tiny = tf.constant(np.finfo(wide.dtype.as_numpy_dtype).tiny, wide.dtype)
-    large = tf.nn.softplus(alpha + tf.math.log(tf.maximum(distance, tiny)))
-    large = tf.where(distance < tiny, tf.zeros_like(large), large)
-    grown = tf.where(alpha <= 80.0, small, large)
-    moved = (grown - tf.math.log1p(distance * tf.math.expm1(-alpha))) / (2 * alpha)
-    return tf.cast(tf.where(identity, wide, nearest + tf.where(below, -moved, moved)), y.dtype)
-
-
-def soft_round_conditional_mean(y: TensorLike, alpha: TensorLike, eps: float = 1e-3) -> tf.Tensor:
-    """The mean of x given y = soft_round(x, alpha) + u with u ~ U(-1/2, 1/2), the best guess of x from a noisy y.
-
-        forward   soft_round_inverse(y - 1/2, alpha) + 1/2
-        backward  that of soft_round_inverse at y - 1/2; large at the halves
-
-    Exact for a density of x that is flat over the unit interval of x that y leaves possible. For alpha -> 0 it is the
-    identity, for large alpha round(y).
-
-    Args:
-        y: float, any shape; computed in float32 at least.
-        alpha: >= 0, as given to `soft_round`.
-        eps: below this alpha the identity is returned.
-
-    Returns:
-        Floats of the shape and dtype of `y`.
-
-    Source:
-        Agustsson and Theis 2020, section 4.1 (arXiv:2006.09952).
-    """
-    y = _floating(y)
-    wide = tf.cast(y, compute_dtype(y.dtype))
-    return tf.cast(soft_round_inverse(wide - 0.5, alpha, eps) + 0.5, y.dtype)
-
-
-ROUNDERS: Mapping[str, Callable[..., tf.Tensor]] = MappingProxyType(
-    {
-        "straight_through": round_straight_through,
-        "ramp": round_ramp,
-        "sigmoid": round_sigmoid,
-        "fourier": round_fourier,
-        "sine": round_sine,
-        "soft_round": soft_round,
-    }
-)
-
-# The argument of each rounder that says how sharp it is: the larger, the nearer to round. At the least value it
-# takes (ramp 1; fourier, sine and soft_round 0) the rounder is the identity; sigmoid has no such limit. None: nothing
-# to anneal.
-SHARPNESS: Mapping[str, str | None] = MappingProxyType(
-    {
-        "straight_through": None,
-        "ramp": "slope",
-        "sigmoid": "slope",
-        "fourier": "terms",
-        "sine": "compositions",
-        "soft_round": "alpha",
-    }
-)
-
-
-def _floating(x: TensorLike) -> tf.Tensor:
+def floating(x: TensorLike) -> tf.Tensor:
+    """Returns a float tensor; raises ValueError for another."""
     x = tf.convert_to_tensor(x)
     if not x.dtype.is_floating:
         raise checks.invalid("a floating-point tensor to round", dtype=x.dtype.name, hint="Integers are round already.")
     return x
 
 
-def _sharpness(name: str, value: TensorLike, least: float, dtype: tf.DType) -> tf.Tensor:
-    # Known now: raise. Known when a graph runs: assert. Under XLA, where asserts vanish: NaN.
+def check_sharpness(name: str, value: TensorLike, least: float, dtype: tf.DType) -> tf.Tensor:
+    """Returns a sharpness as a tensor of `dtype`.
+
+    A bad one raises if it is known now, fails an assert if it is known when a graph runs, and is NaN under XLA, where
+    asserts vanish.
+    """
     rule = f"{name} to be a finite number >= {least:g}"
     received: dict[str, Any] = {name: value}
     if value is None or isinstance(value, (bool, str)):
@@ -336,19 +212,3 @@ def _whole_steps(sharpness: TensorLike, most: int) -> int:
 def _unit_clip(value: tf.Tensor) -> tf.Tensor:
     # Not tf.clip_by_value: whether that passes NaN on depends on the device.
     return tf.where(value < 0, tf.zeros_like(value), tf.where(value > 1, tf.ones_like(value), value))
-
-
-def _guarded_alpha(alpha: TensorLike, eps: float, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
-    # An alpha that is safe to divide by, and where it stands in for one that means the identity.
-    eps = checks.check_positive("eps", eps)
-    alpha = _sharpness("alpha", alpha, 0.0, dtype)
-    identity = alpha < eps
-    return tf.where(identity, tf.ones_like(alpha), alpha), identity
-
-
-def _nearest(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    # The nearest integer, whether x is below it, and how far. Not tf.abs, whose gradient is 0 at the integers.
-    nearest = tf.round(x)
-    offset = x - nearest
-    below = offset < 0
-    return nearest, below, tf.where(below, -offset, offset)

@@ -25,9 +25,9 @@ def compute_dtype(dtype: tf.DType) -> tf.DType:
 def legal_logits(logits: TensorLike, mask: TensorLike | None = None, axis: int = -1) -> tf.Tensor:
     """Logits ready for arithmetic: at least float32, the largest of a row 0, illegal ones at the finite floor ILLEGAL.
 
-    Illegal are entries whose mask is False or whose logit is -inf; they receive no gradient. The shift to 0 is what
-    keeps exp from overflowing, and changes nothing else. A row that nothing can be drawn from (NaN, +inf, nothing
-    legal) holds NaN afterwards, so that nothing computed from it passes for a number.
+    Entries whose mask is False or whose logit is -inf are illegal; they receive no gradient. The shift to 0 keeps exp
+    from overflowing and changes nothing else. A row that nothing can be drawn from (NaN, +inf, nothing legal) holds NaN
+    afterwards, so that nothing computed from it looks like a valid number.
 
     Args:
         logits: float, any shape with K categories along `axis`.
@@ -35,13 +35,13 @@ def legal_logits(logits: TensorLike, mask: TensorLike | None = None, axis: int =
         axis: where the categories are.
 
     Returns:
-        float32 (float64 for float64) of the shape of `logits`, equal to them up to a constant a row.
+        float32 (float64 for float64) of the shape of `logits`, equal to them up to a constant per row.
     """
     return with_floor(shifted_logits(logits, mask, axis))
 
 
 def shifted_logits(logits: TensorLike, mask: TensorLike | None = None, axis: int = -1) -> tf.Tensor:
-    """What `legal_logits` gives, but for the illegal ones at -inf: two passes less, for those who mind the infinity."""
+    """As `legal_logits`, but with illegal entries at -inf: two passes less, for callers that can handle -inf."""
     logits = tf.convert_to_tensor(logits)
     if not logits.dtype.is_floating:
         # The result would be cut off to integers, in silence.
@@ -71,9 +71,8 @@ def softmax(logits: TensorLike, axis: int = -1, mask: TensorLike | None = None) 
         forward   p_k = exp(logits_k - max) / sum_j exp(logits_j - max), over the legal categories
         backward  p * (g - <p, g>)  for the upstream gradient g
 
-    Illegal categories get probability exactly 0 and gradient exactly 0. Differentiable twice. Summing the Jacobian
-    instead of multiplying it with g gives 0 for every input, since the probabilities always sum to 1: so does asking
-    for the gradient of an unweighted sum of them.
+    Illegal categories get probability exactly 0 and gradient exactly 0. Differentiable twice. The gradient of an
+    unweighted sum of the probabilities is 0 for every input, since they always sum to 1.
 
     Args:
         logits: float, any shape, anywhere in +-1e30; K categories along `axis`.
@@ -117,7 +116,7 @@ def temper(logits: tf.Tensor, temperature: tf.Tensor | None = None) -> tf.Tensor
 def normalise(logits: tf.Tensor, axis: int = -1) -> tf.Tensor:
     """softmax(logits) for logits with row maximum 0, differentiated as the operations it is made of.
 
-    For what takes its gradient from `with_softmax_gradient`, or has none.
+    For values that take their gradient from `with_softmax_gradient`, or have none.
     """
     # The maximum is 0 already: tf.nn.softmax would look for it once more.
     exponentials = tf.exp(logits)
@@ -172,7 +171,7 @@ def softmax_vjp(probs: TensorLike, upstream: TensorLike, axis: int = -1) -> tf.T
 def softmax_jacobian(logits: TensorLike) -> tf.Tensor:
     """The Jacobian of softmax, diag(p) - p p^T: `[..., K]` -> `[..., K, K]`.
 
-    For looking at: a gradient needs only its product with a vector, `softmax_vjp`, at 1/K of the memory. It is
+    For inspection: a gradient needs only its product with a vector, `softmax_vjp`, at 1/K of the memory. It is
     symmetric, and each of its rows sums to 0.
     """
     probs = softmax(logits)

@@ -17,8 +17,8 @@ def with_gradient_of(value: TensorLike, surrogate: TensorLike) -> tf.Tensor:
         forward   value
         backward  g to `surrogate`, nothing to `value`
 
-    Adding the difference to a stopped one, `surrogate + stop_gradient(value - surrogate)`, means the same but rounds:
-    where the surrogate is large, infinite or NaN the value is lost. Here it is not.
+    `surrogate + stop_gradient(value - surrogate)` means the same, but rounds: where the surrogate is large, infinite or
+    NaN, the value is lost. Here it is kept.
 
     Args:
         value: float or complex, any shape.
@@ -29,8 +29,8 @@ def with_gradient_of(value: TensorLike, surrogate: TensorLike) -> tf.Tensor:
         A tensor of the shape and dtype of `value`.
 
     Raises:
-        ValueError: the shapes differ, or only one of the two can carry a gradient. A difference that shows only when
-            a compiled graph runs is an InvalidArgumentError there.
+        ValueError: the shapes differ, or only one of the two can carry a gradient. Where shapes are known only when a
+            compiled graph runs, a difference raises InvalidArgumentError there.
     """
     surrogate = tf.convert_to_tensor(surrogate, dtype_hint=getattr(value, "dtype", None))
     value = tf.convert_to_tensor(value, dtype_hint=surrogate.dtype)
@@ -59,14 +59,14 @@ def _carries_gradient(tensor: tf.Tensor) -> bool:
 
 @tf.custom_gradient
 def _with_gradient_of(value: tf.Tensor, surrogate: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    # Both are arguments: TensorFlow would search a value closed over for variables, and then demand their gradients.
+    # Both are arguments, since TensorFlow searches what is closed over for variables and then demands their gradients.
     def backward(upstream: tf.Tensor) -> tuple[None, tf.Tensor]:
         return None, upstream
 
     if value.shape.is_fully_defined() and surrogate.shape.is_fully_defined():
         return value, backward
-    # Shapes known only at run time must not broadcast in silence. The assert speaks in a plain graph, which folds the
-    # select away; the select speaks under XLA, which drops the assert.
+    # Shapes known only at run time must not broadcast in silence. In a plain graph, which folds the select away, the
+    # assert raises; under XLA, which drops the assert, the select does.
     tf.debugging.assert_equal(tf.shape(value), tf.shape(surrogate), "Expected value and surrogate of the same shape.")
     return tf.raw_ops.Select(condition=tf.constant(True), x=value, y=surrogate), backward
 
@@ -77,21 +77,22 @@ def surrogate_gradient(forward: Callable[..., Any], backward: Callable[..., Any]
         forward   forward(*args)
         backward  the gradient of backward(*args), at the same arguments
 
-    Use it where one step of a longer computation should be differentiated as something else: noise the gradient is to
-    ignore, a step without a gradient, a branch too expensive to differentiate. For y = x^2 and noise u ~ U(0.9, 1.1),
+    Use it where one step of a longer computation should be differentiated as something else: noise that the gradient
+    is to ignore, a step without a gradient, a branch too expensive to differentiate. For y = x^2 and noise
+    u ~ U(0.9, 1.1),
 
         root = surrogate_gradient(lambda x, u: tf.sqrt(x**2 * u), lambda x, u: tf.sqrt(x**2))
 
-    is sqrt(y u) whose gradient is exactly sign(x), as if the noise were not there. Replacing the inner product by
-    `stop_gradient(y * u - y) + y` gives the same value and another gradient, sign(x) / sqrt(u): that trick makes y u
-    be differentiated as y, but the square root outside of it is still differentiated where it is evaluated, at the
-    noisy y u. It is right only for the outermost step. This function takes the whole step, wherever it stands. What
-    follows the step is differentiated at the value `forward` gave, as the chain rule has it; if that should not see
-    the noise either, it belongs into both functions.
+    has the value sqrt(y u) and exactly the gradient sign(x), as if the noise were not there. Replacing the inner
+    product by `stop_gradient(y * u - y) + y` gives the same value and another gradient, sign(x) / sqrt(u): y u is then
+    differentiated as y, but the square root around it is still differentiated where it is evaluated, at the noisy
+    y u. That trick is right only for the outermost step. This function replaces a whole step, wherever it stands. What
+    follows the step is differentiated at the value that `forward` gave, by the chain rule; if it should not see the
+    noise either, it belongs in both functions.
 
-    Both functions run in every forward pass; compiled code drops what of `backward` nobody differentiates. Variables
-    that `backward` reads receive gradients, those that only `forward` reads receive none (None). The second
-    derivative is that of `backward`. Bias: the gradient is that of another function than the value; that is the point.
+    Both functions run in every forward pass; compiled code drops the parts of `backward` that are not differentiated.
+    Variables that `backward` reads receive gradients, those that only `forward` reads receive none (None). The second
+    derivative is that of `backward`. Bias: value and gradient belong to two functions, which is the purpose.
 
     Args:
         forward: any number of tensors or structures of tensors -> a tensor or a structure of tensors.

@@ -16,7 +16,7 @@ def read(part: Part, mask: Any, present: Any = None) -> np.ndarray:
     """Returns the mask of one part as a new array, bool [..., F, K] over the part's own factors.
 
     Args:
-        part: the part of the space that the mask speaks of.
+        part: the part of the space that the mask is for.
         mask: any of the forms that `Factors.mask` lists.
         present: bool over the batch, False where all is legal whatever the mask says; None for all True.
 
