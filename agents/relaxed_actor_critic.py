@@ -30,7 +30,7 @@ from rlsample.learning.replay import Replay
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_policy import quickest_actor, uniform_actions
+from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor, uniform_actions
 from rlsample.rollouts.policy import Policy
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
@@ -122,8 +122,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
     warmup_draws, action_seeds = streams.generator("warm-up actions"), streams.generator("actions")
     round_ends = max(agent.steps_per_round, learner.warmup_steps)
 
-    def act(features: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return uniform_actions(warmup_draws, mask)
+    act: NumpyAct = lambda features, mask: uniform_actions(warmup_draws, mask)  # noqa: E731
 
     for step in range(envs.num_envs, config.total_steps + envs.num_envs, envs.num_envs):
         if run.stopping:

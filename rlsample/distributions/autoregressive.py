@@ -11,10 +11,7 @@ import tensorflow as tf
 from rlsample import checks, ops, samplers
 from rlsample.distributions import shapes
 from rlsample.distributions.sequential import SequentialDistribution
-from rlsample.samplers.base import score_function_surrogate
-from rlsample.samplers.categorical import Categorical
-from rlsample.samplers.exact import Exact
-from rlsample.samplers.score_function import ScoreFunction
+from rlsample.samplers.objectives import score_function_surrogate
 from rlsample.types import Objective, Sample, TensorLike
 
 
@@ -107,27 +104,28 @@ class AutoregressiveDistribution(SequentialDistribution):
     def expectation(self, objective: Objective, seed: TensorLike, num_samples: int = 1) -> tf.Tensor:
         """See `Distribution.expectation`.
 
-        For pathwise samplers; for `categorical` and `score_function`, with the score of the joint action; for `exact`.
+        Takes samplers that are pathwise, that are the score function of one draw (`categorical`, `score_function`), or
+        that enumerate (`exact`).
 
         Raises:
-            ValueError: another sampler without a pathwise gradient, or `exact` with too many joint actions.
+            ValueError: another sampler, or one that enumerates with too many joint actions.
         """
         if self.pathwise:
             return super().expectation(objective, seed, num_samples)
-        if isinstance(self.sampler, Exact):
-            return self._exact_expectation(objective, self.sampler.max_outcomes)
-        if not isinstance(self.sampler, Categorical) or type(self.sampler) not in (Categorical, ScoreFunction):
-            raise checks.invalid(
-                "a sampler that can estimate through factors that depend on each other",
-                sampler=self.sampler.name,
-                hint="Use a pathwise one (straight_through, reinmax), score_function, or exact.",
-            )
         checks.check_count("num_samples", num_samples)
+        if self.sampler.enumeration_limit is not None:
+            return self._exact_expectation(objective, self.sampler.enumeration_limit)
         estimates = []
         for each in tf.unstack(ops.split(seed, num_samples), num_samples):
             draw = self.sample(each)
             values = tf.convert_to_tensor(objective(draw.one_hot))
             advantages = self.sampler.advantages(values)
+            if advantages is None:
+                raise checks.invalid(
+                    "a sampler that can estimate through factors that depend on each other",
+                    sampler=self.sampler.name,
+                    hint="Use a pathwise one (straight_through, reinmax), score_function, or exact.",
+                )
             estimates.append(score_function_surrogate(values, advantages, self.log_prob(draw.action)))
         return tf.add_n(estimates) / tf.cast(num_samples, estimates[0].dtype)
 

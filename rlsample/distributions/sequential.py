@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.distributions import base, shapes
-from rlsample.samplers.base import score_function_surrogate
+from rlsample.samplers.objectives import score_function_surrogate
 from rlsample.types import Sample, TensorLike
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from rlsample import checks
 from rlsample.rollouts.policy import Policy
-from rlsample.samplers import Sampler
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
@@ -58,7 +57,7 @@ def quickest_policy(policy: Any) -> Any:
 def _can_be_replaced(policy: Policy) -> bool:
     _, *hidden, head = policy.model.layers
     plain = all(type(layer) is keras.layers.Dense and _activation(layer) in ACTIVATIONS for layer in hidden)
-    return plain and head is policy.head and type(head.sampler).drawn_logits is Sampler.drawn_logits
+    return plain and head is policy.head and head.sampler.draws_from_logits
 
 
 def _activation(layer: keras.layers.Dense) -> str:

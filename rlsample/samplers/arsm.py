@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import ClassVar
+from typing import ClassVar, final
 
 import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.ops.softmax import ILLEGAL
-from rlsample.samplers import base
-from rlsample.samplers.unbiased import UnbiasedSampler
-from rlsample.types import Objective, TensorLike
+from rlsample.samplers.base import PreparedLogits
+from rlsample.samplers.explicit_gradient import ExplicitGradient
+from rlsample.samplers.objectives import objective_values
+from rlsample.types import Objective
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ARSM(UnbiasedSampler):
+class ARSM(ExplicitGradient):
     """Differences of the objective between actions drawn from swapped noise, weighted by that noise.
 
         noise     w ~ Dirichlet(1, ..., 1) over the K legal categories
@@ -44,14 +46,15 @@ class ARSM(UnbiasedSampler):
     def __post_init__(self) -> None:
         checks.check_count("max_evaluations", self.max_evaluations)
 
-    def estimate(
-        self, objective: Objective, logits: tf.Tensor, seed: TensorLike, temperature: tf.Tensor | None, dtype: tf.DType
+    def values_and_gradient(
+        self, objective: Objective, prepared: PreparedLogits, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `UnbiasedSampler.estimate`."""
+        """See `ExplicitGradient.values_and_gradient`."""
+        logits = prepared.logits
         if logits.shape[-1] is None:
             raise checks.invalid("a static number of categories", shape=tuple(logits.shape), hint="Set the shape.")
         noise = tf.cast(ops.exponential(tf.shape(logits), seed), logits.dtype)
-        swapped = self._values(objective, swapped_actions(tf.math.log(noise), logits), logits, dtype)
+        swapped = self._values(objective, swapped_actions(tf.math.log(noise), logits), logits, prepared.given.dtype)
         legal = tf.cast(logits > ILLEGAL, logits.dtype)
         count = tf.reduce_sum(legal, -1, keepdims=True)
         share = legal * noise
@@ -68,7 +71,7 @@ class ARSM(UnbiasedSampler):
 
         def at(action: tf.Tensor) -> tf.Tensor:
             one_hot = tf.one_hot(action, categories, dtype=dtype)
-            return base.evaluate(objective, tf.ensure_shape(one_hot, logits.shape))
+            return objective_values(objective, tf.ensure_shape(one_hot, logits.shape))
 
         drawn = actions[..., 0, 0]
         values = at(drawn)

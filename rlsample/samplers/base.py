@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.samplers.objectives import mean_over_draws, objective_values
+from rlsample.samplers.shapes import row_temperature
 from rlsample.types import Objective, Sample, TensorLike
+
+
+class PreparedLogits(NamedTuple):
+    """The arguments of a draw or an estimate, checked and ready for arithmetic.
+
+    Attributes:
+        logits: float32 or float64 `[..., K]` from `ops.legal_logits`: row maximum 0, illegal entries at a floor.
+        temperature: a tensor of the dtype of `logits`, scalar or `[..., 1]`; None means 1.
+        given: the logits as they were given; one-hots come back in their dtype.
+        mask: boolean, broadcasts to the logits, True = legal; or None.
+    """
+
+    logits: tf.Tensor
+    temperature: tf.Tensor | None
+    given: tf.Tensor
+    mask: tf.Tensor | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,17 +35,27 @@ class Sampler(abc.ABC):
     """Draws from softmax(logits) and estimates gradients of expectations under it.
 
     A subclass is one published estimator in one file: a frozen dataclass whose fields are its options, checked in
-    `__post_init__`. It implements `draw`; one without a pathwise gradient implements `expectation` too.
+    `__post_init__`. It implements `draw`; one without a pathwise gradient implements `estimate` too. What several
+    estimators share stands in an abstract class between; an estimator is never the parent of another.
 
     Attributes:
         name: the registry key, which is also the module's name.
         pathwise: whether `Sample.one_hot` carries a gradient to the logits.
         relaxed: whether `Sample.one_hot` is a point inside the simplex rather than exactly one-hot.
+        draws_from_logits: whether actions are drawn from softmax(logits), whatever the temperature. A subclass that
+            overrides `drawn_logits` sets it to False.
     """
 
     name: ClassVar[str]
     pathwise: ClassVar[bool] = True
     relaxed: ClassVar[bool] = False
+    draws_from_logits: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "drawn_logits" in vars(cls) and cls.draws_from_logits:
+            # Whoever reads the flag draws from softmax(logits) without asking the sampler.
+            raise TypeError(f"Expected {cls.__name__}, which overrides drawn_logits, to set draws_from_logits = False.")
 
     @abc.abstractmethod
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -42,10 +70,25 @@ class Sampler(abc.ABC):
             (action int32 `[...]`, -1 for a row that holds NaN; one_hot `[..., K]` in the dtype of `logits`).
         """
 
+    def estimate(self, objective: Objective, prepared: PreparedLogits, seeds: list[tf.Tensor]) -> tf.Tensor:
+        """Estimates E[objective(one_hot)] from checked arguments, with this sampler's gradient of it.
+
+        Here the pathwise estimate: the mean of the objective at the samples.
+
+        Args:
+            objective: as in `expectation`, whose values `objective_values` checks.
+            prepared: logits `[..., (F,) K]` with temperature and mask.
+            seeds: int32 `[2]` each, one per draw.
+
+        Returns:
+            `[...]`, of the shape the objective returns.
+        """
+        return mean_over_draws([objective_values(objective, self.sample(prepared, seed).one_hot) for seed in seeds])
+
     def __call__(
         self, logits: TensorLike, seed: TensorLike, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None
     ) -> Sample:
-        """Draws one sample a row.
+        """Draws one sample per row.
 
         Args:
             logits: float `[..., K]`, unnormalised log-probabilities; -inf marks an illegal category.
@@ -63,12 +106,7 @@ class Sampler(abc.ABC):
             ValueError: a bad shape, dtype, temperature, seed or mask; eagerly also a row with NaN, +inf or nothing
                 legal. Compiled code marks such a row: action -1, one_hot NaN (`checks.usable_rows` gives the flag).
         """
-        logits, mask = checks.check_logits(logits, mask)
-        legal = ops.legal_logits(logits, mask)
-        action, one_hot = self.draw(legal, checks.check_seed(seed), row_temperature(temperature, legal))
-        if not tf.executing_eagerly():
-            one_hot = tf.where(action[..., None] < 0, tf.constant(float("nan"), one_hot.dtype), one_hot)
-        return Sample(action, tf.cast(one_hot, logits.dtype))
+        return self.sample(self.prepare(logits, temperature, mask), checks.check_seed(seed))
 
     def expectation(
         self,
@@ -100,8 +138,12 @@ class Sampler(abc.ABC):
         Raises:
             ValueError: as in `__call__`, or an objective whose values do not have the shape of leading logits axes.
         """
-        draws = self.draws(logits, seed, num_samples, temperature=temperature, mask=mask)
-        return mean_over_draws([evaluate(objective, draw.one_hot) for draw in draws])
+        seeds = independent_seeds(seed, self.num_draws(checks.check_count("num_samples", num_samples)))
+        return self.estimate(objective, self.prepare(logits, temperature, mask), seeds)
+
+    def num_draws(self, num_samples: int) -> int:
+        """How many seeds `estimate` is given when `expectation` is asked for `num_samples`."""
+        return num_samples
 
     def draws(
         self,
@@ -113,9 +155,22 @@ class Sampler(abc.ABC):
         mask: TensorLike | None = None,
     ) -> list[Sample]:
         """Independent samples; the only one of `num_samples=1` is that of `__call__` with the same seed."""
-        checks.check_count("num_samples", num_samples)
-        seeds = [seed] if num_samples == 1 else tf.unstack(ops.split(seed, num_samples), num_samples)
-        return [self(logits, each, temperature=temperature, mask=mask) for each in seeds]
+        seeds = independent_seeds(seed, checks.check_count("num_samples", num_samples))
+        prepared = self.prepare(logits, temperature, mask)
+        return [self.sample(prepared, each) for each in seeds]
+
+    def prepare(self, logits: TensorLike, temperature: TensorLike, mask: TensorLike | None) -> PreparedLogits:
+        """Checks the arguments of a draw; see `__call__`."""
+        logits, mask = checks.check_logits(logits, mask)
+        legal = ops.legal_logits(logits, mask)
+        return PreparedLogits(legal, row_temperature(temperature, legal), logits, mask)
+
+    def sample(self, prepared: PreparedLogits, seed: tf.Tensor) -> Sample:
+        """Draws one sample per row from checked arguments; see `__call__`."""
+        action, one_hot = self.draw(prepared.logits, seed, prepared.temperature)
+        if not tf.executing_eagerly():
+            one_hot = tf.where(action[..., None] < 0, tf.constant(float("nan"), one_hot.dtype), one_hot)
+        return Sample(action, tf.cast(one_hot, prepared.given.dtype))
 
     def drawn_logits(
         self, logits: tf.Tensor, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None
@@ -126,58 +181,24 @@ class Sampler(abc.ABC):
         """
         return logits
 
+    def advantages(self, values: tf.Tensor) -> tf.Tensor | None:
+        """What multiplies the score of one draw: `[...]` from the objective's values `[...]` at that draw.
+
+        None for an estimator that is not the score function of one draw after the other. Those that are also estimate
+        under a distribution whose factors depend on each other: it needs its own draws and their log-probability.
+        """
+        return None
+
+    @property
+    def enumeration_limit(self) -> int | None:
+        """The number of outcomes up to which the estimate is a sum over all of them; None for one made of draws."""
+        return None
+
     def to_config(self) -> dict[str, Any]:
         """The plain dict that `samplers.create` turns back into an equal sampler."""
         return {"name": self.name} | {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
-def row_temperature(temperature: TensorLike, logits: tf.Tensor) -> tf.Tensor | None:
-    """A temperature that broadcasts to `logits` `[..., K]`: None for 1, a scalar, or `[..., 1]` for one a row."""
-    if isinstance(temperature, (int, float)) and temperature == 1 and not isinstance(temperature, bool):
-        return None
-    temperature = checks.check_temperature(temperature, logits.dtype)
-    if temperature.shape.rank == 0:
-        return temperature
-    if not temperature.shape.is_compatible_with(logits.shape[:-1]):
-        raise checks.invalid(
-            f"temperature to be a scalar or to have the batch shape {logits.shape[:-1]}",
-            temperature_shape=tuple(temperature.shape),
-        )
-    return temperature[..., None]
-
-
-def num_categories(logits: tf.Tensor) -> int | tf.Tensor:
-    """K of logits `[..., K]`: a number where it is known."""
-    return tf.shape(logits)[-1] if logits.shape[-1] is None else logits.shape[-1]
-
-
-def evaluate(objective: Objective, one_hot: tf.Tensor) -> tf.Tensor:
-    """Values of the objective, checked to have the shape of leading axes of `one_hot` without its last."""
-    values = tf.convert_to_tensor(objective(one_hot))
-    if not values.dtype.is_floating:
-        raise checks.invalid("objective to return floats", dtype=values.dtype.name, hint="Integers have no gradient.")
-    rank = values.shape.rank
-    batch = one_hot.shape[:-1]
-    if rank is None or rank > batch.rank or not values.shape.is_compatible_with(batch[:rank]):
-        raise checks.invalid(
-            f"objective to return values of the batch shape {batch}, or of its leading axes (one value a joint action)",
-            values_shape=tuple(values.shape),
-        )
-    return values
-
-
-def mean_over_draws(values: list[tf.Tensor]) -> tf.Tensor:
-    """The mean of equal-shaped tensors."""
-    return values[0] if len(values) == 1 else tf.add_n(values) / tf.cast(len(values), values[0].dtype)
-
-
-def joint(per_row: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Sums `[..., F]` over the axes `values` lacks: the log-probability of a joint action from those of its factors."""
-    axes = list(range(values.shape.rank, per_row.shape.rank))
-    return tf.reduce_sum(per_row, axes) if axes else per_row
-
-
-def score_function_surrogate(values: tf.Tensor, advantages: tf.Tensor, log_prob: tf.Tensor) -> tf.Tensor:
-    """Value `values`; gradient that of `values` plus stop_gradient(advantages) times that of `log_prob`."""
-    log_prob = tf.cast(log_prob, values.dtype)
-    return values + tf.stop_gradient(advantages) * (log_prob - tf.stop_gradient(log_prob))
+def independent_seeds(seed: TensorLike, number: int) -> list[tf.Tensor]:
+    """One seed, int32 `[2]`, per draw; for a single draw the given seed itself."""
+    return [checks.check_seed(seed)] if number == 1 else tf.unstack(ops.split(seed, number), number)

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.ops.softmax import ILLEGAL
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.inverse_cdf import draw_one_hot
 from rlsample.types import TensorLike
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DecoupledStraightThrough(base.Sampler):
+class DecoupledStraightThrough(Sampler):
     """A hard draw from softmax(logits / forward_temperature) with the gradient of softmax(logits / temperature).
 
         forward   D ~ softmax(logits / tau_f), one-hot
         backward  (1 / tau) p_tau * (g - <p_tau, g>), p_tau = softmax(logits / tau)
 
-    This is the one sampler whose forward law is not softmax(logits): `drawn_logits` gives the logits of the distribution that
-    is drawn from, and log-probabilities, entropies and importance ratios must use those. The forward temperature has
-    to change the law itself: dividing after the Gumbel noise is added, argmax((logits + G) / tau_f), changes nothing.
+    The draw is not from softmax(logits): `drawn_logits` gives the logits of the distribution that is drawn from, and
+    log-probabilities, entropies and importance ratios must use those. The forward temperature has to change that
+    distribution: dividing after the Gumbel noise is added, argmax((logits + G) / tau_f), changes nothing.
 
     Bias: exact only if tau_f = tau = 1 and the objective is linear in the one-hot; with tau_f = tau it is
     `straight_through` on logits / tau. tau_f -> 0: the draw becomes the mode; tau_f -> infinity: uniform. In tau the
@@ -37,6 +38,7 @@ class DecoupledStraightThrough(base.Sampler):
     """
 
     name: ClassVar[str] = "decoupled_straight_through"
+    draws_from_logits: ClassVar[bool] = False
 
     forward_temperature: float = 1.0
 

@@ -5,24 +5,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, final
 
 import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.inverse_cdf import draw_category
+from rlsample.samplers.shapes import num_categories, row_temperature
 from rlsample.types import TensorLike
 
 # Categories up to which a sum as a product is precise.
 LARGEST_PRODUCT = 4096
 # Twice what float64 needs for 2^20 categories, whatever the logits are: 53 / 2 + 20. Six is usual.
-MOST_STEPS = 100
+MAX_NEWTON_STEPS = 100
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Entmax(base.Sampler):
+class Entmax(Sampler):
     """A deterministic point of the simplex with exact zeros.
 
         forward   p = [(alpha - 1) logits / tau - t]_+ ^ (1 / (alpha - 1)), t such that p sums to 1; action ~ p
@@ -30,8 +32,8 @@ class Entmax(base.Sampler):
 
     No variance; the gradient is that of f(p) in place of E[f(D)], as for `softmax`. Categories far enough below the
     best have probability and gradient exactly 0, so they stay out once they are out, and their log-probability is
-    -inf: `drawn_logits` says so, and importance ratios need a mixture. tau -> 0: p becomes the mode; tau -> infinity: uniform,
-    and the gradient 0. alpha -> 1: `softmax`, which is its own sampler.
+    -inf: `drawn_logits` says so, and importance ratios need a mixture. tau -> 0: p becomes the mode; tau -> infinity:
+    uniform, and the gradient 0. alpha -> 1: `softmax`, which is its own sampler.
 
     The threshold t is found by Newton's method, to the precision of the dtype, in some 5 to 10 passes over the logits;
     that takes less than sorting them, whatever alpha is. At alpha = 2 each step is Michelot's: the t that would be
@@ -45,6 +47,7 @@ class Entmax(base.Sampler):
     """
 
     name: ClassVar[str] = "entmax"
+    draws_from_logits: ClassVar[bool] = False
     relaxed: ClassVar[bool] = True
 
     alpha: float = 1.5
@@ -64,7 +67,7 @@ class Entmax(base.Sampler):
         """The log-probabilities: -inf off the support, which moves with the temperature."""
         logits = tf.convert_to_tensor(logits)
         legal = ops.legal_logits(logits, mask)
-        probs = entmax(ops.temper(legal, base.row_temperature(temperature, legal)), self.alpha)
+        probs = entmax(ops.temper(legal, row_temperature(temperature, legal)), self.alpha)
         support = probs > 0
         log_probs = tf.math.log(tf.where(support, probs, tf.ones_like(probs)))
         log_probs = tf.where(support, log_probs, tf.constant(float("-inf"), probs.dtype))
@@ -108,7 +111,7 @@ def _threshold(scaled: tf.Tensor, alpha: float) -> tf.Tensor:
     """
     # Sums round by up to K epsilon. Steps this much shorter stay below t all the same: from above it, where less
     # exceeds, the next step could lead far back.
-    rounding = tf.cast(base.num_categories(scaled), scaled.dtype) * np.finfo(scaled.dtype.as_numpy_dtype).eps
+    rounding = tf.cast(num_categories(scaled), scaled.dtype) * np.finfo(scaled.dtype.as_numpy_dtype).eps
     caution = 1 - tf.minimum(rounding, tf.constant(0.5, scaled.dtype))
 
     def step_from(low: tf.Tensor) -> tf.Tensor:
@@ -125,7 +128,10 @@ def _threshold(scaled: tf.Tensor, alpha: float) -> tf.Tensor:
     # The best entry is 0 and its p at most 1, so t is at least -1.
     start = tf.zeros_like(scaled[..., :1]) - 1
     return tf.while_loop(
-        lambda low, higher: tf.reduce_any(higher > low), rise, (start, step_from(start)), maximum_iterations=MOST_STEPS
+        lambda low, higher: tf.reduce_any(higher > low),
+        rise,
+        (start, step_from(start)),
+        maximum_iterations=MAX_NEWTON_STEPS,
     )[1]
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.samplers import base
-from rlsample.samplers.categorical import Categorical
-from rlsample.types import Objective, TensorLike
+from rlsample.samplers.base import PreparedLogits
+from rlsample.samplers.categorical_draw import CategoricalDraw
+from rlsample.samplers.objectives import objective_values
+from rlsample.types import Objective
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Exact(Categorical):
+class Exact(CategoricalDraw):
     """The all-action expectation: sum over outcomes x of p(x) f(x).
 
         forward   `expectation` is the exact value; a call draws D ~ softmax(logits) as `categorical` does
@@ -39,23 +41,18 @@ class Exact(Categorical):
     def __post_init__(self) -> None:
         checks.check_count("max_outcomes", self.max_outcomes)
 
-    def expectation(
-        self,
-        objective: Objective,
-        logits: TensorLike,
-        seed: TensorLike,
-        *,
-        temperature: TensorLike = 1.0,
-        mask: TensorLike | None = None,
-        num_samples: int = 1,
-    ) -> tf.Tensor:
-        """See `Sampler.expectation`; `seed`, `temperature` and `num_samples` are checked and not used."""
-        checks.check_count("num_samples", num_samples)
-        checks.check_seed(seed)
-        logits, mask = checks.check_logits(logits, mask)
-        base.row_temperature(temperature, logits)
-        probs = ops.softmax(ops.legal_logits(logits, mask))
-        return enumerate_outcomes(objective, probs, logits.dtype, self.max_outcomes)
+    def num_draws(self, num_samples: int) -> int:
+        """See `Sampler.num_draws`: the seed is checked and not used."""
+        return 1
+
+    @property
+    def enumeration_limit(self) -> int:
+        """See `Sampler.enumeration_limit`."""
+        return self.max_outcomes
+
+    def estimate(self, objective: Objective, prepared: PreparedLogits, seeds: list[tf.Tensor]) -> tf.Tensor:
+        """See `Sampler.estimate`; seeds and temperature play no part."""
+        return enumerate_outcomes(objective, ops.softmax(prepared.logits), prepared.given.dtype, self.max_outcomes)
 
 
 def enumerate_outcomes(objective: Objective, probs: tf.Tensor, dtype: tf.DType, max_outcomes: int) -> tf.Tensor:
@@ -74,7 +71,7 @@ def enumerate_outcomes(objective: Objective, probs: tf.Tensor, dtype: tf.DType, 
     ]
 
     # Every factor at the same category first: all there is unless the values turn out to be of joint actions.
-    values = [base.evaluate(objective, tf.ensure_shape(vertex, probs.shape)) for vertex in vertices]
+    values = [objective_values(objective, tf.ensure_shape(vertex, probs.shape)) for vertex in vertices]
     factor_axes = probs.shape.rank - 1 - values[0].shape.rank
     if factor_axes == 0:
         weights = tf.unstack(tf.cast(probs, values[0].dtype), axis=-1)
@@ -94,7 +91,7 @@ def enumerate_outcomes(objective: Objective, probs: tf.Tensor, dtype: tf.DType, 
             value = values[index[0]]
         else:
             outcome = tf.stack([rows[k][f] for f, k in enumerate(index)], -2)
-            value = base.evaluate(objective, tf.ensure_shape(tf.reshape(outcome, tf.shape(probs)), probs.shape))
+            value = objective_values(objective, tf.ensure_shape(tf.reshape(outcome, tf.shape(probs)), probs.shape))
         weight = tf.reduce_prod(tf.stack([flat[..., f, k] for f, k in enumerate(index)], -1), -1)
         total += _weighted(weight, value)
     return total

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.inverse_cdf import draw_one_hot
 
 # Bounds the gap of the style "probability", which grows without bound as the probability drawn goes to 1.
 LARGEST_PROBABILITY = 1 - 1e-5
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GappedStraightThrough(base.Sampler):
+class GappedStraightThrough(Sampler):
     """A hard draw whose gradient is that of a softmax in which the drawn category leads by a gap.
 
         forward   D = e_i ~ softmax(logits), one-hot

@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.gumbel_softmax import centre
 from rlsample.samplers.inverse_cdf import draw_one_hot
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GumbelRao(base.Sampler):
+class GumbelRao(Sampler):
     """A hard draw with the gradient of `straight_through_gumbel_softmax`, averaged over its noise given the draw.
 
         forward   D ~ softmax(logits), one-hot, whatever the temperature

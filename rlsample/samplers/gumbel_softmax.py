@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import ops
 from rlsample.ops.noise import shape_of
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
+from rlsample.samplers.shapes import num_categories
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GumbelSoftmax(base.Sampler):
+class GumbelSoftmax(Sampler):
     """A relaxed draw: a random point of the simplex near a vertex.
 
         forward   s = softmax((logits + G) / tau), G standard Gumbel noise; action = argmax(s) ~ softmax(logits)
@@ -68,7 +70,7 @@ def first_maximum(values: tf.Tensor) -> tf.Tensor:
     """Index of the first maximum of each row, int32 `[...]`; -1 if it holds NaN (which eager code raises for)."""
     if tf.executing_eagerly():
         return tf.argmax(values, -1, output_type=tf.int32)
-    largest, size = tf.reduce_max(values, -1, keepdims=True), base.num_categories(values)
+    largest, size = tf.reduce_max(values, -1, keepdims=True), num_categories(values)
     # Compiled for a CPU, argmax does not vectorise, and what it reads is computed twice.
     rank = tf.where(values >= largest, tf.range(size), tf.where(values < largest, size, -1))
     return tf.reduce_min(rank, -1)

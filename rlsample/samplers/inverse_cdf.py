@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import ops
-from rlsample.samplers import base
+from rlsample.samplers.shapes import num_categories
 
 # Up to this many categories one cumulative sum is quick and precise; beyond, a block is drawn first.
 LARGEST_BLOCK = 64
@@ -19,7 +19,7 @@ WORTH_A_PRODUCT = 4096
 def draw_one_hot(probs: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws as `draw_category` does: (action int32 `[...]`, the same one-hot `[..., K]` in the dtype of `probs`)."""
     action = draw_category(probs, seed)
-    return action, tf.one_hot(action, base.num_categories(probs), dtype=probs.dtype)
+    return action, tf.one_hot(action, num_categories(probs), dtype=probs.dtype)
 
 
 def draw_category(probs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -40,13 +40,13 @@ def draw_category(probs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     probs = tf.stop_gradient(probs)
     if probs.shape.rank == 2:
         return _draw_rows(probs, seed)
-    rows = tf.reshape(probs, [-1, base.num_categories(probs)])
+    rows = tf.reshape(probs, [-1, num_categories(probs)])
     return tf.ensure_shape(tf.reshape(_draw_rows(rows, seed), tf.shape(probs)[:-1]), probs.shape[:-1])
 
 
 def _draw_rows(rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     number = tf.shape(rows)[0] if rows.shape[0] is None else rows.shape[0]
-    categories = base.num_categories(rows)
+    categories = num_categories(rows)
     if isinstance(categories, int) and categories <= LARGEST_BLOCK:
         return _invert(rows, ops.uniform([number], seed))
     return _draw_by_blocks(rows, number, categories, seed)
@@ -74,7 +74,7 @@ def _invert(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     """First index `[N]` at which the cumulative sum of `weights` `[N, K]` exceeds its share `uniform` `[N]`."""
     cumulative = _cumulative_sum(weights)
     threshold = tf.expand_dims(tf.cast(uniform, weights.dtype), -1) * cumulative[:, -1:]
-    size = base.num_categories(weights)
+    size = num_categories(weights)
     index = np.arange(size, dtype=np.int32) if isinstance(size, int) else tf.range(size)
     # Rounding may leave no entry above the threshold, and a parallel cumulative sum need not increase. So: the first
     # possible entry above it, else the last possible one (ranked size..2 size, later first), else none.

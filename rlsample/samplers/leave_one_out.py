@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.samplers import base
-from rlsample.samplers.categorical import Categorical
-from rlsample.types import Objective, TensorLike
+from rlsample.samplers.base import PreparedLogits
+from rlsample.samplers.categorical_draw import CategoricalDraw
+from rlsample.samplers.objectives import joint, mean_over_draws, objective_values, score_function_surrogate
+from rlsample.types import Objective
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LeaveOneOut(Categorical):
+class LeaveOneOut(CategoricalDraw):
     """n draws D_i ~ softmax(logits), each with the mean of the others as its baseline.
 
         forward   `expectation` is the mean of f(D_i); a call draws D ~ softmax(logits) as `categorical` does
@@ -38,26 +40,20 @@ class LeaveOneOut(Categorical):
     def __post_init__(self) -> None:
         checks.check_count("num_samples", self.num_samples, minimum=2)
 
-    def expectation(
-        self,
-        objective: Objective,
-        logits: TensorLike,
-        seed: TensorLike,
-        *,
-        temperature: TensorLike = 1.0,
-        mask: TensorLike | None = None,
-        num_samples: int = 1,
-    ) -> tf.Tensor:
-        """See `Sampler.expectation`: one group of max(`num_samples`, `self.num_samples`) draws."""
-        number = max(checks.check_count("num_samples", num_samples), self.num_samples)
-        samples = self.draws(logits, seed, number, temperature=temperature, mask=mask)
-        values = [base.evaluate(objective, sample.one_hot) for sample in samples]
+    def num_draws(self, num_samples: int) -> int:
+        """See `Sampler.num_draws`."""
+        return max(num_samples, self.num_samples)
+
+    def estimate(self, objective: Objective, prepared: PreparedLogits, seeds: list[tf.Tensor]) -> tf.Tensor:
+        """See `Sampler.estimate`: all draws are one group."""
+        samples = [self.sample(prepared, seed) for seed in seeds]
+        values = [objective_values(objective, sample.one_hot) for sample in samples]
         # Differences from the mean in at least float32: float16 would lose them in the values.
         wide = [tf.cast(value, tf.float32) if value.dtype.size < 4 else value for value in values]
-        mean = base.mean_over_draws(wide)
+        mean = mean_over_draws(wide)
         estimates = []
         for sample, value in zip(samples, wide, strict=True):
-            log_prob = base.joint(ops.log_prob(logits, sample.action, mask), value)
-            advantages = (value - mean) * (number / (number - 1))
-            estimates.append(base.score_function_surrogate(value, advantages, log_prob))
-        return tf.cast(base.mean_over_draws(estimates), values[0].dtype)
+            log_prob = joint(ops.log_prob(prepared.given, sample.action, prepared.mask), value)
+            advantages = (value - mean) * (len(seeds) / (len(seeds) - 1))
+            estimates.append(score_function_surrogate(value, advantages, log_prob))
+        return tf.cast(mean_over_draws(estimates), values[0].dtype)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.ops.softmax import ILLEGAL
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.gumbel_softmax import first_maximum
 from rlsample.samplers.inverse_cdf import draw_one_hot
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PerturbedArgmax(base.Sampler):
+class PerturbedArgmax(Sampler):
     """A hard draw with a Monte-Carlo estimate of the gradient of the perturbed maximiser.
 
         forward   D ~ softmax(logits), one-hot, whatever the temperature

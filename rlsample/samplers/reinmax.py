@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import ops
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.inverse_cdf import draw_one_hot
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReinMax(base.Sampler):
+class ReinMax(Sampler):
     """A hard draw whose gradient is a second-order approximation of the exact one.
 
         forward   D ~ softmax(logits), one-hot

@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.ops.softmax import ILLEGAL
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.gumbel_rao import conditional_vjp
 from rlsample.samplers.inverse_cdf import draw_one_hot
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReinMaxRao(base.Sampler):
+class ReinMaxRao(Sampler):
     """A hard draw with ReinMax's gradient, its midpoint term smoothed over noise that gives the same draw.
 
         forward   D ~ softmax(logits), one-hot

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import keras
 import tensorflow as tf
 
 from rlsample import checks
-from rlsample.samplers import base
 from rlsample.samplers.control_variates import ControlVariate
-from rlsample.samplers.rebar import REBAR
+from rlsample.samplers.objectives import joint
+from rlsample.samplers.relaxed_control_variate import RelaxedControlVariate, no_network
 
 # Where the perturbed log-probabilities that a network sees are cut off: no category this far below is ever drawn.
 LOWEST_INPUT = -20.0
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RELAX(REBAR):
+class RELAX(RelaxedControlVariate):
     """The score function with the control variate c(z) = network(z) + eta f(softmax(z / lambda)).
 
         noise, forward, backward as of `rebar`
@@ -45,10 +46,9 @@ class RELAX(REBAR):
             raise checks.invalid("control_variate to be a Keras layer or model", control_variate=self.control_variate)
 
     def _network(self, z: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-        """The network's values at z, of the shape of the objective's `values`."""
         learned = self.control_variate
         if learned is None or (isinstance(learned, ControlVariate) and learned.network is None):
-            return super()._network(z, values)
+            return no_network(z, values)
         output = tf.cast(learned(tf.where(z < LOWEST_INPUT, tf.constant(LOWEST_INPUT, z.dtype), z)), z.dtype)
         rank = values.shape.rank
         if output.shape.rank is None or not output.shape[:rank].is_compatible_with(values.shape):
@@ -56,4 +56,4 @@ class RELAX(REBAR):
                 f"the control variate to return values whose leading axes are the objective's, {values.shape}",
                 values_shape=tuple(output.shape),
             )
-        return base.joint(output, values)
+        return joint(output, values)

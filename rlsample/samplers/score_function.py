@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
-from rlsample.samplers.categorical import Categorical
+from rlsample.samplers.single_draw_score import SingleDrawScore
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ScoreFunction(Categorical):
+class ScoreFunction(SingleDrawScore):
     """The score function with a baseline b: (f(D) - b) (D - p), D ~ softmax(logits).
 
     Unbiased for every constant b; the variance is smallest near b = E[f]. The temperature is not used.
@@ -35,5 +36,5 @@ class ScoreFunction(Categorical):
             raise checks.invalid("baseline to be a finite number", baseline=self.baseline)
 
     def advantages(self, values: tf.Tensor) -> tf.Tensor:
-        """The values less the baseline."""
+        """See `Sampler.advantages`: the values less the baseline."""
         return values - tf.cast(self.baseline, values.dtype)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import ops
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.inverse_cdf import draw_category
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Softmax(base.Sampler):
+class Softmax(Sampler):
     """A deterministic point of the simplex, the distribution's mean.
 
         forward   s = softmax(logits / tau); action ~ softmax(logits), whatever the temperature

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import ops
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.inverse_cdf import draw_one_hot
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StraightThrough(base.Sampler):
+class StraightThrough(Sampler):
     """A hard draw whose gradient is that of softmax(logits / temperature).
 
         forward   D ~ softmax(logits), one-hot

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, final
 
 import tensorflow as tf
 
 from rlsample import ops
-from rlsample.samplers import base
+from rlsample.samplers.base import Sampler
 from rlsample.samplers.gumbel_softmax import relaxed_draw
+from rlsample.samplers.shapes import num_categories
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StraightThroughGumbelSoftmax(base.Sampler):
+class StraightThroughGumbelSoftmax(Sampler):
     """A hard draw with the gradient of the Gumbel-softmax that shares its noise.
 
         forward   D = one_hot(argmax(logits + G)) ~ softmax(logits), whatever the temperature
@@ -31,5 +33,5 @@ class StraightThroughGumbelSoftmax(base.Sampler):
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""
         action, tempered, relaxed = relaxed_draw(logits, seed, temperature)
-        one_hot = tf.one_hot(action, base.num_categories(logits), dtype=logits.dtype)
+        one_hot = tf.one_hot(action, num_categories(logits), dtype=logits.dtype)
         return action, ops.with_softmax_gradient(one_hot, tempered, relaxed)

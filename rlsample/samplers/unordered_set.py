@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import ClassVar
+from typing import ClassVar, final
 
 import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.ops.softmax import ILLEGAL
-from rlsample.samplers import base
-from rlsample.samplers.unbiased import UnbiasedSampler, expand_like
+from rlsample.samplers.base import PreparedLogits
+from rlsample.samplers.explicit_gradient import ExplicitGradient
+from rlsample.samplers.objectives import expand_like, objective_values
 from rlsample.types import Objective, TensorLike
 
 # The probability of a set of k is a sum over its 2^k subsets.
-MOST_SAMPLES = 12
+LARGEST_SET = 12
 
 
+@final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class UnorderedSet(UnbiasedSampler):
+class UnorderedSet(ExplicitGradient):
     """A set S of k different outcomes, the k largest of logits + Gumbel noise, each weighted by its exact probability.
 
         R(S, s)   = p(S without s | s gone) / p(S): p_s R(S, s) is the chance that s was the first of S
@@ -49,27 +51,28 @@ class UnorderedSet(UnbiasedSampler):
     def __post_init__(self) -> None:
         checks.check_count("num_samples", self.num_samples, minimum=2)
         checks.check_count("max_outcomes", self.max_outcomes)
-        if self.num_samples > MOST_SAMPLES:
+        if self.num_samples > LARGEST_SET:
             raise checks.invalid(
-                f"num_samples <= {MOST_SAMPLES}", num_samples=self.num_samples, hint="leave_one_out takes any number."
+                f"num_samples <= {LARGEST_SET}", num_samples=self.num_samples, hint="leave_one_out takes any number."
             )
 
-    def estimate(
-        self, objective: Objective, logits: tf.Tensor, seed: TensorLike, temperature: tf.Tensor | None, dtype: tf.DType
+    def values_and_gradient(
+        self, objective: Objective, prepared: PreparedLogits, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `UnbiasedSampler.estimate`."""
+        """See `ExplicitGradient.values_and_gradient`."""
+        logits, dtype = prepared.logits, prepared.given.dtype
         if logits.shape[-1] is None:
             raise checks.invalid("a static number of categories", shape=tuple(logits.shape), hint="Set the shape.")
         log_probs = tf.nn.log_softmax(logits)
         outcomes, log_chosen, log_rest = draw_set(log_probs, seed, self.num_samples)
         one_hots = [tf.one_hot(s, logits.shape[-1], dtype=dtype) for s in tf.unstack(outcomes, axis=-1)]
-        values = [base.evaluate(objective, tf.ensure_shape(one_hots[0], logits.shape))]
+        values = [objective_values(objective, tf.ensure_shape(one_hots[0], logits.shape))]
         if values[0].shape.rank < logits.shape.rank - 1:
             joint = self._joint(log_probs, values[0].shape.rank)
             outcomes, log_chosen, log_rest = draw_set(joint, seed, self.num_samples)
             one_hots = [joint_one_hot(s, log_probs, dtype) for s in tf.unstack(outcomes, axis=-1)]
-            values = [base.evaluate(objective, one_hots[0])]
-        values += [base.evaluate(objective, tf.ensure_shape(one_hot, logits.shape)) for one_hot in one_hots[1:]]
+            values = [objective_values(objective, one_hots[0])]
+        values += [objective_values(objective, tf.ensure_shape(one_hot, logits.shape)) for one_hot in one_hots[1:]]
 
         first, baseline = set_weights(log_chosen, log_rest)
         constants = tf.stop_gradient(tf.cast(tf.stack(values, -1), logits.dtype))
