@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -58,6 +59,58 @@ def test_imports_point_down(path):
         assert other in LEVEL, f"{relative} imports {other}, which has no level"
         same_floor_of_the_ground = {room, other} == {"checks", "types"}
         assert LEVEL[other] < LEVEL[room] or same_floor_of_the_ground, f"{relative} (L{LEVEL[room]}) imports {other}"
+
+
+def imported_files(path: Path, package: str) -> set[Path]:
+    """The files of a package that one of them imports when it is loaded."""
+    files = set()
+    for node in ast.parse(path.read_text()).body:
+        if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != package:
+            continue
+        base = ROOT / node.module.replace(".", "/")
+        for name in [alias.name for alias in node.names]:
+            candidates = [
+                base / f"{name}.py",
+                base / name / "__init__.py",
+                base.with_suffix(".py"),
+                base / "__init__.py",
+            ]
+            files |= {next(each for each in candidates if each.exists())}
+    return files - {path, ROOT / package / "__init__.py"}
+
+
+@pytest.mark.parametrize("package", ["rlsample", "agents", "envs", "scripts"])
+def test_imports_go_round_in_no_circle(package):
+    """Inside rooms too: no file imports, through however many others, itself."""
+    left = {path: imported_files(path, package) for path in (ROOT / package).rglob("*.py")}
+    while left:
+        free = {path for path, others in left.items() if not others & left.keys()}
+        assert free, f"these import each other: {sorted(str(path.relative_to(ROOT)) for path in left)}"
+        left = {path: others for path, others in left.items() if path not in free}
+
+
+def test_the_table_for_contributors_is_this_one():
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert {int(level): set(re.findall(r"`(\w+)`", rooms)) for level, rooms in rows} == dict(enumerate(LEVELS))
+
+
+def test_rooms_below_runs_need_neither_configuration_nor_tracking():
+    rooms = sorted(set(LEVEL) - {"runs", "tfp"})
+    heavy = ["pydantic", "yaml", "wandb", "tensorflow_probability", "matplotlib", "rich"]
+    modules = [
+        f"rlsample.{path.relative_to(ROOT / 'rlsample').with_suffix('')}".replace("/", ".")
+        for path in library_files()
+        if path.relative_to(ROOT / "rlsample").parts[0].removesuffix(".py") in rooms
+    ]
+    modules = [name.removesuffix(".__init__") for name in modules]
+    code = f"""
+import importlib, sys, keras, tensorflow, gymnasium
+before = set(sys.modules)
+for name in {modules}: importlib.import_module(name)
+print([name for name in {heavy} if name in set(sys.modules) - before])
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert out.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("folder", ["rlsample", "envs"])
