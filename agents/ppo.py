@@ -48,35 +48,19 @@ class Config(PopulationConfig):
     name: str = "ppo"
     num_steps: int = Field(default=128, ge=1, description="Steps that each environment takes in a rollout.")
     num_epochs: int = Field(default=4, ge=1, description="Passes over a rollout.")
-    num_minibatches: int = Field(
-        default=4, ge=1, description="Gradient steps per pass; divides num_steps times env.num_envs."
-    )
+    num_minibatches: int = Field(default=4, ge=1, description="Gradient steps per pass; divides a rollout evenly.")
     learning_rate: PerMember = Field(default=2.5e-4, description="Of Adam; a tuple gives each member its own.")
     anneal_learning_rate: bool = Field(default=True, description="Lower the learning rate linearly to 0 over the run.")
     discount: float = Field(default=0.99, ge=0, le=1, description="Of rewards, per step.")
     trace_decay: float = Field(default=0.95, ge=0, le=1, description="Lambda of the advantage estimates.")
-    clip_range: float = Field(
-        default=0.2, gt=0, description="How far the probability ratio of an action may move from 1 and gain by it."
-    )
-    clip_values: bool = Field(
-        default=True,
-        description="Hold values to the same range around the old ones; sensible only for rewards of that scale.",
-    )
-    normalize_advantages: bool = Field(
-        default=True, description="Shift and scale advantages to mean 0 and deviation 1 in each minibatch."
-    )
-    entropy_coefficient: PerMember = Field(
-        default=0.01, description="Weight of the entropy bonus; a tuple gives each member its own."
-    )
+    clip_range: float = Field(default=0.2, gt=0, description="How far a probability ratio may move and gain by it.")
+    clip_values: bool = Field(default=True, description="Hold values to that range too; for rewards of that scale.")
+    normalize_advantages: bool = Field(default=True, description="To mean 0 and deviation 1 in each minibatch.")
+    entropy_coefficient: PerMember = Field(default=0.01, description="Weight of the entropy bonus.")
     value_coefficient: float = Field(default=0.5, ge=0, description="Weight of the value loss.")
-    max_gradient_norm: float = Field(
-        default=0.5, gt=0, description="Longer gradients, of policy and critic together, are shortened to it."
-    )
+    max_gradient_norm: float = Field(default=0.5, gt=0, description="Longer gradients, all together, are shortened.")
     hidden_sizes: tuple[int, ...] = Field(default=(64, 64), description="Widths of the hidden layers.")
-    jit_compile: bool = Field(
-        default=True,
-        description="Compile by XLA; without it training starts two seconds sooner and is several times slower.",
-    )
+    jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
 
 
 class State(NamedTuple):

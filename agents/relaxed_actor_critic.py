@@ -45,40 +45,25 @@ class Config(AgentConfig):
     """Hyper-parameters of the relaxed actor-critic."""
 
     name: str = "relaxed_actor_critic"
-    critic: Literal["linear", "concatenating"] = Field(
-        default="linear", description="linear in the one-hot, whose slope is right by construction, or concatenating."
-    )
+    critic: Literal["linear", "concatenating"] = Field(default="linear", description="Linear in the one-hot, or not.")
     num_critics: Literal[1, 2] = Field(default=2, description="2 takes the smaller of two values; 1 trusts one.")
     chord_weight: float = Field(default=1.0, ge=0, description="Of the loss that straightens a concatenating critic.")
     entropy_coefficient: float | None = Field(default=None, ge=0, description="Of the entropy bonus; null learns it.")
-    target_entropy_ratio: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="Entropy that a learned coefficient aims at, as a share of the most.",
-    )
+    target_entropy_ratio: float = Field(default=0.5, ge=0, le=1, description="Entropy aimed at: a share of the most.")
     hidden_sizes: tuple[int, ...] = Field(default=(128, 128), description="Widths of the hidden layers.")
     actor_learning_rate: float = Field(default=1e-3, gt=0, description="Of the actor's Adam.")
     critic_learning_rate: float = Field(default=1e-3, gt=0, description="Of the critics' Adam.")
     entropy_learning_rate: float = Field(default=1e-3, gt=0, description="Of the entropy coefficient's Adam.")
-    anneal_learning_rate: bool = Field(
-        default=True, description="Lower the learning rates of actor and critics linearly to 0 over the run."
-    )
+    anneal_learning_rate: bool = Field(default=True, description="Lower actor's and critics' rates linearly to 0.")
     discount: float = Field(default=0.99, ge=0, le=1, description="Of rewards, per step.")
     target_rate: float = Field(default=0.02, gt=0, le=1, description="Share of the critics entering their averages.")
-    average_rate: float = Field(
-        default=0.005, gt=0, le=1, description="Share of the policy entering its average, which is the one evaluated."
-    )
+    average_rate: float = Field(default=0.005, gt=0, le=1, description="Share of the policy entering its average.")
     batch_size: int = Field(default=256, ge=1, description="Transitions per update.")
     replay_capacity: int = Field(default=100_000, ge=1, description="Transitions kept.")
-    warmup_steps: int = Field(
-        default=1000, ge=1, description="Steps with uniform actions before learning; at most a tenth of the run."
-    )
+    warmup_steps: int = Field(default=1000, ge=1, description="Steps before learning; at most a tenth of the run.")
     steps_per_round: int = Field(default=64, ge=1, description="Environment steps between rounds of updates.")
     updates_per_step: float = Field(default=1.0, gt=0, description="Updates per environment step after the warm-up.")
-    audit_draws: int = Field(
-        default=0, ge=0, description="Gradient estimates per round that the metrics sampler/* are made of; 0 for none."
-    )
+    audit_draws: int = Field(default=0, ge=0, description="Gradient estimates per round, for the metrics sampler/*.")
 
 
 class Batch(NamedTuple):
@@ -162,10 +147,8 @@ class Learner:
         self.policy, self.averaged = (make_policy(config, observation_space, action_space) for _ in range(2))
         self.set_temperature = self.policy.set_temperature(config.temperature)
         event_shape, features = self.policy.factors.event_shape, self.policy.model.input_shape[-1]
-        critics = [
-            FlatNetwork(CRITICS[agent.critic](features, event_shape, agent.hidden_sizes))
-            for _ in range(agent.num_critics)
-        ]
+        make = CRITICS[agent.critic]
+        critics = [FlatNetwork(make(features, event_shape, agent.hidden_sizes)) for _ in range(agent.num_critics)]
         self.network, self.critic = FlatNetwork(self.policy.model), critics[0]
         self.adam = Adam(decay_steps=self.total_updates if agent.anneal_learning_rate else None)
         self.coefficient_adam = Adam()
@@ -177,16 +160,8 @@ class Learner:
     def _start(self, critics: list[tf.Tensor]) -> State:
         policy, initial = self.network.weights(), self.agent.entropy_coefficient
         log_coefficient = tf.constant(math.log(max(0.2 if initial is None else initial, 1e-30)))
-        return State(
-            policy=policy,
-            averaged=policy,
-            critics=critics,
-            targets=critics,
-            log_coefficient=log_coefficient,
-            policy_adam=self.adam.start(policy),
-            critic_adam=self.adam.start(critics),
-            coefficient_adam=self.adam.start(log_coefficient),
-        )
+        adams = map(self.adam.start, (policy, critics, log_coefficient))
+        return State(policy, policy, critics, critics, log_coefficient, *adams)
 
     def publish(self) -> Policy:
         """Copies what was learned into `policy`, and returns it."""

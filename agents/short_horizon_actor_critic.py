@@ -27,17 +27,11 @@ import tensorflow as tf
 from pydantic import Field
 
 from rlsample import ops
+from rlsample.learning import normalization
 from rlsample.learning.adam import Adam, AdamState, global_norm
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.loops import repeat
-from rlsample.learning.normalization import (
-    RunningNormalization,
-    Statistics,
-    normalize,
-    normalized,
-    start_statistics,
-    update_statistics,
-)
+from rlsample.learning.normalization import Statistics, normalize
 from rlsample.learning.returns import lambda_returns
 from rlsample.learning.ring import Ring, add_rows, draw_rows, start_ring
 from rlsample.networks.flat import FlatNetwork
@@ -123,7 +117,7 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     """
     check_differentiable(config.sampler, config.env.id, config.env.make)
     policy = Policy(observation_space, action_space, config.sampler, hidden_sizes=config.agent.hidden_sizes)
-    policy.model = normalized(policy.model, RunningNormalization(name="normalization"))
+    policy.model = normalization.normalized(policy.model, normalization.RunningNormalization(name="normalization"))
     return policy
 
 
@@ -180,21 +174,13 @@ class Learner:
         policy, critic = FlatNetwork(fresh.model).weights(), FlatNetwork(fresh_critic).weights()
         size, horizon = fresh.model.input_shape[-1], self.agent.horizon
         features, scalars = tf.TensorSpec([horizon, size]), tf.TensorSpec([horizon])
-        flags = tf.TensorSpec([horizon], tf.bool)
-        return State(
-            policy=policy,
-            averaged=policy,
-            critic=critic,
-            target=critic,
-            policy_adam=self.policy_optimizer.start(policy),
-            critic_adam=self.critic_optimizer.start(critic),
-            learning_rate=tf.constant(self.agent.by_member("actor_learning_rate")[member]),
-            entropy_coefficient=tf.constant(self.agent.by_member("entropy_coefficient")[member]),
-            statistics=start_statistics(size),
-            memory=start_ring(
-                self.agent.memory * self.config.env.num_envs, Segment(features, scalars, features, flags, flags)
-            ),
-        )
+        rows = Segment(features, scalars, features, *[tf.TensorSpec([horizon], tf.bool)] * 2)
+        adams = self.policy_optimizer.start(policy), self.critic_optimizer.start(critic)
+        names = "actor_learning_rate", "entropy_coefficient"
+        rate, bonus = (tf.constant(self.agent.by_member(name)[member]) for name in names)
+        memory = start_ring(self.agent.memory * self.config.env.num_envs, rows)
+        statistics = normalization.start_statistics(size)
+        return State(policy, policy, critic, critic, *adams, rate, bonus, statistics, memory)
 
     def publish(self, state: State) -> Policy:
         """Copies the averaged policy of a state into `policy`, and returns it."""
@@ -217,9 +203,8 @@ class Learner:
 
     def play(self, state: State, steps: Transition) -> Played:
         """The loss of a segment `[T, B, ...]`, to be differentiated through the actions of its steps."""
-        segment = segment_of(steps)
+        segment, parameters = segment_of(steps), self.split(state)
         returns = self.returns(state, segment)
-        parameters = self.split(state)
         logits = over_steps(lambda features: self.logits(parameters, features), steps.observation)
         entropy = self.policy.head.distribution(logits, steps.mask).entropy()
         loss = -state.entropy_coefficient * tf.reduce_mean(entropy) - mean_return(returns, segment)
@@ -240,7 +225,7 @@ class Learner:
         policy, adam = self.policy_optimizer.step(gradient, state.policy_adam, state.policy, state.learning_rate)
         averaged = move_towards(state.averaged, policy, agent.average_rate)
         state = state._replace(policy=policy, averaged=averaged, policy_adam=adam)
-        statistics = update_statistics(state.statistics, segment.observation)
+        statistics = normalization.update_statistics(state.statistics, segment.observation)
         memory = add_rows(state.memory, tf.nest.map_structure(swap_axes, segment))
         state, critic_loss = self.learn_values(state._replace(statistics=statistics, memory=memory), seed)
         keep = tf.reduce_all(finite) & tf.math.is_finite(norm)
