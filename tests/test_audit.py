@@ -66,7 +66,7 @@ def test_references_are_the_literatures():
 
 def test_every_sampler_claims_something():
     for sampler in ALL_SAMPLERS:
-        assert claims.claimed(sampler) == sampler.name
+        assert sampler.unbiased != "never" or claims.claimed(sampler) == sampler.name
 
 
 # ---- the command

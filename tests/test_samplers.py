@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from rlsample import ops, samplers
+from rlsample import lab, ops, samplers
 from rlsample.samplers import gumbel_rao, inverse_cdf
 
 THETA = np.array([0.5, -1, 0.25, 1])
@@ -386,3 +387,25 @@ def test_rows_of_nan_are_marked(categories):
     action = inverse_cdf.draw_category(probs, SEED).numpy()
     assert action[0] == -1
     assert 0 <= action[1] < categories
+
+
+def test_a_sampler_that_is_registered_works_everywhere(monkeypatch):
+    """One class and `register` are all that creating, drawing, expectations and audits ask for."""
+    monkeypatch.setattr(samplers, "_registered", {})
+
+    @samplers.register
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Mode(samplers.Sampler):
+        name = "mode_of_ones_own"
+
+        def draw(self, logits, seed, temperature):
+            action = tf.argmax(logits, -1, output_type=tf.int32)
+            return action, tf.one_hot(action, logits.shape[-1], dtype=logits.dtype) + logits - tf.stop_gradient(logits)
+
+    sampler = samplers.create("mode_of_ones_own")
+    assert "mode_of_ones_own" in samplers.names()
+    assert sampler([[0.0, 2.0, 1.0]], (0, 1)).action.numpy().tolist() == [1]
+    report = lab.audit(sampler, lambda one_hot: tf.reduce_sum(one_hot * [1.0, 2.0, 3.0], -1), [0.0, 2.0, 1.0], 1.0, 10)
+    np.testing.assert_allclose(report.mean, [1, 2, 3], rtol=1e-6)
+    with pytest.raises(TypeError, match=r"Unknown claim `unbiased` 'alwys'. Did you mean 'always'"):
+        type("Bad", (Mode,), {"unbiased": "alwys"})

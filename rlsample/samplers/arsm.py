@@ -40,6 +40,9 @@ class ARSM(ExplicitGradient):
     """
 
     name: ClassVar[str] = "arsm"
+    family: ClassVar[str] = "score function"
+    unbiased: ClassVar[str] = "always"
+    uses_temperature: ClassVar[bool] = False
 
     max_evaluations: int = 512
 

@@ -13,6 +13,10 @@ from rlsample.samplers.objectives import mean_over_draws, objective_values
 from rlsample.samplers.shapes import row_temperature
 from rlsample.types import Objective, Sample, TensorLike
 
+UNBIASED = ("never", "linear at temperature 1", "quadratic", "quadratic at temperature 1", "always")
+"""What an estimator may claim: unbiased for no objective, for those linear or at most quadratic in the one-hot (at a
+temperature of 1 alone, or at any), or for every one."""
+
 
 class PreparedLogits(NamedTuple):
     """The arguments of a draw or an estimate, checked and ready for arithmetic.
@@ -44,15 +48,23 @@ class Sampler(abc.ABC):
         relaxed: whether `Sample.one_hot` is a point inside the simplex rather than exactly one-hot.
         draws_from_logits: whether actions are drawn from softmax(logits), whatever the temperature. A subclass that
             overrides `drawn_logits` sets it to False.
+        uses_temperature: whether the gradient depends on the temperature.
+        family: a word for tables and pictures.
+        unbiased: for which objectives the estimator claims to be unbiased, a key of `UNBIASED`.
     """
 
     name: ClassVar[str]
     pathwise: ClassVar[bool] = True
     relaxed: ClassVar[bool] = False
     draws_from_logits: ClassVar[bool] = True
+    uses_temperature: ClassVar[bool] = True
+    family: ClassVar[str] = "others"
+    unbiased: ClassVar[str] = "never"
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if cls.unbiased not in UNBIASED:
+            raise TypeError(str(checks.unknown("claim `unbiased`", cls.unbiased, UNBIASED)))
         if "drawn_logits" in vars(cls) and cls.draws_from_logits:
             # Whoever reads the flag draws from softmax(logits) without asking the sampler.
             raise TypeError(f"Expected {cls.__name__}, which overrides drawn_logits, to set draws_from_logits = False.")

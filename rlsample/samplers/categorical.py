@@ -25,6 +25,9 @@ class Categorical(SingleDrawScore):
     """
 
     name: ClassVar[str] = "categorical"
+    family: ClassVar[str] = "score function"
+    unbiased: ClassVar[str] = "always"
+    uses_temperature: ClassVar[bool] = False
 
     def advantages(self, values: tf.Tensor) -> tf.Tensor:
         """See `Sampler.advantages`: the values themselves."""

@@ -38,6 +38,7 @@ class DecoupledStraightThrough(Sampler):
     """
 
     name: ClassVar[str] = "decoupled_straight_through"
+    family: ClassVar[str] = "straight-through"
     draws_from_logits: ClassVar[bool] = False
 
     forward_temperature: float = 1.0

@@ -47,6 +47,7 @@ class Entmax(Sampler):
     """
 
     name: ClassVar[str] = "entmax"
+    family: ClassVar[str] = "no sampling"
     draws_from_logits: ClassVar[bool] = False
     relaxed: ClassVar[bool] = True
 

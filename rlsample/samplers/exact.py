@@ -35,6 +35,9 @@ class Exact(CategoricalDraw):
     """
 
     name: ClassVar[str] = "exact"
+    family: ClassVar[str] = "score function"
+    unbiased: ClassVar[str] = "always"
+    uses_temperature: ClassVar[bool] = False
 
     max_outcomes: int = 4096
 

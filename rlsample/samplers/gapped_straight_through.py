@@ -38,6 +38,7 @@ class GappedStraightThrough(Sampler):
     """
 
     name: ClassVar[str] = "gapped_straight_through"
+    family: ClassVar[str] = "straight-through"
 
     gap: float | str = 1.0
 

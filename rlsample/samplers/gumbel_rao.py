@@ -41,6 +41,7 @@ class GumbelRao(Sampler):
     """
 
     name: ClassVar[str] = "gumbel_rao"
+    family: ClassVar[str] = "Gumbel-softmax"
 
     num_samples: int = 10
 

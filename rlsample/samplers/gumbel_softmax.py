@@ -29,6 +29,7 @@ class GumbelSoftmax(Sampler):
     """
 
     name: ClassVar[str] = "gumbel_softmax"
+    family: ClassVar[str] = "Gumbel-softmax"
     relaxed: ClassVar[bool] = True
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:

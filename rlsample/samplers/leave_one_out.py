@@ -34,6 +34,9 @@ class LeaveOneOut(CategoricalDraw):
     """
 
     name: ClassVar[str] = "leave_one_out"
+    family: ClassVar[str] = "score function"
+    unbiased: ClassVar[str] = "always"
+    uses_temperature: ClassVar[bool] = False
 
     num_samples: int = 2
 

@@ -40,6 +40,8 @@ class PerturbedArgmax(Sampler):
     """
 
     name: ClassVar[str] = "perturbed_argmax"
+    family: ClassVar[str] = "straight-through"
+    unbiased: ClassVar[str] = "linear at temperature 1"
 
     num_samples: int = 10
 

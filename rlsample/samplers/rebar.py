@@ -48,6 +48,8 @@ class REBAR(RelaxedControlVariate):
     """
 
     name: ClassVar[str] = "rebar"
+    family: ClassVar[str] = "score function"
+    unbiased: ClassVar[str] = "always"
 
     def _check_control_variate(self) -> None:
         learned = self.control_variate

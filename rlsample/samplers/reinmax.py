@@ -35,6 +35,8 @@ class ReinMax(Sampler):
     """
 
     name: ClassVar[str] = "reinmax"
+    family: ClassVar[str] = "second order"
+    unbiased: ClassVar[str] = "quadratic at temperature 1"
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""

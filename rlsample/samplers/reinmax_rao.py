@@ -46,6 +46,7 @@ class ReinMaxRao(Sampler):
     """
 
     name: ClassVar[str] = "reinmax_rao"
+    family: ClassVar[str] = "second order"
 
     num_samples: int = 10
 

@@ -40,6 +40,8 @@ class RELAX(RelaxedControlVariate):
     """
 
     name: ClassVar[str] = "relax"
+    family: ClassVar[str] = "score function"
+    unbiased: ClassVar[str] = "always"
 
     def _check_control_variate(self) -> None:
         if self.control_variate is not None and not isinstance(self.control_variate, keras.layers.Layer):

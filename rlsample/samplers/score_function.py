@@ -27,6 +27,9 @@ class ScoreFunction(SingleDrawScore):
     """
 
     name: ClassVar[str] = "score_function"
+    family: ClassVar[str] = "score function"
+    unbiased: ClassVar[str] = "always"
+    uses_temperature: ClassVar[bool] = False
 
     baseline: float = 0.0
 

@@ -30,6 +30,8 @@ class Softmax(Sampler):
     """
 
     name: ClassVar[str] = "softmax"
+    family: ClassVar[str] = "no sampling"
+    unbiased: ClassVar[str] = "linear at temperature 1"
     relaxed: ClassVar[bool] = True
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:

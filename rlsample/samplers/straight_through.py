@@ -30,6 +30,8 @@ class StraightThrough(Sampler):
     """
 
     name: ClassVar[str] = "straight_through"
+    family: ClassVar[str] = "straight-through"
+    unbiased: ClassVar[str] = "linear at temperature 1"
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""

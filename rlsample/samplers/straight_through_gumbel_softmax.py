@@ -29,6 +29,7 @@ class StraightThroughGumbelSoftmax(Sampler):
     """
 
     name: ClassVar[str] = "straight_through_gumbel_softmax"
+    family: ClassVar[str] = "Gumbel-softmax"
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""

@@ -44,6 +44,9 @@ class UnorderedSet(ExplicitGradient):
     """
 
     name: ClassVar[str] = "unordered_set"
+    family: ClassVar[str] = "score function"
+    unbiased: ClassVar[str] = "always"
+    uses_temperature: ClassVar[bool] = False
 
     num_samples: int = 2
     max_outcomes: int = 4096

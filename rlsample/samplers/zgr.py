@@ -30,6 +30,9 @@ class ZGR(Sampler):
     """
 
     name: ClassVar[str] = "zgr"
+    family: ClassVar[str] = "second order"
+    unbiased: ClassVar[str] = "quadratic"
+    uses_temperature: ClassVar[bool] = False
 
     def draw(self, logits: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler.draw`."""

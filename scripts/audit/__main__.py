@@ -112,7 +112,7 @@ def _table(cells: Sequence[problem.Cell], failed: Sequence[claims.Check], **styl
         sampler = row[0].sampler
         stated = claims.claimed(sampler)
         holds = "broken" if (sampler.name, temperature) in broken else "hold" if stated else "none"
-        written = "-" if sampler.name in problem.WITHOUT_TEMPERATURE else f"{temperature:g}"
+        written = f"{temperature:g}" if sampler.uses_temperature else "-"
         table.add_row(name, written, *[_bias_and_noise(cell.report) for cell in row], holds)
     return table
 

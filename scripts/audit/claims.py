@@ -23,44 +23,14 @@ ROUNDING = 1e-5
 OPTIONS: dict[str, dict[str, Any]] = {"decoupled_straight_through": {"forward_temperature": 2.0}}
 """What is audited under a name alone, where the defaults would repeat another sampler."""
 
-Applies = Callable[[float, str], bool]
-
-
-class Unbiased(NamedTuple):
-    """Where a sampler claims to be unbiased.
-
-    Attributes:
-        where: for people.
-        applies: whether it claims so at (temperature, objective).
-    """
-
-    where: str
-    applies: Applies
-
-
-_ALWAYS = Unbiased("always", lambda temperature, objective: True)
-_LINEAR = Unbiased("linear, tau = 1", lambda temperature, objective: temperature == 1 and objective == "linear")
-_QUADRATIC = Unbiased("up to quadratic", lambda temperature, objective: objective in ("linear", "quadratic"))
-_QUADRATIC_AT_1 = Unbiased(
-    "up to quadratic, tau = 1",
-    lambda temperature, objective: temperature == 1 and objective in ("linear", "quadratic"),
-)
-
-UNBIASED: dict[str, Unbiased] = {
-    "arsm": _ALWAYS,
-    "categorical": _ALWAYS,
-    "exact": _ALWAYS,
-    "leave_one_out": _ALWAYS,
-    "perturbed_argmax": _LINEAR,
-    "rebar": _ALWAYS,
-    "reinmax": _QUADRATIC_AT_1,
-    "relax": _ALWAYS,
-    "score_function": _ALWAYS,
-    "softmax": _LINEAR,
-    "straight_through": _LINEAR,
-    "unordered_set": _ALWAYS,
-    "zgr": _QUADRATIC,
+CLAIMS: dict[str, Callable[[float, str], bool]] = {
+    "never": lambda temperature, objective: False,
+    "linear at temperature 1": lambda temperature, objective: temperature == 1 and objective == "linear",
+    "quadratic": lambda temperature, objective: objective in ("linear", "quadratic"),
+    "quadratic at temperature 1": lambda t, objective: t == 1 and objective in ("linear", "quadratic"),
+    "always": lambda temperature, objective: True,
 }
+"""`Sampler.unbiased` -> whether it claims so at (temperature, objective)."""
 
 
 class Check(NamedTuple):
@@ -87,10 +57,10 @@ def create(config: str | Mapping[str, Any]) -> samplers.Sampler:
 
 
 def claimed(sampler: samplers.Sampler) -> str | None:
-    """The name whose claims bind the sampler: its own, or that of the nearest class it was derived from."""
+    """The name whose formula binds the sampler: its own, or that of the nearest class it was derived from."""
     for ancestor in type(sampler).__mro__:
         name = vars(ancestor).get("name")
-        if name in UNBIASED or name in REFERENCES:
+        if name in REFERENCES:
             return str(name)
     return None
 
@@ -107,7 +77,7 @@ def checks_of(sampler: samplers.Sampler, temperature: float, objective: str, rep
     outside = np.concatenate([report.mean[~MASK], report.mean_standard_error[~MASK]])
     yield check("gradient 0 where illegal", outside, np.zeros_like(outside), 0.0)
     mean, mean_error = report.mean[:LEGAL], report.mean_standard_error[:LEGAL]
-    if name in UNBIASED and UNBIASED[name].applies(temperature, objective):
+    if CLAIMS[sampler.unbiased](temperature, objective):
         yield check("unbiased", mean - exact, mean_error, slack)
     # With other options the formula is another one.
     if name in REFERENCES and sampler == create(name):

@@ -1,4 +1,4 @@
-"""The bias-variance plane of an audit: one panel an objective, one path a sampler, temperature along it."""
+"""The bias-variance plane of an audit: one panel per objective, one path per sampler, temperature along it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,14 @@ LEFT, BAND_RIGHT, LARGEST_BIAS = -0.42, -0.05, 2.4
 # A logarithm has no place for no noise: that has a band of its own, as has no bias, where samplers would hide another.
 LOWEST, NO_NOISE, BAND_TOP, SMALLEST_NOISE, LARGEST_NOISE = 0.035, 0.05, 0.07, 0.08, 16.0
 
-FAMILIES = {
-    "score function: unbiased": (
-        "#0969da",
-        {"score_function": "o", "leave_one_out": "s", "rebar": "^", "arsm": "D", "unordered_set": "v", "exact": "*"},
-    ),
-    "straight-through": (
-        "#1a7f37",
-        {"straight_through": "o", "decoupled_straight_through": "s", "gapped_straight_through": "^"}
-        | {"perturbed_argmax": "D"},
-    ),
-    "second order": ("#cf222e", {"zgr": "o", "reinmax": "s", "reinmax_rao": "^"}),
-    "Gumbel-softmax": (
-        "#8250df",
-        {"gumbel_softmax": "o", "straight_through_gumbel_softmax": "s", "gumbel_rao": "^"},
-    ),
-    "no sampling": ("#9a6700", {"softmax": "o", "entmax": "s"}),
-    "others": (MUTED, {}),
+COLORS = {
+    "score function": "#0969da",
+    "straight-through": "#1a7f37",
+    "second order": "#cf222e",
+    "Gumbel-softmax": "#8250df",
+    "no sampling": "#9a6700",
 }
+MARKERS = "os^Dv*Pp<>X"
 # By default the same estimates as score_function and rebar.
 TWINS = ("categorical", "relax")
 
@@ -52,12 +42,13 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
     figure = Figure(figsize=(4.6 * columns, 4.1 * rows), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    styles = _styles(cells)
     for axes, objective in zip(panels, objectives, strict=False):
         _frame(axes, objective)
-        _draw_paths(axes, [cell for cell in cells if cell.objective == objective])
+        _draw_paths(axes, [cell for cell in cells if cell.objective == objective], styles)
     for axes in panels[len(objectives) :]:
         axes.set_axis_off()
-    _legend(panels[len(objectives)], cells)
+    _legend(panels[len(objectives)], styles)
     figure.supxlabel("bias of the mean gradient, relative to the exact gradient", fontsize=10, color=INK)
     figure.supylabel("noise of one estimate (root of its variance), relative", fontsize=10, color=INK)
     figure.savefig(path)
@@ -78,13 +69,13 @@ def _frame(axes: Any, objective: str) -> None:
     axes.plot([LEFT, *bias], [1, *np.sqrt(1 - bias**2)], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
 
 
-def _draw_paths(axes: Any, cells: Sequence[Cell]) -> None:
+def _draw_paths(axes: Any, cells: Sequence[Cell], styles: dict[str, tuple[str, str, str]]) -> None:
     by_sampler: dict[samplers.Sampler, list[Cell]] = {}
     for cell in cells:
         by_sampler.setdefault(cell.sampler, []).append(cell)
     places = np.linspace(LEFT + 0.05, BAND_RIGHT - 0.05, max(2, len(by_sampler)))
     for place, (sampler, path) in zip(places, by_sampler.items(), strict=False):
-        _, color, marker = _style(sampler.name)
+        _, color, marker = styles[sampler.name]
         points = np.array([_point(cell.report, place) for cell in sorted(path, key=lambda cell: cell.temperature)])
         axes.plot(*points.T, color=color, linewidth=0.9, alpha=0.55, zorder=2)
         temperatures = sorted(cell.temperature for cell in path)
@@ -103,26 +94,30 @@ def _point(report: lab.Audit, place: float) -> tuple[float, float]:
     return bias, float(np.clip(noise, SMALLEST_NOISE, LARGEST_NOISE)) if noise > 1e-6 else NO_NOISE
 
 
-def _style(name: str) -> tuple[str, str, str]:
-    for family, (color, markers) in FAMILIES.items():
-        if name in markers:
-            return family, color, markers[name]
-    return "others", MUTED, "X"
+def _styles(cells: Sequence[Cell]) -> dict[str, tuple[str, str, str]]:
+    """Family, colour and marker of each sampler by name; families in the order of `COLORS`, others last."""
+    members: dict[str, list[str]] = {family: [] for family in COLORS}
+    for sampler in dict.fromkeys(cell.sampler for cell in cells):
+        names = members.setdefault(sampler.family, [])
+        if sampler.name not in names:
+            names.append(sampler.name)
+    return {
+        name: (family, COLORS.get(family, MUTED), MARKERS[index % len(MARKERS)])
+        for family, names in members.items()
+        for index, name in enumerate(names)
+    }
 
 
-def _legend(axes: Any, cells: Sequence[Cell]) -> None:
+def _legend(axes: Any, styles: dict[str, tuple[str, str, str]]) -> None:
     from matplotlib.lines import Line2D
 
-    names = list(dict.fromkeys(cell.sampler.name for cell in cells))
-    handles = []
-    for family, (color, markers) in FAMILIES.items():
-        members = [name for name in (markers or names) if name in names and _style(name)[0] == family]
-        if members:
+    handles, before = [], None
+    for name, (family, color, marker) in styles.items():
+        if family != before:
             handles.append(Line2D([], [], linestyle="", label=f"$\\bf{{{family.replace(' ', '~')}}}$"))
-        for name in members:
-            marker = _style(name)[2]
-            size = 8 if marker == "*" else 5.5
-            handles.append(Line2D([], [], linestyle="", marker=marker, markersize=size, color=color, label=name))
+        size = 8 if marker == "*" else 5.5
+        handles.append(Line2D([], [], linestyle="", marker=marker, markersize=size, color=color, label=name))
+        before = family
     handles.append(
         Line2D([], [], color=MUTED, linewidth=0.9, marker="o", markersize=2.5, label="temperatures, growing;")
     )

@@ -19,17 +19,6 @@ LEGAL = 4
 
 TARGET, POWER = 0.45, 1.5
 
-WITHOUT_TEMPERATURE = (
-    "arsm",
-    "categorical",
-    "exact",
-    "leave_one_out",
-    "score_function",
-    "unordered_set",
-    "zgr",
-)
-"""Audited once: their gradient does not depend on the temperature."""
-
 
 class ScoreObjective(NamedTuple):
     """An objective f(x) of the score x = <scores, one_hot>.
@@ -92,7 +81,7 @@ def measure(
     seed: tuple[int, int],
 ) -> list[Cell]:
     """Audits one sampler in one compiled program: temperatures and objectives are rows of the same batch."""
-    if sampler.name in WITHOUT_TEMPERATURE:
+    if not sampler.uses_temperature:
         temperatures = [1.0]
     shape = (len(temperatures), len(objectives))
 
