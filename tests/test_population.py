@@ -48,7 +48,9 @@ def assert_same(left, right, **tolerance):
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), **({"rtol": 1e-4, "atol": 1e-6} | tolerance))
 
 
-@pytest.mark.parametrize("env", ["rlsample/Identity-v0", "rlsample/RaggedDict-v0"])
+@pytest.mark.parametrize(
+    "env", [pytest.param("rlsample/Identity-v0", marks=pytest.mark.slow), "rlsample/RaggedDict-v0"]
+)
 def test_ppo_learns_for_each_member_what_it_learns_for_one(env):
     options = {"num_steps": 8, "num_minibatches": 2, "num_epochs": 2, "population": 3}
     options |= {"learning_rate": [1e-2, 1e-3, 3e-3], "entropy_coefficient": [0.0, 0.1, 0.01]}

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from rlsample import runs
-from scripts.catalogue import known_agents, make_policy
+from rlsample.runs.agents import make_policy
+from scripts.catalogue import known_agents
 
 CONFIGS = sorted(Path("agents/configs").glob("*.yaml"))
 

@@ -222,13 +222,6 @@ def test_the_oldest_segment_is_overwritten():
     np.testing.assert_array_equal(state.memory.rows.reward[:, 0], [4, 4.5, 2, 2.5, 3, 3.5])
 
 
-def test_the_same_seed_gives_the_same_run():
-    config = configure("rlsample/Identity-v0", 256)
-    (one, first), (two, second) = score(config), score(config)
-    assert one == two
-    assert first.records == second.records
-
-
 def test_a_run_that_is_stopped_returns_what_it_has():
     run = Silent()
     run.stopping = True

@@ -77,7 +77,7 @@ class GymnasiumLoop:
         tensors = tf.nest.map_structure(tf.constant, transitions)
         state, metrics, finite = self._learn(self.state, tensors, tf.constant(seed), everywhere)
         raise_for_not_finite(finite)
+        values = finite_metrics({name: float(value) for name, value in metrics.items()}, self._hint)
         self.state = state
         self._done += 1
-        values = {name: float(value) for name, value in metrics.items()}
-        return finite_metrics(values, self._hint) | {"sampler/temperature": float(temperature)}
+        return values | {"sampler/temperature": float(temperature)}

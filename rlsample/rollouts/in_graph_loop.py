@@ -133,9 +133,9 @@ class InGraphLoop:
             self.state, self._running, tf.constant(self._done), tf.constant(num_turns)
         )
         raise_for_not_finite(finite)
+        metrics = finite_metrics({name: float(np.mean(total)) / num_turns for name, total in sums.items()}, self._hint)
         self.state, self._running = state, running
         self._done += num_turns
-        metrics = finite_metrics({name: float(np.mean(total)) / num_turns for name, total in sums.items()}, self._hint)
         metrics["sampler/temperature"] = float(temperature)
         return metrics | self._episodes(finished)
 
