@@ -1,4 +1,4 @@
-"""Words of a command line that must be numbers."""
+"""Whole numbers on a command line."""
 
 from __future__ import annotations
 

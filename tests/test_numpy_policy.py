@@ -1,4 +1,4 @@
-"""Acting in NumPy: the same law as in TensorFlow."""
+"""Acting in NumPy: the same distribution as in TensorFlow."""
 
 import gymnasium as gym
 import numpy as np
@@ -44,15 +44,15 @@ def test_the_logits_are_the_models(space, activation):
 def test_draws_follow_the_masked_law():
     """A chi-square test for each factor."""
     policy = make_policy(gym.spaces.MultiDiscrete([2, 4, 3]), hidden_sizes=(4,))
-    policy.head.temperature.assign(0.2)  # shapes the gradient, not the law
+    policy.head.temperature.assign(0.2)  # shapes the gradient, not the distribution
     features = np.tile(np.float32([[0.3, -0.2, 0.1]]), (ROWS, 1))
     mask = legal(policy, ROWS).copy()
     mask[:, 1, 2] = False
     action = quickest_actor(policy, SEED)(features, mask)
     assert action.shape == (ROWS, 3)
     assert action.dtype == np.int32
-    law = policy.head.distribution(policy.model(features[:1]), mask[:1])
-    probs = ops.softmax(law.drawn_logits).numpy()[0].astype(np.float64)
+    distribution = policy.head.distribution(policy.model(features[:1]), mask[:1])
+    probs = ops.softmax(distribution.drawn_logits).numpy()[0].astype(np.float64)
     for factor, size in enumerate((2, 4, 3)):
         counts = np.bincount(action[:, factor], minlength=size)
         expected = probs[factor, :size] / probs[factor].sum() * ROWS
@@ -76,7 +76,7 @@ def other_policies():
     normalizing = make_policy(gym.spaces.Discrete(4))
     normalizing.model = normalized(normalizing.model, RunningNormalization())
     return {
-        "another law": decoupled,
+        "another distribution": decoupled,
         "another activation": make_policy(gym.spaces.Discrete(4), activation="elu"),
         "another layer": normalizing,
     }

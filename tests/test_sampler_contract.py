@@ -135,7 +135,7 @@ def test_gradients_sum_to_zero_and_ignore_a_constant(sampler, mode):
 
 @each_sampler
 def test_frequencies_are_the_law(sampler):
-    # Chi-square at a false-failure rate of 1e-6 on the legal categories the law allows.
+    # Chi-square at a false-failure rate of 1e-6 on the legal categories that can be drawn.
     draws = 20_000
     row = tf.constant([[0.5, -1.0, 0.25, 1.0, 3.0, 0.0]])
     mask = tf.constant([True, True, True, True, False, True])

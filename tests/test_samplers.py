@@ -282,8 +282,8 @@ def test_forward_temperature_changes_the_law(forward_temperature):
     counts = np.bincount(action, minlength=4)
     assert scipy.stats.chisquare(counts, 50_000 * expected).pvalue > 1e-6
     assert scipy.stats.chisquare(counts, 50_000 * softmax(THETA)).pvalue < 1e-6
-    law = sampler.drawn_logits(tf.constant(THETA), temperature=0.7)
-    np.testing.assert_allclose(ops.softmax(law), expected, rtol=1e-12)
+    drawn = sampler.drawn_logits(tf.constant(THETA), temperature=0.7)
+    np.testing.assert_allclose(ops.softmax(drawn), expected, rtol=1e-12)
 
 
 def test_backward_temperature_is_the_calls():
@@ -296,9 +296,9 @@ def test_backward_temperature_is_the_calls():
 def test_the_law_of_huge_and_illegal_logits(dtype):
     sampler = samplers.create({"name": "decoupled_straight_through", "forward_temperature": 0.01})
     large = 6e4 if dtype == "float16" else 1e30
-    law = sampler.drawn_logits(tf.constant([large, -large, large, 0.0], dtype), mask=[True, True, True, False])
-    assert ops.softmax(law).numpy().tolist() == [0.5, 0, 0.5, 0]
-    assert ops.entropy(law) == tf.cast(np.log(2), dtype)
+    drawn = sampler.drawn_logits(tf.constant([large, -large, large, 0.0], dtype), mask=[True, True, True, False])
+    assert ops.softmax(drawn).numpy().tolist() == [0.5, 0, 0.5, 0]
+    assert ops.entropy(drawn) == tf.cast(np.log(2), dtype)
 
 
 # ---- perturbed argmax

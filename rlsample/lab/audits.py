@@ -113,7 +113,7 @@ def audit(
 ) -> Audit:
     """Bias, variance, cosine, error and time of a sampler's gradient of E[objective(one_hot)].
 
-    The exact gradient is that under softmax(logits), also for a sampler that draws from another law
+    The exact gradient is that under softmax(logits), also for a sampler that draws from another distribution
     (`decoupled_straight_through`, `entmax`).
 
     Args:

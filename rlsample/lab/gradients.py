@@ -23,8 +23,8 @@ def exact_gradient(
 ) -> tf.Tensor:
     """The gradient of E[objective(one_hot)] to the logits, by enumeration.
 
-    One categorical a row: p * (f - <p, f>), f the objective's values at the K categories. A joint action of F factors:
-    the same over its K^F outcomes, if the objective gives one value a joint action.
+    One categorical per row: p * (f - <p, f>), f the objective's values at the K categories. A joint action of F
+    factors: the same over its K^F outcomes, if the objective gives one value per joint action.
 
     Args:
         objective: one_hot of the shape of `logits` -> values `[...]`, as `Sampler.expectation` takes it; it needs no
@@ -70,7 +70,7 @@ def sample_gradients(
         jit_compile: whether to compile with XLA.
 
     Returns:
-        (gradients `[N, *logits.shape]` in the dtype of the logits, seconds an estimate: the median over calls).
+        (gradients `[N, *logits.shape]` in the dtype of the logits, seconds per estimate: the median over calls).
 
     Raises:
         ValueError: as `exact_gradient` and the sampler do.

@@ -49,7 +49,7 @@ def online(
     To be called in the graph of the update, every so many updates: it costs K (K^F) evaluations of the objective and
     `num_draws` gradient estimates, one after the other, in memory for one. Eager, graph and XLA give the same numbers
     but for rounding. It measures against the critic, not against the task: a wrong critic has an exact gradient too.
-    The exact gradient is that under softmax(logits), also for a sampler that draws from another law.
+    The exact gradient is that under softmax(logits), also for a sampler that draws from another distribution.
 
     Args:
         sampler: a sampler, or what `samplers.create` takes.

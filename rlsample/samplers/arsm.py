@@ -27,7 +27,7 @@ class ARSM(ExplicitGradient):
         forward   `expectation` is the mean of f(D(m, j)) over m and j; a call draws as `categorical` does
         backward  sum_j (f(D(c, j)) - mean_m f(D(m, j))) (1 / K - w_j) to logit c
 
-    Unbiased; at K = 2 it is ARM. It asks nothing of the objective but its values. One categorical a row costs K + 1
+    Unbiased; at K = 2 it is ARM. It asks nothing of the objective but its values. One categorical per row costs K + 1
     evaluations (`exact` needs K, without noise: ARSM pays off for joint actions). A joint action of F factors makes
     the same swap in all of them, each with noise of its own, and costs K (K - 1) / 2 + 1 evaluations whatever F. The
     temperature is not used.

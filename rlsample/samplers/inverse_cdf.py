@@ -25,7 +25,7 @@ def draw_one_hot(probs: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
 def draw_category(probs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Draws categories with the given probabilities by inverting the cumulative distribution.
 
-    One uniform a row for up to 64 categories. More are split into about sqrt(K) blocks: a block is drawn, then a
+    One uniform per row for up to 64 categories. More are split into about sqrt(K) blocks: a block is drawn, then a
     category inside it, each with a uniform of its own. Cumulative sums stay short, which is both quicker and, since
     uniforms lie on a grid of 2^-23, what keeps a million categories undistorted. A category of probability 0 is never
     drawn, whatever the rounding at the end of a cumulative sum.

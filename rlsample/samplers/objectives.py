@@ -17,7 +17,7 @@ def objective_values(objective: Objective, one_hot: tf.Tensor) -> tf.Tensor:
     batch = one_hot.shape[:-1]
     if rank is None or rank > batch.rank or not values.shape.is_compatible_with(batch[:rank]):
         raise checks.invalid(
-            f"objective to return values of the batch shape {batch}, or of its leading axes (one value a joint action)",
+            f"objective to return values of the batch shape {batch}, or of leading axes (one value per joint action)",
             values_shape=tuple(values.shape),
         )
     return values

@@ -101,7 +101,7 @@ def _name(sampler: samplers.Sampler) -> str:
 
 
 def _table(cells: Sequence[problem.Cell], failed: Sequence[claims.Check], **style: Any) -> Table:
-    """Relative bias and noise of every cell, one row a sampler and temperature."""
+    """Relative bias and noise of every cell, one row per sampler and temperature."""
     objectives = list(dict.fromkeys(cell.objective for cell in cells))
     table = Table("sampler", "tau", *objectives, "claims", **style)
     broken = {(check.sampler, check.temperature) for check in failed}

@@ -65,7 +65,7 @@ def straight_through(temperature: float, objective: str) -> Reference:
 
 
 def decoupled_straight_through(temperature: float, objective: str, forward_temperature: float = 2.0) -> Reference:
-    """The same rows under another law."""
+    """The same rows under another distribution."""
     rows = product(softmax(THETA / temperature), slopes(objective)) / temperature
     return enumerated(rows, softmax(THETA / forward_temperature))
 

@@ -1,4 +1,4 @@
-"""PPO on CartPole beside its peers: steps a second, a population, seconds to a threshold; memory and traces beside."""
+"""PPO on CartPole beside its peers: steps per second, a population, seconds to a threshold; memory and traces."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _gymnasium(options: Options) -> Iterator[Table]:
 
 
 def _speeds(name: str, title: str, competitors: list[Competitor], options: Options) -> Table:
-    """Steps a second of each, the first one's over the others', memory, and traces after the first call."""
+    """Steps per second of each, the first one's over the others', memory, and traces after the first call."""
     with contextlib.ExitStack() as stack:
         entries = [Entry(each.label, stack.enter_context(_process(each, options)), **each.case) for each in competitors]
         take_turns(entries, 1, warm=False)

@@ -39,8 +39,8 @@ def main(seed: int) -> None:
     def judge(state: Any, key: jax.Array) -> jax.Array:
         def act(observation: jax.Array, _: jax.Array) -> jax.Array:
             # Its own `make_act` draws; the others are judged by their likeliest actions.
-            law = algorithm.actor.apply(state.actor_ts.params, observation[None], method="_action_dist")
-            return law.mode()[0]
+            distribution = algorithm.actor.apply(state.actor_ts.params, observation[None], method="_action_dist")
+            return distribution.mode()[0]
 
         return evaluate(act, key, algorithm.env, algorithm.env_params, 20)[1].mean()
 
