@@ -1,4 +1,4 @@
-"""Whole numbers on a command line."""
+"""Arguments that several commands take."""
 
 from __future__ import annotations
 
@@ -19,3 +19,20 @@ def whole_number(minimum: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def add_import_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--import MODULE`, whose values arrive as the list `imports`."""
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="a module to import first, for the environments, samplers or agents that it brings; may be repeated",
+    )
+
+
+def import_words(modules: list[str]) -> list[str]:
+    """The words that say the same on another command line."""
+    return [word for module in modules for word in ("--import", module)]

@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from rlsample.runs import ConfigError, load_config, read_metrics
+from rlsample.runs.agents import import_modules
 from rlsample.runs.run import EVALUATION, METRICS
-from scripts.arguments import whole_number
+from scripts.arguments import add_import_option, import_words, whole_number
 from scripts.catalogue import known_agents
 from scripts.statistics import interquartile_mean, interval
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(arguments)
     variants = list(expand(options.overrides))
     try:
+        import_modules(options.imports)
         for words in variants:
             load_config(options.config, words, agents=known_agents())
     except ConfigError as error:
@@ -97,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threshold", type=float, default=475.0, help="return that counts as solved")
     parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at a time")
     parser.add_argument("--folder", type=Path, default=Path("runs/compare"), help="where the runs go")
+    add_import_option(parser)
     return parser
 
 
@@ -105,6 +108,7 @@ def _run(options: argparse.Namespace, words: list[str], seed: int) -> Outcome:
     folder = options.folder / options.config.stem / (name.replace(" ", "+").replace("/", "-")) / f"seed{seed}"
     if not (folder / EVALUATION).exists():
         command = [sys.executable, "-m", "scripts.train", str(options.config), *words, f"seed={seed}"]
+        command += import_words(options.imports)
         log = folder.with_suffix(".log")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as out:

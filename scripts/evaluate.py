@@ -22,7 +22,7 @@ from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.checkpoint import CheckpointError
 from rlsample.runs.checkpoint import load as load_weights
 from rlsample.runs.run import CHECKPOINT, CONFIG
-from scripts.arguments import whole_number
+from scripts.arguments import add_import_option, whole_number
 from scripts.catalogue import known_agents
 
 VIDEO_HINT = "Install the extra `video`: pip install 'rlsample[video]'"
@@ -58,14 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--episodes", type=whole_number(1), help="how many to play; by default as in the run")
     parser.add_argument("--seed", type=whole_number(0), help="of the environments; by default from the run's")
     parser.add_argument("--video", action="store_true", help="record one episode into the run folder")
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        metavar="MODULE",
-        action="append",
-        default=[],
-        help="a module to import first, for the environments or samplers that it registers; may be repeated",
-    )
+    add_import_option(parser)
     return parser
 
 

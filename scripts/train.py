@@ -21,8 +21,10 @@ from rich.table import Table
 from rlsample.rollouts.evaluation import Evaluation
 from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, config_to_yaml, load_config
 from rlsample.runs.agents import Agents, import_modules, make_policy
+from rlsample.runs.describe import help_text
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.run import METRICS, PICTURE
+from scripts.arguments import add_import_option, import_words
 from scripts.catalogue import known_agents
 
 
@@ -43,25 +45,32 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
         return 2
     except KeyboardInterrupt:
         return 130
-    _show(run, outcome)
+    _show(run, outcome, options.imports)
     return run.exit_code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Shows every field of a configuration below its own help, which importing the agents takes."""
+
+    def format_help(self) -> str:
+        """The help text."""
+        agents = known_agents()
+        blocks = [f"fields of the agent {name}:\n{help_text(agents[name], 'agent.')}" for name in agents]
+        return "\n\n".join([super().format_help(), f"fields of a configuration:\n{help_text(RunConfig)}", *blocks, ""])
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scripts.train", description="Trains an agent.")
+    parser = _Parser(
+        prog="python -m scripts.train",
+        description="Trains an agent.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("config", type=Path, help="a YAML file, such as agents/configs/cartpole.yaml")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="laid over the file: sampler=reinmax temperature.start=2.0"
     )
     parser.add_argument("--run-dir", type=Path, help="where the run goes; by default a new folder in runs/")
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        metavar="MODULE",
-        action="append",
-        default=[],
-        help="a module to import first, for the environments or samplers that it registers; may be repeated",
-    )
+    add_import_option(parser)
     return parser
 
 
@@ -80,7 +89,7 @@ def _train(agent: ModuleType, run: Run) -> Evaluation | None:
     return outcome
 
 
-def _show(run: Run, outcome: Evaluation | None) -> None:
+def _show(run: Run, outcome: Evaluation | None, imports: list[str]) -> None:
     title = "stopped early" if run.stopping else "trained"
     table = Table(show_header=False, title=title, title_justify="left", box=None)
     if outcome is not None:
@@ -90,7 +99,7 @@ def _show(run: Run, outcome: Evaluation | None) -> None:
     table.add_row("steps", f"{run.step:,}")
     table.add_row("run folder", str(run.folder))
     table.add_row("picture", str(run.folder / PICTURE))
-    again = f"python -m scripts.evaluate {run.folder}"
+    again = " ".join(["python -m scripts.evaluate", str(run.folder), *import_words(imports)])
     table.add_row("again", again)
     # Wide enough for every path: one that was cut short, or broken into lines by a table, could not be copied.
     Console(width=max(Console().width, 2 * len(again)), soft_wrap=True).print(table)

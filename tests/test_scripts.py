@@ -13,6 +13,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
+from rlsample.runs import agents as runs_agents
 from rlsample.runs import read_metrics
 from rlsample.runs.agents import Agents
 from scripts import evaluate, train
@@ -246,3 +247,20 @@ def test_the_real_thing_says_which_action_spaces_it_takes(tmp_path, capsys):
     assert "Box(-2.0, 2.0, (1,), float32)" in said
     assert "Discrete" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_an_agent_that_is_imported_trains_and_the_next_command_names_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs_agents, "_registered", {})
+    words = ["--import", "tests.toy_agents.toy", "tracking.wandb=disabled", "--run-dir", str(tmp_path / "run")]
+    assert train.main([str(TOY), *words]) == 0
+    again = f"python -m scripts.evaluate {tmp_path / 'run'} --import tests.toy_agents.toy"
+    assert again in capsys.readouterr().out
+    assert evaluate.main(again.split()[3:]) == 0
+
+
+def test_help_has_a_sentence_for_every_field(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    shown = capsys.readouterr().out
+    assert "env.num_envs (8)\n      Environments stepped together while training." in shown
+    assert "agent.horizon (16)" in shown

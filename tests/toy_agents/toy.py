@@ -13,6 +13,7 @@ from rlsample.runs import AgentConfig, Run, RunConfig
 
 
 class Config(AgentConfig):
+    name: str = "toy"
     hidden: tuple[int, ...] = (8,)
     learning_rate: float = 1e-3
     pause: float = 0.0
