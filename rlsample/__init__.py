@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
+
+if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    raise ImportError(
+        f"Expected Keras to run on TensorFlow. Received: KERAS_BACKEND={os.environ['KERAS_BACKEND']!r}. "
+        "rlsample is written in TensorFlow: unset the variable, or set it to tensorflow."
+    )
 
 from rlsample import checks, ops, samplers, schedules, spaces
 from rlsample.functional import gumbel_softmax

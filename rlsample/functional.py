@@ -8,14 +8,20 @@ import tensorflow as tf
 from rlsample import checks, samplers
 from rlsample.types import TensorLike
 
+_DEFAULT_TEMPERATURE = 1.0
+
 
 def gumbel_softmax(
     logits: TensorLike,
-    temperature: TensorLike = 1.0,
+    temperature: TensorLike = _DEFAULT_TEMPERATURE,
     hard: bool = False,
     axis: int = -1,
     seed: TensorLike | None = None,
     mask: TensorLike | None = None,
+    *,
+    tau: TensorLike | None = None,
+    dim: int | None = None,
+    eps: float | None = None,
 ) -> tf.Tensor:
     """Draws from the Gumbel-softmax along any axis; `torch.nn.functional.gumbel_softmax` is the model.
 
@@ -34,13 +40,24 @@ def gumbel_softmax(
         seed: stateless seed, int32 `[2]`. None draws a fresh one at every call, in compiled code too, from Keras'
             global generator: `keras.utils.set_random_seed` makes eager code, and functions traced after it, repeat.
         mask: boolean, broadcasts to the logits, True = legal.
+        tau: torch's word for `temperature`.
+        dim: torch's word for `axis`.
+        eps: taken because torch takes it; neither uses it.
 
     Returns:
         A float tensor of the shape and dtype of `logits`, which sums to 1 along `axis`.
 
     Raises:
-        ValueError: an axis out of range, or as for every sampler.
+        ValueError: an axis out of range, both words for one thing, or as for every sampler.
     """
+    if tau is not None:
+        if temperature is not _DEFAULT_TEMPERATURE:
+            raise checks.invalid("temperature or tau, not both", temperature=temperature, tau=tau)
+        temperature = tau
+    if dim is not None:
+        if axis != -1:
+            raise checks.invalid("axis or dim, not both", axis=axis, dim=dim)
+        axis = dim
     logits = tf.convert_to_tensor(logits)
     rank = logits.shape.rank
     if rank is None or not isinstance(axis, int) or isinstance(axis, bool) or not -rank <= axis < rank:

@@ -122,6 +122,8 @@ class Piecewise(Schedule):
                 raise checks.invalid(f"{name} to be a list", **received)
         object.__setattr__(self, "boundaries", tuple(checks.check_count("boundaries", b) for b in self.boundaries))
         object.__setattr__(self, "values", tuple(checks.check_positive("values", v) for v in self.values))
+        if not self.boundaries:
+            raise checks.invalid("at least one boundary", boundaries=self.boundaries, hint="One value is `constant`.")
         if len(self.values) != len(self.boundaries) + 1:
             raise checks.invalid(
                 "one value more than boundaries", boundaries=len(self.boundaries), values=len(self.values)
@@ -132,7 +134,7 @@ class Piecewise(Schedule):
     @property
     def last_step(self) -> int:
         """See `Schedule.last_step`."""
-        return self.boundaries[-1] + 1 if self.boundaries else 0
+        return self.boundaries[-1] + 1
 
     def keras_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
         """See `Schedule.keras_schedule`."""

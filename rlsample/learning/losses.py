@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
+from rlsample import checks
 from rlsample.types import TensorLike
 
 Number: TypeAlias = float | tf.Tensor
@@ -76,11 +77,16 @@ def value_loss(
     Returns:
         A scalar.
 
+    Raises:
+        ValueError: a clip range without old values.
+
     Source: Engstrom et al. (2020), Implementation matters in deep policy gradients, arXiv 2005.12729, section 3.
     """
+    if clip_range is not None and old_values is None:
+        raise checks.invalid("old_values where values are clipped", clip_range=clip_range, old_values=None)
     values, returns = _only(values, valid), tf.stop_gradient(_only(returns, valid))
     errors = tf.square(values - returns)
-    if clip_range is not None and old_values is not None:
+    if clip_range is not None:
         old_values = _only(old_values, valid)
         moved = old_values + tf.clip_by_value(values - old_values, -clip_range, clip_range)
         errors = tf.maximum(errors, tf.square(moved - returns))

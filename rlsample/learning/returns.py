@@ -105,9 +105,11 @@ def lambda_returns(
     rewards = tf.convert_to_tensor(rewards)
     goes_on, bootstraps = _continuation(rewards, terminated, truncated)
     next_values = tf.where(bootstraps, next_values, tf.zeros_like(rewards))
-    # What does not go on as a return (an end, or the last row) counts as a value.
+    # What does not go on as a return (an end, or the last row) counts as a value. Selected, not
+    # multiplied by 0: a value that does not count may be NaN.
     weight = trace_decay * goes_on
-    return backward_recurrence(rewards + discount * (1 - weight) * next_values, discount * weight)
+    counted = tf.where(weight < 1, (1 - weight) * next_values, tf.zeros_like(rewards))
+    return backward_recurrence(rewards + discount * counted, discount * weight)
 
 
 def n_step_returns(

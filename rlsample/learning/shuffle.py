@@ -17,6 +17,9 @@ PASSES = 2
 LONGEST = 8
 """A rectangle more than so many times longer than wide is not mixed but sorted."""
 
+SMALLEST = 64
+"""Fewer indices are sorted: tables so small have too few entries to reach every order, and sorting costs nothing."""
+
 
 def permutation(size: int, seed: TensorLike) -> tf.Tensor:
     """Draws a random order of 0 .. size - 1: int32 `[size]`, without a sort.
@@ -25,8 +28,9 @@ def permutation(size: int, seed: TensorLike) -> tf.Tensor:
     a random number of columns, and then whatever is now in a column by a random number of rows: a Feistel network whose
     round functions are tables of random numbers. Each pass is a permutation, and two of them cannot be told from a
     uniform one by looking at few indices (Luby and Rackoff 1988, How to construct pseudorandom permutations; on
-    rectangles Black and Rogaway 2002, Ciphers with arbitrary finite domains). Sizes without suitable factors, such as
-    primes, sort random keys, which takes tens of times longer under XLA on a CPU.
+    rectangles Black and Rogaway 2002, Ciphers with arbitrary finite domains). Small sizes, and those without
+    suitable factors, such as primes, sort random keys, which takes tens of times longer under XLA on a CPU; their order
+    is uniform but for ties of two keys in 2^23.
 
     Args:
         size: how many, at least 1.
@@ -35,7 +39,7 @@ def permutation(size: int, seed: TensorLike) -> tf.Tensor:
     checks.check_count("size", size)
     rows = next(factor for factor in range(math.isqrt(size), 0, -1) if size % factor == 0)
     columns = size // rows
-    if columns > LONGEST * rows:
+    if size < SMALLEST or columns > LONGEST * rows:
         return tf.argsort(ops.uniform([size], seed))
     row, column = np.divmod(np.arange(size, dtype=np.int32), np.int32(columns))
     for uniforms in tf.unstack(ops.uniform([PASSES, rows + columns], seed)):

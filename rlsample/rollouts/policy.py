@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rlsample import heads
+from rlsample import checks, heads
 from rlsample.networks.mlp import mlp
 from rlsample.rollouts.observations import encode, feature_size
 from rlsample.samplers import Sampler
@@ -80,7 +80,7 @@ class Policy:
         Args:
             observations: a batch, as a vector environment returns it.
             mask: what is legal, in any form `Factors.mask` reads.
-            seed: stateless seed int32 `[2]`; None for no noise.
+            seed: stateless seed, int32 `[2]` or an integer; None for no noise.
 
         Returns:
             A batch of actions, as the vector environment takes them.
@@ -107,7 +107,7 @@ class Policy:
                 tf.TensorSpec(mask.shape, tf.bool),
                 tf.TensorSpec((2,), tf.int32),
             )
-        return self._concrete[key](tf.constant(features), tf.constant(mask), tf.constant(seed, tf.int32)).numpy()
+        return self._concrete[key](tf.constant(features), tf.constant(mask), checks.check_seed(seed)).numpy()
 
     def _draw(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return self.head.sample(self.model(features), seed, mask=mask).action

@@ -6,10 +6,9 @@ from typing import Any
 
 from rlsample.rollouts.evaluation import Evaluation, SupportsAct, play_episodes
 from rlsample.runs.config import RunConfig
+from rlsample.streams import Streams
 
 MAX_EVALUATION_ENVS = 32
-EVALUATION_SEED = 1_000_003
-"""Added to the run's seed, so that a policy is not judged on the very episodes it was trained on."""
 
 
 def evaluate(
@@ -26,7 +25,7 @@ def evaluate(
         policy: what acts.
         config: the configuration, which says what is not given here.
         episodes: how many to play.
-        seed: of the first environment.
+        seed: of the first environment; by default from the run's, and not one that it was trained with.
         **options: passed on to `gymnasium.make_vec`.
 
     Returns:
@@ -39,7 +38,7 @@ def evaluate(
             policy,
             envs,
             episodes,
-            config.seed + EVALUATION_SEED if seed is None else seed,
+            Streams(config.seed).integer("evaluation environments") if seed is None else seed,
             deterministic=config.evaluation.deterministic,
         )
     finally:

@@ -89,12 +89,19 @@ def get(name: str) -> type[Sampler]:
     """The sampler class of that name: ours, a registered one, or one from the entry points `rlsample.samplers`.
 
     Raises:
-        ValueError: there is none; names the nearest.
+        ValueError: there is none (names the nearest), or the package it is in cannot be imported.
     """
-    for table in (SAMPLERS, _registered, _installed()):
+    for table in (SAMPLERS, _registered):
         if name in table:
             return table[name]
-    raise checks.unknown("sampler", name, names())
+    if name not in _installed():
+        raise checks.unknown("sampler", name, names())
+    point = _installed()[name]
+    try:
+        return point.load()
+    except Exception as error:  # Whatever another package does while it is imported.
+        owner = point.dist.name if point.dist else point.value
+        raise ValueError(f"The sampler {name!r} of the package {owner!r} cannot be imported: {error}") from error
 
 
 def names() -> list[str]:
@@ -119,8 +126,9 @@ def register(sampler: type[Sampler]) -> type[Sampler]:
 
 
 @functools.cache
-def _installed() -> dict[str, type[Sampler]]:
-    return {point.name: point.load() for point in importlib.metadata.entry_points(group="rlsample.samplers")}
+def _installed() -> dict[str, importlib.metadata.EntryPoint]:
+    """The entry points of other packages; one is loaded when its name is asked for, and only then."""
+    return {point.name: point for point in importlib.metadata.entry_points(group="rlsample.samplers")}
 
 
 __all__ = ["SAMPLERS", "ControlVariate", "Sampler", "create", "get", "names", "register"]

@@ -16,6 +16,8 @@ def num_categories(logits: tf.Tensor) -> int | tf.Tensor:
 def row_temperature(temperature: TensorLike, logits: tf.Tensor) -> tf.Tensor | None:
     """A temperature that broadcasts to `logits` `[..., K]`: None for 1, a scalar, or `[..., 1]` for one per row.
 
+    One per row may come as `[...]` or as `[..., 1]`.
+
     Raises:
         ValueError: not finite and above 0, or of another shape than the logits' rows.
     """
@@ -24,9 +26,12 @@ def row_temperature(temperature: TensorLike, logits: tf.Tensor) -> tf.Tensor | N
     temperature = checks.check_temperature(temperature, logits.dtype)
     if temperature.shape.rank == 0:
         return temperature
-    if not temperature.shape.is_compatible_with(logits.shape[:-1]):
+    batch = logits.shape[:-1]
+    if temperature.shape.rank == logits.shape.rank and temperature.shape.is_compatible_with([*batch, 1]):
+        return temperature
+    if not temperature.shape.is_compatible_with(batch):
         raise checks.invalid(
-            f"temperature to be a scalar or to have the batch shape {logits.shape[:-1]}",
+            f"temperature to be a scalar or to have the batch shape {batch} (a last axis of 1 may follow)",
             temperature_shape=tuple(temperature.shape),
         )
     return temperature[..., None]

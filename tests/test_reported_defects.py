@@ -1,0 +1,100 @@
+"""Faults that users met, each with what is right; the name of a test says what it was."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+import rlsample
+from rlsample import heads, samplers, schedules
+from rlsample.learning import losses, returns, shuffle
+from rlsample.rollouts.policy import Policy
+
+LOGITS = tf.constant([[0.0, 1.0, 2.0], [2.0, 0.0, -1.0]])
+
+
+class Point:
+    name, dist, value = "theirs", None, "broken.package:Theirs"
+
+    def load(self):
+        raise ModuleNotFoundError("No module named 'broken'")
+
+
+def test_a_broken_package_of_somebody_else_broke_the_samplers_of_ours(monkeypatch):
+    monkeypatch.setattr(samplers, "_installed", lambda: {"theirs": Point()})
+    assert samplers.create("reinmax").name == "reinmax"
+    assert "theirs" in samplers.names()
+    with pytest.raises(ValueError, match=r"'theirs' of the package 'broken.package:Theirs' cannot be imported: "):
+        samplers.create("theirs")
+
+
+def test_torchs_keywords_of_gumbel_softmax_were_unknown():
+    ours = rlsample.gumbel_softmax(LOGITS, temperature=0.5, hard=True, axis=0, seed=(1, 2))
+    theirs = rlsample.gumbel_softmax(LOGITS, tau=0.5, hard=True, eps=1e-10, dim=0, seed=(1, 2))
+    np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"Expected temperature or tau, not both. Received: temperature=0.5, tau=1.0"):
+        rlsample.gumbel_softmax(LOGITS, 0.5, tau=1.0)
+    with pytest.raises(ValueError, match="Expected axis or dim, not both"):
+        rlsample.gumbel_softmax(LOGITS, axis=0, dim=1)
+
+
+@pytest.mark.parametrize("name", ["straight_through", "gumbel_softmax", "rebar"])
+def test_a_temperature_per_row_with_an_axis_of_one_was_refused(name):
+    sampler, flat = samplers.create(name), tf.constant([0.5, 2.0])
+    plain = sampler.expectation(lambda x: x[..., 0], LOGITS, (1, 2), temperature=flat)
+    column = sampler.expectation(lambda x: x[..., 0], LOGITS, (1, 2), temperature=flat[:, None])
+    np.testing.assert_array_equal(plain, column)
+
+
+def test_a_policy_took_no_integer_for_a_seed():
+    policy = Policy(gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(4), samplers.create("categorical"))
+    observations = np.zeros((5, 3), np.float32)
+    np.testing.assert_array_equal(policy.act(observations, seed=7), policy.act(observations, seed=(7, 0)))
+
+
+def test_a_piecewise_schedule_without_a_boundary_failed_when_called():
+    with pytest.raises(ValueError, match=r"Expected at least one boundary.*One value is `constant`"):
+        schedules.create({"name": "piecewise", "boundaries": [], "values": [3.0]})
+
+
+def test_returns_read_values_that_do_not_count():
+    never = [False, False, False]
+    nan = float("nan")
+    found = returns.discounted_returns([1.0, 1.0, 1.0], [nan, nan, 5.0], never, never, 0.9)
+    np.testing.assert_allclose(found, [1 + 0.9 * (1 + 0.9 * 5.5), 1 + 0.9 * 5.5, 5.5], rtol=1e-6)
+
+
+def test_values_were_not_clipped_without_old_ones_and_nobody_said_so():
+    with pytest.raises(ValueError, match=r"Expected old_values where values are clipped. Received: clip_range=0.2"):
+        losses.value_loss([1.0], [2.0], clip_range=0.2)
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_small_permutations_only_rotated(size):
+    """Every order, as often as every other: a false failure once in a million."""
+    draw = tf.function(lambda seed: shuffle.permutation(size, seed), jit_compile=True)
+    orders = [tuple(draw(tf.constant([5, seed])).numpy()) for seed in range(4000)]
+    counts = [orders.count(order) for order in itertools.permutations(range(size))]
+    assert sum(counts) == 4000
+    assert scipy.stats.chisquare(counts).pvalue > 1e-6
+
+
+def test_log_prob_of_integers_asked_for_one_hots():
+    policy = heads.CategoricalHead(3).distribution(LOGITS)
+    expected = tf.nn.log_softmax(LOGITS)
+    np.testing.assert_allclose(policy.log_prob([0, 2]), [expected[0, 0], expected[1, 2]], rtol=1e-6)
+
+
+def test_another_backend_of_keras_failed_deep_inside_of_it():
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    command = [sys.executable, "-c", "import rlsample"]
+    error = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stderr
+    assert "ImportError: Expected Keras to run on TensorFlow. Received: KERAS_BACKEND='jax'." in error
