@@ -13,6 +13,7 @@ optimization, whose settings for classic control are the defaults.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
@@ -111,7 +112,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
     """
     agent = config.agent
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)
-    num_turns = max(1, config.total_steps // (agent.num_steps * config.env.num_envs))
+    num_turns = math.ceil(config.total_steps / (agent.num_steps * config.env.num_envs))
     return train_on_policy(
         envs,
         Learner(config, envs, num_turns),

@@ -19,6 +19,7 @@ all there is to follow where rewards have none (CartPole pays 1 a step); and an 
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -128,7 +129,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
     """
     agent = config.agent
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)
-    num_turns = max(1, config.total_steps // (agent.horizon * config.env.num_envs))
+    num_turns = math.ceil(config.total_steps / (agent.horizon * config.env.num_envs))
     return train_on_policy(
         envs,
         Learner(config, envs, num_turns),
@@ -176,8 +177,7 @@ class Learner:
         features, scalars = tf.TensorSpec([horizon, size]), tf.TensorSpec([horizon])
         rows = Segment(features, scalars, features, *[tf.TensorSpec([horizon], tf.bool)] * 2)
         adams = self.policy_optimizer.start(policy), self.critic_optimizer.start(critic)
-        names = "actor_learning_rate", "entropy_coefficient"
-        rate, bonus = (tf.constant(self.agent.by_member(name)[member]) for name in names)
+        rate, bonus = (tf.constant(self.agent.by_member(name)[member]) for name in Config.members_differ_in)
         memory = start_ring(self.agent.memory * self.config.env.num_envs, rows)
         statistics = normalization.start_statistics(size)
         return State(policy, policy, critic, critic, *adams, rate, bonus, statistics, memory)

@@ -227,7 +227,7 @@ def test_a_circle_of_bases_is_refused(tmp_path, text):
 def test_an_unreadable_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         load_config(tmp_path / "none.yaml", agents=AGENTS)
-    with pytest.raises(ConfigError, match="path of a configuration file"):
+    with pytest.raises(ConfigError, match="a configuration file that is there"):
         load_config(tmp_path, agents=AGENTS)
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         load_config(written(tmp_path, "base: none.yaml\n"), agents=AGENTS)

@@ -13,10 +13,14 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
+import envs  # noqa: F401 (registers its environments)
 import rlsample
+from agents import ppo
 from rlsample import heads, samplers, schedules
 from rlsample.learning import losses, returns, shuffle
 from rlsample.rollouts.policy import Policy
+from rlsample.runs import ConfigError, config_from_dict, load_config
+from tests.helpers_runs import Silent
 
 LOGITS = tf.constant([[0.0, 1.0, 2.0], [2.0, 0.0, -1.0]])
 
@@ -98,3 +102,34 @@ def test_another_backend_of_keras_failed_deep_inside_of_it():
     command = [sys.executable, "-c", "import rlsample"]
     error = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stderr
     assert "ImportError: Expected Keras to run on TensorFlow. Received: KERAS_BACKEND='jax'." in error
+
+
+def test_a_whole_number_written_as_a_float_was_refused():
+    data = {"agent": "ppo", "env": {"id": "CartPole-v1", "num_envs": 8.0}, "total_steps": 1e5}
+    config = config_from_dict(data, agents={"ppo": ppo.Config})
+    assert (config.total_steps, config.env.num_envs) == (100_000, 8)
+    assert isinstance(config.total_steps, int)
+    with pytest.raises(ConfigError, match=r"total_steps: .*1.5"):
+        config_from_dict(data | {"total_steps": 1.5}, agents={"ppo": ppo.Config})
+
+
+def test_a_configuration_that_is_not_there_was_called_no_path():
+    with pytest.raises(ConfigError, match=r"file that is there.*Did you mean agents/configs/cartpole.yaml"):
+        load_config("cartpole.yaml", agents={})
+    with pytest.raises(ConfigError, match=r"There are agents/configs/cartpole.yaml, "):
+        load_config("nowhere.yaml", agents={})
+
+
+def test_of_several_wrong_words_one_was_reported():
+    with pytest.raises(ConfigError) as error:
+        load_config("agents/configs/cartpole.yaml", ["--total_steps", "100", "seed"], agents={})
+    for part in ("override='--total_steps'. Write total_steps=VALUE.", "override='100'", "override='seed'"):
+        assert part in str(error.value)
+
+
+def test_fewer_steps_were_taken_than_asked_for():
+    run = Silent()
+    agent = {"name": "ppo", "num_steps": 8, "num_minibatches": 1, "jit_compile": False}
+    settings = {"agent": agent, "env": {"id": "rlsample/Identity-v0", "num_envs": 4}, "total_steps": 100}
+    ppo.train(config_from_dict(settings, agents={"ppo": ppo.Config}), run)
+    assert run.records[-1]["step"] == 128

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 
 class ConfigError(ValueError):
@@ -20,10 +21,18 @@ class Block(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _freeze_sequences(cls, data: Any) -> Any:
-        """YAML has lists; a block that never changes holds tuples."""
-        return {key: _as_tuple(value) for key, value in data.items()} if isinstance(data, dict) else data
+    def _as_the_fields_are(cls, data: Any) -> Any:
+        """YAML has lists, and writes 100000 as 1e5; a block that never changes holds tuples and whole numbers."""
+        if not isinstance(data, dict):
+            return data
+        return {key: _as_whole(cls.model_fields.get(key), _as_tuple(value)) for key, value in data.items()}
 
 
 def _as_tuple(value: Any) -> Any:
     return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value
+
+
+def _as_whole(field: FieldInfo | None, value: Any) -> Any:
+    """A whole number that was written as a float, where the field holds whole numbers."""
+    whole = isinstance(value, float) and value.is_integer()
+    return int(value) if whole and field is not None and field.annotation in (int, int | None) else value

@@ -141,9 +141,16 @@ def override(data: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
     `gumbel_rao` with four samples. Of two words for the same key the last one holds.
 
     Raises:
-        ValueError: a word is not of the form `dotted.key=value`, or its value is no plain YAML.
+        ValueError: words that are not of the form `dotted.key=value`, or whose value is no plain YAML; names them all.
     """
-    parsed = [_parse_override(word) for word in words]
+    parsed, problems = [], []
+    for word in words:
+        try:
+            parsed.append(_parse_override(word))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
     merged = merge(data, {})
     for path, value in sorted(parsed, key=lambda item: (len(item[0]), item[0][-1] != "name")):
         for key in reversed(path):
@@ -173,14 +180,16 @@ def _expand(key: str, value: Any) -> Any:
 def _parse_override(word: str) -> tuple[list[str], Any]:
     match = _OVERRIDE.fullmatch(word)
     if match is None:
-        raise checks.invalid("an override of the form key=value or block.key=value", override=word)
+        option = re.fullmatch(r"--?(?P<key>[\w.]+)(=.*)?", word)
+        hint = f"Write {option['key']}=VALUE." if option else ""
+        raise checks.invalid("an override of the form key=value or block.key=value", override=word, hint=hint)
     return match["path"].split("."), parse(match["value"], f"the value of {match['path']}")
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
-            raise checks.invalid("the path of a configuration file", path=str(path))
+            raise checks.invalid("a configuration file that is there", path=str(path), hint=_where(path))
         if path.stat().st_size > _MAX_BYTES:
             raise checks.invalid(f"a configuration file of at most {_MAX_BYTES} bytes", path=str(path))
         text = path.read_bytes()
@@ -190,3 +199,12 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise checks.invalid("a mapping at the top of a configuration file", path=str(path))
     return data
+
+
+def _where(path: Path) -> str:
+    """Where a file of that name, or else any configuration, is to be found from here."""
+    shipped = sorted(Path("agents/configs").glob("*.yaml"))
+    same = [each for each in shipped if each.stem == path.stem]
+    if same:
+        return f"Did you mean {same[0]}?"
+    return f"There are {', '.join(map(str, shipped))}." if shipped else ""
