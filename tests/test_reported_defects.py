@@ -16,10 +16,12 @@ import tensorflow as tf
 import envs  # noqa: F401 (registers its environments)
 import rlsample
 from agents import ppo
-from rlsample import heads, samplers, schedules
+from rlsample import heads, samplers, schedules, spaces
 from rlsample.learning import losses, returns, shuffle
+from rlsample.rollouts.evaluation import EvaluationStopped
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.policy import Policy
-from rlsample.runs import ConfigError, config_from_dict, load_config
+from rlsample.runs import ConfigError, config_from_dict, evaluate, evaluating, load_config
 from tests.helpers_runs import Silent
 
 LOGITS = tf.constant([[0.0, 1.0, 2.0], [2.0, 0.0, -1.0]])
@@ -133,3 +135,63 @@ def test_fewer_steps_were_taken_than_asked_for():
     settings = {"agent": agent, "env": {"id": "rlsample/Identity-v0", "num_envs": 4}, "total_steps": 100}
     ppo.train(config_from_dict(settings, agents={"ppo": ppo.Config}), run)
     assert run.records[-1]["step"] == 128
+
+
+class Masked(gym.Env):
+    """Two steps, never terminated; what is legal after t steps is all but action t."""
+
+    observation_space, action_space = gym.spaces.Box(0.0, 9.0, (1,)), gym.spaces.Discrete(4)
+
+    def _look(self):
+        return np.array([self.time], np.float32), {"action_mask": np.array([i != self.time for i in range(4)], np.int8)}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self._look()
+
+    def step(self, action):
+        self.time += 1
+        return self._look()[0], 1.0, False, self.time == 2, self._look()[1]
+
+
+@pytest.mark.parametrize("mode", list(gym.vector.AutoresetMode)[:2])
+def test_the_mask_of_the_state_at_a_time_limit_was_forgotten(mode):
+    vector = gym.vector.SyncVectorEnv([Masked] * 2, autoreset_mode=mode)
+    collector = GymnasiumCollector(vector, spaces.factorise(Masked.action_space), seed=0)
+    steps = collector.collect(lambda features, mask: mask.argmax(-1).astype(np.int32), 2)
+    assert steps.truncated[1].all()
+    np.testing.assert_array_equal(steps.next_mask[0], [[True, False, True, True]] * 2)
+    np.testing.assert_array_equal(steps.next_mask[1], [[True, True, False, True]] * 2)
+
+
+class Up:
+    """Walks into the wall above for ever."""
+
+    model = None
+
+    def act(self, observations, mask=None, seed=None):
+        return np.zeros(len(observations), int)
+
+
+def cliff(**evaluation):
+    settings = {
+        "agent": "ppo",
+        "env": "CliffWalking-v1",
+        "total_steps": 100,
+        "evaluation": {"episodes": 2, **evaluation},
+    }
+    return config_from_dict(settings, agents={"ppo": ppo.Config})
+
+
+def test_an_episode_that_never_ends_hung_the_evaluation(monkeypatch):
+    outcome = evaluate(Up(), cliff(max_episode_steps=30))
+    assert outcome.returns == (-30.0, -30.0)
+    assert outcome.truncated_episodes == 2
+    monkeypatch.setattr(evaluating, "MAX_EPISODE_STEPS", 50)
+    assert evaluate(Up(), cliff()).mean_return == -50
+
+
+def test_an_evaluation_did_not_listen():
+    with pytest.raises(EvaluationStopped):
+        evaluate(Up(), cliff(max_episode_steps=10**6), should_stop=iter([False, False, True]).__next__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import gymnasium
@@ -47,16 +48,28 @@ class Evaluation:
         std_return: their standard deviation (over the episodes, not of the mean).
         episodes: how many there were.
         returns: each of them.
+        truncated_episodes: how many ended because their time was up.
     """
 
     mean_return: float
     std_return: float
     episodes: int
     returns: tuple[float, ...]
+    truncated_episodes: int = 0
+
+
+class EvaluationStopped(Exception):  # noqa: N818 (nothing went wrong)
+    """An evaluation was given up because its run is to stop."""
 
 
 def play_episodes(
-    policy: SupportsAct, envs: gymnasium.vector.VectorEnv, episodes: int, seed: int, *, deterministic: bool = True
+    policy: SupportsAct,
+    envs: gymnasium.vector.VectorEnv,
+    episodes: int,
+    seed: int,
+    *,
+    deterministic: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Plays complete episodes and returns how they went.
 
@@ -69,12 +82,14 @@ def play_episodes(
         episodes: how many to play.
         seed: of the environments, and of the actions if they are drawn.
         deterministic: whether to act without noise. Otherwise the policy's `act` is given a seed.
+        should_stop: asked after every step; whether to give up.
 
     Returns:
         Their returns, ordered by environment.
 
     Raises:
         ValueError: no episodes are asked for, or the environments do not reset themselves.
+        EvaluationStopped: it was given up.
     """
     checks.check_count("episodes", episodes)
     quota = episodes // envs.num_envs + (np.arange(envs.num_envs) < episodes % envs.num_envs)
@@ -85,7 +100,7 @@ def play_episodes(
     if autoreset == Autoreset.DISABLED:
         raise checks.invalid("environments that reset themselves", autoreset_mode=autoreset)
     factors = spaces.factorise(envs.single_action_space)
-    action_seed = tf.constant([seed, 0], tf.int32)
+    action_seed, cut = tf.constant([seed, 0], tf.int32), 0
     acting: SupportsAct = quickest_policy(policy)
     observations, info = envs.reset(seed=seed)
     while any(len(returns) < wanted for returns, wanted in zip(finished, quota, strict=True)):
@@ -98,13 +113,16 @@ def play_episodes(
             action_seed = ops.fold_in(action_seed, 1)
             actions = acting.act(observations, mask, seed=action_seed)
         observations, rewards, terminated, truncated, info = envs.step(actions)
+        if should_stop():
+            raise EvaluationStopped
         running += np.where(idle, 0.0, rewards)
         ended = (terminated | truncated) & ~idle
         for index in np.flatnonzero(ended):
+            cut += int(truncated[index] and not terminated[index] and len(finished[index]) < quota[index])
             finished[index].append(float(running[index]))
         running[ended] = 0.0
     returns = [value for values, wanted in zip(finished, quota, strict=True) for value in values[:wanted]]
-    return Evaluation(float(np.mean(returns)), float(np.std(returns)), episodes, tuple(returns))
+    return Evaluation(float(np.mean(returns)), float(np.std(returns)), episodes, tuple(returns), cut)
 
 
 def _legal(factors: spaces.Factors, info: dict[str, Any], acting: np.ndarray) -> np.ndarray | None:

@@ -79,7 +79,7 @@ class GymnasiumCollector:
             action=np.asarray(action, np.int32),
             reward=rewards,
             next_observation=self._final(following, info, done),
-            next_mask=self._everything_where(done, following_mask),
+            next_mask=self._next_mask(following_mask, info, terminated, truncated),
             terminated=terminated,
             truncated=truncated,
             valid=~self._resetting,
@@ -120,6 +120,20 @@ class GymnasiumCollector:
             self.lengths.append(int(self._length[index]))
         self._return[ended] = 0.0
         self._length[ended] = 0
+
+    def _next_mask(
+        self, following_mask: np.ndarray, info: dict[str, Any], terminated: np.ndarray, truncated: np.ndarray
+    ) -> np.ndarray:
+        """What is legal in the state each action led to: where only the time was up, that state's own mask."""
+        mask, cut = self._everything_where(terminated | truncated, following_mask), truncated & ~terminated
+        last = info.get("final_info", {}) if self.autoreset is Autoreset.SAME_STEP else info
+        if not cut.any() or "action_mask" not in last:
+            return mask
+        try:
+            own = self._read_mask(last, cut)
+        except ValueError:  # Nothing is legal there, or nothing was said: the next state is then as free as any.
+            return mask
+        return np.where(cut.reshape(-1, *[1] * (own.ndim - 1)), own, mask)
 
     def _everything_where(self, done: np.ndarray, following_mask: np.ndarray) -> np.ndarray:
         if following_mask is self._everything or not done.any():

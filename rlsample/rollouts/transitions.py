@@ -20,7 +20,7 @@ class Transition(NamedTuple):
         action: int32 `[B]` or `[B, F]`, factor indices.
         reward: float32 `[B]`.
         next_observation: float32 `[B, D]`, what the action led to: the last observation of the episode where it ended.
-        next_mask: what is legal there; everything that exists where the episode ended. None if nobody asks.
+        next_mask: what is legal there; everything that exists where the task ended. None if nobody asks.
         terminated: bool `[B]`, the task ended: no value beyond.
         truncated: bool `[B]`, only the time did: the value of `next_observation` counts.
         valid: bool `[B]`, False where the environment ignored the action to reset itself; no loss may use such a row.

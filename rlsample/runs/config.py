@@ -100,6 +100,11 @@ class EvaluationConfig(Block):
         ge=1,
         description="Environment steps between evaluations while training; null evaluates once, at the end.",
     )
+    max_episode_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps after which an episode is cut; by default the environment's own limit, else 10,000.",
+    )
     deterministic: bool = Field(
         default=True, description="Play the most probable action instead of drawing from the policy."
     )

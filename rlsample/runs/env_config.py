@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import re
 import signal
@@ -55,14 +56,28 @@ class EnvConfig(Block):
             )
         return value
 
-    def make(self, num_envs: int | None = None, **options: Any) -> Any:
-        """Returns a new `gymnasium.vector.VectorEnv`; `options` go to `gymnasium.make_vec` and win over the fields."""
+    def make(self, num_envs: int | None = None, max_episode_steps: int | None = None, **options: Any) -> Any:
+        """Returns a new `gymnasium.vector.VectorEnv`.
+
+        Args:
+            num_envs: how many; by default the field's.
+            max_episode_steps: cuts episodes that are longer, in environments that are stepped one by one too.
+            **options: go to `gymnasium.make_vec` and win over the fields.
+        """
         import gymnasium
 
         made: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
         if self.vectorization_mode == "async":
             made["wrappers"] = [_without_interrupts]
-        return gymnasium.make_vec(self.id, **(made | self.kwargs | options))
+        made |= self.kwargs | options
+        if max_episode_steps is not None:
+            spec = gymnasium.spec(self.id)
+            if made["vectorization_mode"] in (None, "vector_entry_point") and spec.vector_entry_point is not None:
+                made["max_episode_steps"] = min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
+            else:
+                limit = functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=max_episode_steps)
+                made["wrappers"] = [*made.get("wrappers", ()), limit]
+        return gymnasium.make_vec(self.id, **made)
 
 
 def _without_interrupts(env: Any) -> Any:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import gymnasium
 
 from rlsample.rollouts.evaluation import Evaluation, SupportsAct, play_episodes
 from rlsample.runs.config import RunConfig
 from rlsample.streams import Streams
 
 MAX_EVALUATION_ENVS = 32
+MAX_EPISODE_STEPS = 10_000
+"""Of an environment that has no limit of its own: an episode of a bad policy may never end by itself."""
 
 
 def evaluate(
@@ -17,6 +22,7 @@ def evaluate(
     *,
     episodes: int | None = None,
     seed: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
     **options: Any,
 ) -> Evaluation:
     """Evaluates a policy in the environment of its configuration.
@@ -26,13 +32,18 @@ def evaluate(
         config: the configuration, which says what is not given here.
         episodes: how many to play.
         seed: of the first environment; by default from the run's, and not one that it was trained with.
+        should_stop: as of `play_episodes`.
         **options: passed on to `gymnasium.make_vec`.
 
     Returns:
         As `rlsample.rollouts.evaluation.play_episodes`.
     """
     episodes = episodes or config.evaluation.episodes
-    envs = config.env.make(**({"num_envs": min(episodes, MAX_EVALUATION_ENVS)} | options))
+    options = {"num_envs": min(episodes, MAX_EVALUATION_ENVS)} | options
+    limit = config.evaluation.max_episode_steps
+    if limit is None and gymnasium.spec(config.env.id).max_episode_steps is None:
+        limit = MAX_EPISODE_STEPS
+    envs = config.env.make(max_episode_steps=limit, **options)
     try:
         return play_episodes(
             policy,
@@ -40,6 +51,7 @@ def evaluate(
             episodes,
             Streams(config.seed).integer("evaluation environments") if seed is None else seed,
             deterministic=config.evaluation.deterministic,
+            should_stop=should_stop,
         )
     finally:
         envs.close()

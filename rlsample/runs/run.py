@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rlsample import checks
-from rlsample.rollouts.evaluation import Evaluation, SupportsAct
+from rlsample.rollouts.evaluation import Evaluation, EvaluationStopped, SupportsAct
 from rlsample.runs import checkpoint, tracking
 from rlsample.runs.config import RunConfig
 from rlsample.runs.evaluating import evaluate
@@ -135,10 +135,16 @@ class Run:
         """Writes the policy's weights to the run folder, in place of those saved before."""
         checkpoint.save(self.folder / CHECKPOINT, self.step, model=policy.model)
 
-    def evaluate(self, policy: SupportsAct) -> Evaluation:
-        """Evaluates a policy as the configuration asks, logs the outcome and writes it to `evaluation.json`."""
-        seconds = self.seconds
-        outcome = evaluate(policy, self.config)
+    def evaluate(self, policy: SupportsAct) -> Evaluation | None:
+        """Evaluates a policy as the configuration asks, logs the outcome and writes it to `evaluation.json`.
+
+        None if the run was asked to stop meanwhile; an evaluation that begins then is finished.
+        """
+        seconds, stopping = self.seconds, self.stopping
+        try:
+            outcome = evaluate(policy, self.config, should_stop=lambda: self.stopping and not stopping)
+        except EvaluationStopped:
+            return None
         record = {"global_step": self.step, "sampler/temperature": float(self.config.temperature(self.step))}
         self._track(
             record | {"evaluation/mean_return": outcome.mean_return, "evaluation/std_return": outcome.std_return}
