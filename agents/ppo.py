@@ -152,7 +152,7 @@ class Learner:
 
     def _networks(self) -> tuple[Policy, keras.Model]:
         policy = make_policy(self.config, *self.spaces)
-        return policy, mlp(feature_size(self.spaces[0]), self.agent.hidden_sizes, 1, activation="tanh")
+        return policy, mlp(feature_size(policy.observation_space), self.agent.hidden_sizes, 1, activation="tanh")
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights."""

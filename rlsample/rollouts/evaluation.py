@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, spaces
+from rlsample.rollouts.masks import MaskReader
 from rlsample.rollouts.numpy_policy import quickest_policy
 
 Autoreset = gymnasium.vector.AutoresetMode
@@ -99,14 +100,14 @@ def play_episodes(
     autoreset = envs.metadata.get("autoreset_mode", Autoreset.NEXT_STEP)
     if autoreset == Autoreset.DISABLED:
         raise checks.invalid("environments that reset themselves", autoreset_mode=autoreset)
-    factors = spaces.factorise(envs.single_action_space)
+    masks = MaskReader(envs, spaces.factorise(envs.single_action_space))
     action_seed, cut = tf.constant([seed, 0], tf.int32), 0
     acting: SupportsAct = quickest_policy(policy)
     observations, info = envs.reset(seed=seed)
     while any(len(returns) < wanted for returns, wanted in zip(finished, quota, strict=True)):
         # In NEXT_STEP mode the step after the end only resets: its action is ignored and it belongs to no episode.
         idle = ended if autoreset == Autoreset.NEXT_STEP else np.zeros_like(ended)
-        mask = _legal(factors, info, ~idle)
+        mask = masks.read(observations, info, ~idle)
         if deterministic:
             actions = acting.act(observations, mask)
         else:
@@ -123,10 +124,3 @@ def play_episodes(
         running[ended] = 0.0
     returns = [value for values, wanted in zip(finished, quota, strict=True) for value in values[:wanted]]
     return Evaluation(float(np.mean(returns)), float(np.std(returns)), episodes, tuple(returns), cut)
-
-
-def _legal(factors: spaces.Factors, info: dict[str, Any], acting: np.ndarray) -> np.ndarray | None:
-    """Returns the mask that `info` gives for the environments that act, everything legal in those that do not say."""
-    if "action_mask" not in info:
-        return None
-    return factors.mask(info["action_mask"], batch=len(acting), present=info.get("_action_mask", True) & acting)

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from rlsample import checks
+from rlsample.rollouts.masks import MaskReader, without_mask
 from rlsample.rollouts.numpy_policy import NumpyAct
 from rlsample.rollouts.observations import encode
 from rlsample.rollouts.transitions import Transition
@@ -42,9 +43,10 @@ class GymnasiumCollector:
         shape = (envs.num_envs, *factors.event_shape)
         self._everything = np.ones(shape, bool) if everything is None else everything.copy()
         self._everything.flags.writeable = False
+        self._features, self._masks = without_mask(envs.single_observation_space), MaskReader(envs, factors)
         observations, info = envs.reset(seed=seed)
-        self.observation = encode(envs.single_observation_space, observations)
-        self.mask = self._read_mask(info, np.ones(envs.num_envs, bool))
+        self.observation = encode(self._features, observations)
+        self.mask = self._read_mask(observations, info, np.ones(envs.num_envs, bool))
 
     def collect(self, act: NumpyAct, num_steps: int) -> Transition:
         """Takes T steps in every environment: arrays `[T, B, ...]`.
@@ -69,17 +71,17 @@ class GymnasiumCollector:
         if not np.isfinite(rewards).all():
             bad = int(np.flatnonzero(~np.isfinite(rewards))[0])
             raise checks.invalid("finite rewards", environment=bad, reward=float(rewards[bad]))
-        following = encode(self.envs.single_observation_space, observations)
+        following = encode(self._features, observations)
         done = terminated | truncated
         # With SAME_STEP the info is already the next episode's; otherwise a finished one has nothing legal to say.
-        following_mask = self._read_mask(info, ~done | (self.autoreset is Autoreset.SAME_STEP))
+        following_mask = self._read_mask(observations, info, ~done | (self.autoreset is Autoreset.SAME_STEP))
         transition = Transition(
             observation=self.observation,
             mask=self.mask,
             action=np.asarray(action, np.int32),
             reward=rewards,
             next_observation=self._final(following, info, done),
-            next_mask=self._next_mask(following_mask, info, terminated, truncated),
+            next_mask=self._next_mask(following_mask, observations, info, terminated, truncated),
             terminated=terminated,
             truncated=truncated,
             valid=~self._resetting,
@@ -104,7 +106,7 @@ class GymnasiumCollector:
         # With SAME_STEP the observation is already the next episode's; what the action led to is in the info.
         if self.autoreset is not Autoreset.SAME_STEP or not done.any():
             return following
-        space, ended = self.envs.single_observation_space, np.flatnonzero(done)
+        space, ended = self._features, np.flatnonzero(done)
         batch = gym.vector.utils.create_empty_array(space, len(ended))
         final = following.copy()
         final[ended] = encode(space, gym.vector.utils.concatenate(space, [info["final_obs"][i] for i in ended], batch))
@@ -122,27 +124,29 @@ class GymnasiumCollector:
         self._length[ended] = 0
 
     def _next_mask(
-        self, following_mask: np.ndarray, info: dict[str, Any], terminated: np.ndarray, truncated: np.ndarray
+        self,
+        following_mask: np.ndarray,
+        observations: Any,
+        info: dict[str, Any],
+        terminated: np.ndarray,
+        truncated: np.ndarray,
     ) -> np.ndarray:
         """What is legal in the state each action led to: where only the time was up, that state's own mask."""
         mask, cut = self._everything_where(terminated | truncated, following_mask), truncated & ~terminated
-        last = info.get("final_info", {}) if self.autoreset is Autoreset.SAME_STEP else info
-        if not cut.any() or "action_mask" not in last:
+        if not cut.any():
             return mask
         try:
-            own = self._read_mask(last, cut)
-        except ValueError:  # Nothing is legal there, or nothing was said: the next state is then as free as any.
+            same_step = self.autoreset is Autoreset.SAME_STEP
+            own = self._masks.read_final(info, cut) if same_step else self._masks.read(observations, info, cut)
+        except ValueError:  # Nothing is legal there: the next state is then as free as any.
             return mask
-        return np.where(cut.reshape(-1, *[1] * (own.ndim - 1)), own, mask)
+        return mask if own is None else np.where(cut.reshape(-1, *[1] * (own.ndim - 1)), own, mask)
 
     def _everything_where(self, done: np.ndarray, following_mask: np.ndarray) -> np.ndarray:
         if following_mask is self._everything or not done.any():
             return following_mask
         return np.where(done.reshape(-1, *[1] * (following_mask.ndim - 1)), self._everything, following_mask)
 
-    def _read_mask(self, info: dict[str, Any], speaking: np.ndarray) -> np.ndarray:
-        if "action_mask" not in info:
-            return self._everything
-        present = speaking & np.asarray(info.get("_action_mask", True), bool)
-        mask = self.factors.mask(info["action_mask"], batch=self.envs.num_envs, present=present)
+    def _read_mask(self, observations: Any, info: dict[str, Any], speaking: np.ndarray) -> np.ndarray:
+        mask = self._masks.read(observations, info, speaking)
         return self._everything if mask is None else mask

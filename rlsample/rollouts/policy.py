@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rlsample import checks, heads
 from rlsample.networks.mlp import mlp
+from rlsample.rollouts.masks import observed_mask, without_mask
 from rlsample.rollouts.observations import encode, feature_size
 from rlsample.samplers import Sampler
 
@@ -44,10 +45,10 @@ class Policy:
         hidden_sizes: Sequence[int] = (64, 64),
         activation: str = "tanh",
     ) -> None:
-        self.observation_space = observation_space
+        self.observation_space = without_mask(observation_space)
         self.head = heads.for_space(action_space, sampler=sampler)
         self.factors = self.head.factors
-        torso = mlp(feature_size(observation_space), hidden_sizes, activation=activation)
+        torso = mlp(feature_size(self.observation_space), hidden_sizes, activation=activation)
         self.model = keras.Model(torso.inputs[0], self.head(torso.outputs[0]))
         self._concrete: dict[tuple[str, int], Any] = {}
 
@@ -79,7 +80,8 @@ class Policy:
 
         Args:
             observations: a batch, as a vector environment returns it.
-            mask: what is legal, in any form `Factors.mask` reads.
+            mask: what is legal, in any form `Factors.mask` reads; by default the entry `action_mask` of Dict
+                observations.
             seed: stateless seed, int32 `[2]` or an integer; None for no noise.
 
         Returns:
@@ -93,6 +95,7 @@ class Policy:
     def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """The features `[B, D]` of observations, and a mask of the shape of the logits; arguments as of `act`."""
         features = encode(self.observation_space, observations)
+        mask = observed_mask(observations) if mask is None else mask
         legal = self.factors.mask(mask, batch=len(features))
         return features, np.ones((len(features), *self.factors.event_shape), bool) if legal is None else legal
 

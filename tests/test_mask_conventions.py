@@ -1,0 +1,130 @@
+"""Masks from wherever an environment puts them: in training, in evaluation and in `act`, nothing illegal is drawn."""
+
+from __future__ import annotations
+
+import functools
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+
+from agents import relaxed_actor_critic
+from rlsample import samplers, spaces
+from rlsample.rollouts.evaluation import play_episodes
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.masks import ActionMasks
+from rlsample.rollouts.observations import feature_size
+from rlsample.rollouts.policy import Policy
+from rlsample.runs import config_from_dict, evaluate
+from tests.helpers_runs import Silent
+
+BOX = gym.spaces.Box(0.0, 9.0, (2,))
+
+
+class Counting(gym.Env):
+    """Only action (2 t + offset) mod 5 is legal after t steps; an illegal one is an error. Three or four steps.
+
+    The time is not in the observation: without the mask nobody knows.
+    """
+
+    action_space = gym.spaces.Discrete(5, start=3)
+
+    def __init__(self, convention="info", ends="terminated"):
+        self.convention, self.ends = convention, ends
+        self.observation_space = BOX
+        if convention == "observation":
+            self.observation_space = gym.spaces.Dict({"action_mask": gym.spaces.MultiBinary(5), "x": BOX})
+
+    def mask(self):
+        return (np.arange(5) == (2 * self.time + self.offset) % 5).astype(np.int8)
+
+    def _look(self):
+        seen = np.zeros(2, np.float32)
+        if self.convention == "observation":
+            seen = {"x": seen, "action_mask": self.mask()}
+        return seen, {"action_mask": self.mask()} if self.convention == "info" else {}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.offset, self.length = 0, int(self.np_random.integers(5)), int(self.np_random.integers(3, 5))
+        return self._look()
+
+    def step(self, action):
+        if not self.mask()[action - 3]:
+            raise AssertionError(f"illegal action {action}")
+        self.time += 1
+        over = self.time == self.length
+        done = (over, False) if self.ends == "terminated" else (False, over)
+        return self._look()[0], 1.0, *done, self._look()[1]
+
+
+class Method(Counting):
+    def action_masks(self):
+        return self.mask().astype(bool)
+
+
+def make(convention, ends="terminated"):
+    if convention == "method":
+        return gym.wrappers.TransformReward(Method("none", ends), lambda reward: reward)  # through a wrapper
+    if convention == "function":
+        return ActionMasks(Counting("none", ends), lambda env: env.unwrapped.mask())
+    return Counting(convention, ends)
+
+
+CONVENTIONS = ("info", "observation", "method", "function")
+VECTORS = {"sync": SyncVectorEnv, "async": functools.partial(AsyncVectorEnv, shared_memory=False)}
+FACTORS = spaces.factorise(Counting.action_space)
+
+
+@pytest.mark.parametrize("ends", ["terminated", "truncated"])
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_collecting_draws_what_is_legal_and_keeps_the_mask(convention, mode, ends):
+    envs = SyncVectorEnv([functools.partial(make, convention, ends)] * 3, autoreset_mode=mode)
+    collector = GymnasiumCollector(envs, FACTORS, seed=1)
+    steps = collector.collect(lambda features, mask: mask.argmax(-1).astype(np.int32), 12)
+    assert steps.observation.shape == (12, 3, 2)  # the mask is no feature
+    assert (steps.mask.sum(-1) == 1)[steps.valid].all()
+    inner = steps.valid & ~steps.terminated & ~steps.truncated
+    assert (steps.next_mask.sum(-1) == 1)[inner].all()
+    cut = steps.valid & steps.truncated
+    if ends == "truncated" and not (convention == "method" and mode == AutoresetMode.SAME_STEP):
+        # A method cannot be asked about a state that is gone.
+        assert (steps.next_mask.sum(-1) == 1)[cut].all()
+
+
+@pytest.mark.parametrize("vector", sorted(VECTORS))
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_evaluating_draws_what_is_legal(convention, vector):
+    envs = VECTORS[vector]([functools.partial(make, convention)] * 2)
+    policy = Policy(envs.single_observation_space, Counting.action_space, samplers.create("categorical"))
+    for deterministic in (True, False):
+        outcome = play_episodes(policy, envs, 4, seed=2, deterministic=deterministic)
+        assert set(outcome.returns) <= {3.0, 4.0}
+    envs.close()
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_an_agent_trains_and_is_judged_without_an_illegal_action(convention):
+    name = f"Masks-{convention}-v0"
+    gym.register(name, functools.partial(make, convention))
+    agent = {"name": "relaxed_actor_critic", "hidden_sizes": [4], "batch_size": 4, "warmup_steps": 8}
+    settings = {"agent": agent, "env": {"id": name, "num_envs": 2}, "total_steps": 80, "evaluation": {"episodes": 2}}
+    try:
+        config = config_from_dict(settings, agents={"relaxed_actor_critic": relaxed_actor_critic.Config})
+        policy = relaxed_actor_critic.train(config, Silent())
+        assert evaluate(policy, config).mean_return >= 3
+    finally:
+        del gym.registry[name]
+
+
+def test_act_reads_the_entry_of_dict_observations():
+    space = Counting("observation").observation_space
+    policy = Policy(space, Counting.action_space, samplers.create("categorical"))
+    assert feature_size(policy.observation_space) == 2
+    masks = np.eye(5, dtype=np.int8)
+    observations = {"x": np.zeros((5, 2), np.float32), "action_mask": masks}
+    np.testing.assert_array_equal(policy.act(observations), 3 + np.arange(5))
+    np.testing.assert_array_equal(policy.act(observations, seed=1), 3 + np.arange(5))
+    np.testing.assert_array_equal(policy.act(observations, mask=masks[::-1]), 3 + np.arange(5)[::-1])
