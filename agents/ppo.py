@@ -34,6 +34,7 @@ from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.transitions import Transition, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
+from rlsample.streams import Streams
 
 METRICS = ("losses/policy", "losses/value", "policy/entropy", "policy/approximate_kl", "policy/clip_fraction")
 
@@ -156,7 +157,7 @@ class Learner:
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights."""
-        keras.utils.set_random_seed(self.config.seed + member)
+        keras.utils.set_random_seed(Streams(self.config.seed).integer("weights", member))
         policy, critic = self._networks()
         weights = FlatNetwork(policy.model).weights(), FlatNetwork(critic).weights()
         rates = (self.agent.by_member(name)[member] for name in ("learning_rate", "entropy_coefficient"))

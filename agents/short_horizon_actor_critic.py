@@ -43,6 +43,7 @@ from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.transitions import Transition, over_steps, swap_axes
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
+from rlsample.streams import Streams
 
 METRICS = ("losses/actor", "losses/critic", "policy/entropy", "policy/gradient_norm")
 
@@ -151,8 +152,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
 class Learner:
     """Policy, critic, their averages and the memory of segments of one member; see `population.Learner`.
 
-    Attributes:
-        policy: acts outside of compiled code; the averaged one as of the last `publish`.
+    `policy` acts outside of compiled code; the averaged one as of the last `publish`.
     """
 
     def __init__(self, config: RunConfig[Config], envs: gym.vector.VectorEnv, num_turns: int) -> None:
@@ -170,7 +170,7 @@ class Learner:
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights."""
-        keras.utils.set_random_seed(self.config.seed + member)
+        keras.utils.set_random_seed(Streams(self.config.seed).integer("weights", member))
         fresh, fresh_critic = self._networks()
         policy, critic = FlatNetwork(fresh.model).weights(), FlatNetwork(fresh_critic).weights()
         size, horizon = fresh.model.input_shape[-1], self.agent.horizon

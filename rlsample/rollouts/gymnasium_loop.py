@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import tensorflow as tf
 
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
 from rlsample.rollouts.numpy_policy import quickest_actor
+from rlsample.streams import Streams
 
 
 class GymnasiumLoop:
@@ -24,7 +24,7 @@ class GymnasiumLoop:
         envs: a vector environment.
         learner: of one network; its `publish` copies a state into its `policy`, which acts.
         num_steps: T, steps of each environment in a turn.
-        seed: of environments and actions.
+        seed: of the run, from which those of environments and actions derive.
         temperature: schedule, environment step -> temperature.
         jit_compile: whether XLA compiles the program.
         hint: what to do when losses are not finite.
@@ -45,9 +45,10 @@ class GymnasiumLoop:
     ) -> None:
         self.learner = learner
         self.state = learner.start(0)
-        self.collector = GymnasiumCollector(envs, learner.policy.factors, seed)
+        self._streams = Streams(seed)
+        self.collector = GymnasiumCollector(envs, learner.policy.factors, self._streams.integer("environments"))
         self._set_temperature = learner.policy.set_temperature(temperature)
-        self._num_steps, self._seed, self._hint = num_steps, seed, hint
+        self._num_steps, self._hint = num_steps, hint
         self._done = 0
         self._learn = tf.function(learner.learn, jit_compile=jit_compile, autograph=False)
 
@@ -69,13 +70,13 @@ class GymnasiumLoop:
         return metrics | self.collector.pop_episodes()
 
     def _turn(self) -> dict[str, float]:
-        seed = np.array([self._seed, self._done * self._num_steps], np.int32)
+        act_seed, learn_seed = (self._streams.pair(purpose, self._done) for purpose in ("actions", "updates"))
         temperature = self._set_temperature(tf.constant(self._done * self._num_steps * self.collector.envs.num_envs))
         self.learner.publish(self.state)
-        transitions = self.collector.collect(quickest_actor(self.learner.policy, seed), self._num_steps)
+        transitions = self.collector.collect(quickest_actor(self.learner.policy, act_seed), self._num_steps)
         everywhere = tf.ones(transitions.reward.shape[1:], tf.bool)
         tensors = tf.nest.map_structure(tf.constant, transitions)
-        state, metrics, finite = self._learn(self.state, tensors, tf.constant(seed), everywhere)
+        state, metrics, finite = self._learn(self.state, tensors, tf.constant(learn_seed), everywhere)
         raise_for_not_finite(finite)
         values = finite_metrics({name: float(value) for name, value in metrics.items()}, self._hint)
         self.state = state

@@ -14,6 +14,7 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.population import actor, member_of, members_of
 from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
 from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
+from rlsample.streams import Streams
 
 Turn = Callable[[Any, Running, tf.Tensor, tf.Tensor], tuple[Any, Running, Finished, Any, tf.Tensor]]
 """(state, episodes under way, seed int32 `[2]`, finite bool `[B]`) -> (state, episodes under way, episodes that ended,
@@ -69,7 +70,7 @@ class InGraphLoop:
         learner: of one network, with a `policy`.
         num_steps: T, steps of each environment in a turn.
         metrics: names of what a turn measures, a scalar for each member.
-        seed: of environments and actions.
+        seed: of the run, from which those of environments and actions derive.
         temperature: schedule, environment step of one member -> temperature.
         make_turn: what a turn is.
         population: S.
@@ -106,8 +107,9 @@ class InGraphLoop:
         self._turn = make_turn(self.learner, collector, num_steps)
         self._set_temperature = learner.policy.set_temperature(temperature)
         self._steps_per_turn = num_steps * envs.num_envs // population
-        self._seed, self._hint = seed, hint
-        self._running = collector.start(tf.constant([seed, -1]))
+        streams, self._hint = Streams(seed), hint
+        self._seed = streams.pair("turns")
+        self._running = collector.start(tf.constant(streams.pair("first states")))
         self._zeros = dict.fromkeys(metrics, tf.zeros([population] if population > 1 else []))
         self._done = 0
         self._program = tf.function(self._turns, jit_compile=jit_compile, autograph=False)
@@ -160,7 +162,7 @@ class InGraphLoop:
             # The absolute index decides, so that how turns are grouped into calls changes nothing.
             turn = done + index
             temperature = self._set_temperature(turn * self._steps_per_turn)
-            seed = ops.fold_in(tf.constant([self._seed, 0]), turn)
+            seed = ops.fold_in(tf.constant(self._seed), turn)
             state, running, ended, metrics, finite = self._turn(state, running, seed, finite)
             finished, sums = tf.nest.map_structure(tf.add, (finished, sums), (ended, metrics))
             return state, running, finished, sums, temperature, finite
