@@ -85,7 +85,7 @@ def test_learns_with_several_factors_and_masks_and_acts_legally(env, collector, 
         return learn(self, state, transitions, seed, finite)
 
     monkeypatch.setattr(agent.Learner, "learn", refuse_the_illegal)
-    config = configure(env, 16 * 256, collector, discount=0.9, jit_compile=False)
+    config = configure(env, 16 * 256, collector, discount=0.9, entropy_coefficient=0.1, jit_compile=False)
     made = config.env.make(1)
     fresh = agent.make_policy(config, made.single_observation_space, made.single_action_space)
     # Drawn, not deterministic: a policy that walks in a circle would hide what it has learned.
