@@ -57,7 +57,14 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
     names = {"config.yaml", "metrics.jsonl", "checkpoint", "evaluation.json", "learning_curve.png"}
     assert {path.name for path in (tmp_path / "run").iterdir()} == names
     evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    assert evaluation.keys() == {"mean_return", "std_return", "episodes", "global_step", "seconds"}
+    assert evaluation.keys() == {
+        "mean_return",
+        "std_return",
+        "episodes",
+        "truncated_episodes",
+        "global_step",
+        "seconds",
+    }
     assert evaluation["global_step"] == 1000
     records = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert len(records) == 11
