@@ -191,7 +191,7 @@ class Learner:
         """
         agent, before = self.agent, state
         columns = self._columns(state, transitions)
-        usable = tf.math.is_finite(columns["advantage"] + tf.reduce_sum(columns["observation"], -1))
+        usable = tf.math.is_finite(tf.square(columns["advantage"]) + tf.reduce_sum(columns["observation"], -1))
         finite &= tf.reduce_all(usable, 0)
         packed, unpack = shuffle.pack(columns, axes=2)
         rows = tf.reshape(packed, [-1, packed.shape[-1]])

@@ -2,8 +2,8 @@
 
     python -m scripts.train agents/configs/cartpole.yaml sampler=reinmax temperature.start=2.0 --run-dir runs/mine
 
-Ends with 0 when it trained to the end, with 2 when what it was given cannot be used, and with 130 or 143 when Ctrl-C or
-SIGTERM stopped it, after saving what it had learned.
+Ends with 0 when it trained to the end, with 1 when the environment failed, with 2 when what it was given cannot
+be used, and with 130 or 143 when Ctrl-C or SIGTERM stopped it, after saving what it had learned.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import ModuleType
 from rich.console import Console
 from rich.table import Table
 
+from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.rollouts.evaluation import Evaluation
 from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, config_to_yaml, load_config
 from rlsample.runs.agents import Agents, import_modules, make_policy
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     except (ConfigError, RunFolderError) as error:
         print(error, file=sys.stderr)
         return 2
+    except EnvironmentFault as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     _show(run, outcome, options.imports)

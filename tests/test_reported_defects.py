@@ -18,6 +18,7 @@ import rlsample
 from agents import ppo
 from rlsample import heads, samplers, schedules, spaces
 from rlsample.learning import losses, returns, shuffle
+from rlsample.rollouts import gymnasium_collector
 from rlsample.rollouts.evaluation import EvaluationStopped
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.policy import Policy
@@ -190,6 +191,22 @@ def test_an_episode_that_never_ends_hung_the_evaluation(monkeypatch):
     assert outcome.truncated_episodes == 2
     monkeypatch.setattr(evaluating, "MAX_EPISODE_STEPS", 50)
     assert evaluate(Up(), cliff()).mean_return == -50
+
+
+def test_training_in_an_episode_that_never_ends_said_nothing(monkeypatch):
+    monkeypatch.setattr(gymnasium_collector, "ENDLESS", 20)
+    endless = cliff().env.make(num_envs=2)
+    collector = GymnasiumCollector(endless, spaces.factorise(endless.single_action_space), seed=0)
+    with pytest.warns(RuntimeWarning, match="environment 0 has not ended in 20 steps.*max_episode_steps") as record:
+        collector.collect(lambda features, mask: np.zeros(2, np.int32), 50)
+    assert len(record) == 1
+    assert collector.pop_episodes() == {"charts/unfinished_length": 50}
+    endless.close()
+    limited = cliff().env.model_copy(update={"kwargs": {"max_episode_steps": 7}}).make(num_envs=2)
+    collector = GymnasiumCollector(limited, spaces.factorise(limited.single_action_space), seed=0)
+    collector.collect(lambda features, mask: np.zeros(2, np.int32), 9)
+    assert collector.pop_episodes()["charts/episodic_return"] == -7
+    limited.close()
 
 
 def test_an_evaluation_did_not_listen():

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, spaces
+from rlsample.rollouts import environment_faults
 from rlsample.rollouts.masks import MaskReader
 from rlsample.rollouts.numpy_policy import quickest_policy
 
@@ -91,6 +92,7 @@ def play_episodes(
     Raises:
         ValueError: no episodes are asked for, or the environments do not reset themselves.
         EvaluationStopped: it was given up.
+        EnvironmentFault: an environment failed, or broke Gymnasium's contract.
     """
     checks.check_count("episodes", episodes)
     quota = episodes // envs.num_envs + (np.arange(envs.num_envs) < episodes % envs.num_envs)
@@ -103,7 +105,7 @@ def play_episodes(
     masks = MaskReader(envs, spaces.factorise(envs.single_action_space))
     action_seed, cut = tf.constant([seed, 0], tf.int32), 0
     acting: SupportsAct = quickest_policy(policy)
-    observations, info = envs.reset(seed=seed)
+    observations, info = environment_faults.reset(envs, seed)
     while any(len(returns) < wanted for returns, wanted in zip(finished, quota, strict=True)):
         # In NEXT_STEP mode the step after the end only resets: its action is ignored and it belongs to no episode.
         idle = ended if autoreset == Autoreset.NEXT_STEP else np.zeros_like(ended)
@@ -113,7 +115,7 @@ def play_episodes(
         else:
             action_seed = ops.fold_in(action_seed, 1)
             actions = acting.act(observations, mask, seed=action_seed)
-        observations, rewards, terminated, truncated, info = envs.step(actions)
+        observations, rewards, terminated, truncated, info = environment_faults.step(envs, actions)
         if should_stop():
             raise EvaluationStopped
         running += np.where(idle, 0.0, rewards)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from rlsample import checks
+from rlsample.rollouts import environment_faults
 from rlsample.rollouts.masks import MaskReader, without_mask
 from rlsample.rollouts.numpy_policy import NumpyAct
-from rlsample.rollouts.observations import encode
+from rlsample.rollouts.observations import encode, feature_bounds
 from rlsample.rollouts.transitions import Transition
 from rlsample.spaces import Factors
 
 Autoreset = gym.vector.AutoresetMode
+
+ENDLESS = 10_000
+"""An episode of more steps may never end by itself."""
 
 
 class GymnasiumCollector:
@@ -39,12 +44,14 @@ class GymnasiumCollector:
         self._return = np.zeros(envs.num_envs)
         self._length = np.zeros(envs.num_envs, int)
         self._resetting = np.zeros(envs.num_envs, bool)
+        self._warned = False
         everything = factors.mask(None, batch=envs.num_envs)
         shape = (envs.num_envs, *factors.event_shape)
         self._everything = np.ones(shape, bool) if everything is None else everything.copy()
         self._everything.flags.writeable = False
         self._features, self._masks = without_mask(envs.single_observation_space), MaskReader(envs, factors)
-        observations, info = envs.reset(seed=seed)
+        self._bounds = environment_faults.Bounds(*feature_bounds(self._features))
+        observations, info = environment_faults.reset(envs, seed)
         self.observation = encode(self._features, observations)
         self.mask = self._read_mask(observations, info, np.ones(envs.num_envs, bool))
 
@@ -64,14 +71,16 @@ class GymnasiumCollector:
         """Takes one action per environment, given as factor indices.
 
         Raises:
-            ValueError: NaN or inf in a reward or an observation; names the environment, before anything learns from it.
+            ValueError: NaN or inf in a reward or an observation, or a reward too large to learn from; names the
+                environment, before anything learns from it.
+            EnvironmentFault: an environment failed, or broke Gymnasium's contract.
         """
-        observations, rewards, terminated, truncated, info = self.envs.step(self.factors.to_env(action))
-        rewards = np.asarray(rewards, np.float32)
-        if not np.isfinite(rewards).all():
-            bad = int(np.flatnonzero(~np.isfinite(rewards))[0])
-            raise checks.invalid("finite rewards", environment=bad, reward=float(rewards[bad]))
+        observations, rewards, terminated, truncated, info = environment_faults.step(
+            self.envs, self.factors.to_env(action)
+        )
         following = encode(self._features, observations)
+        self._bounds.check(following, rewards)
+        rewards = np.asarray(rewards, np.float32)
         done = terminated | truncated
         # With SAME_STEP the info is already the next episode's; otherwise a finished one has nothing legal to say.
         following_mask = self._read_mask(observations, info, ~done | (self.autoreset is Autoreset.SAME_STEP))
@@ -92,13 +101,11 @@ class GymnasiumCollector:
         return transition
 
     def pop_episodes(self) -> dict[str, float]:
-        """Mean return and length of the episodes that ended since the last call, as metrics; empty if none did."""
-        if not self.returns:
-            return {}
-        metrics = {
-            "charts/episodic_return": float(np.mean(self.returns)),
-            "charts/episodic_length": float(np.mean(self.lengths)),
-        }
+        """Metrics of the episodes that ended since the last call, where some did, and of those under way."""
+        metrics = {"charts/unfinished_length": float(self._length.max())}
+        if self.returns:
+            metrics["charts/episodic_return"] = float(np.mean(self.returns))
+            metrics["charts/episodic_length"] = float(np.mean(self.lengths))
         self.returns, self.lengths = [], []
         return metrics
 
@@ -115,6 +122,15 @@ class GymnasiumCollector:
     def _count(self, rewards: np.ndarray, ended: np.ndarray, valid: np.ndarray) -> None:
         self._return += rewards * valid
         self._length += valid
+        if not self._warned and self._length.max() > ENDLESS:
+            self._warned = True
+            hint = "For example env.kwargs.max_episode_steps=200 cuts them."
+            warnings.warn(
+                f"The episode of environment {self._length.argmax()} has not ended in {ENDLESS:,} steps, and counts in no "
+                f"return before it does. {hint} This is said once.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         if not ended.any():
             return
         for index in np.flatnonzero(ended):

@@ -144,7 +144,7 @@ class InGraphLoop:
     def _episodes(self, finished: Finished) -> dict[str, float]:
         count, length, score = (total.numpy().reshape(len(self.scores), -1).sum(1) for total in finished)
         self.scores = np.where(count > 0, score / np.maximum(count, 1), self.scores)
-        metrics = {}
+        metrics = {"charts/unfinished_length": float(np.max(self._running.length))}
         if count.any():
             metrics["charts/episodic_return"] = float(score.sum() / count.sum())
             metrics["charts/episodic_length"] = float(length.sum() / count.sum())

@@ -79,7 +79,9 @@ def raise_for_not_finite(finite: tf.Tensor) -> None:
     """Raises ValueError for the first environment that was not, by the flag that a turn returned."""
     flags = finite.numpy()
     if not flags.all():
-        raise checks.invalid("finite rewards, observations and values", environment=int(np.argmin(flags)))
+        hint = "Rewards beyond 1e19 count as infinite too: losses square them."
+        environment = int(np.argmin(flags))
+        raise checks.invalid("finite rewards, observations and values", environment=environment, hint=hint)
 
 
 def finite_metrics(metrics: dict[str, float], hint: str = "") -> dict[str, float]:

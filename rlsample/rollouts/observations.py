@@ -34,6 +34,19 @@ def feature_size(space: gym.Space, path: str = "observation space") -> int:
     )
 
 
+def feature_bounds(space: gym.Space) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest value of each feature that `encode` gives, by the space: float32 `[D]` each."""
+    match space:
+        case gym.spaces.Box():
+            return space.low.reshape(-1).astype(np.float32), space.high.reshape(-1).astype(np.float32)
+        case gym.spaces.Tuple() | gym.spaces.Dict():
+            parts = space.spaces.values() if isinstance(space, gym.spaces.Dict) else space.spaces
+            lows, highs = zip(*map(feature_bounds, parts), strict=True)
+            return np.concatenate(lows), np.concatenate(highs)
+    size = feature_size(space)
+    return np.zeros(size, np.float32), np.ones(size, np.float32)
+
+
 def encode(space: gym.Space, observations: Any) -> np.ndarray:
     """Flattens a batch of observations; discrete values become one-hots.
 

@@ -19,6 +19,7 @@ from types import ModuleType
 import gymnasium
 
 from rlsample import checks
+from rlsample.rollouts.environment_faults import EnvironmentFault, failure
 from rlsample.rollouts.evaluation import SupportsAct
 from rlsample.runs.block import ConfigError
 from rlsample.runs.config import AgentConfig, RunConfig
@@ -126,11 +127,14 @@ def make_policy(agent: ModuleType, config: RunConfig) -> SupportsAct:
 
     Raises:
         ConfigError: the environment cannot be made, or the agent does not support its spaces.
+        EnvironmentFault: an error of the environment's own.
     """
     try:
         vector = config.env.make(num_envs=1)
     except (gymnasium.error.Error, TypeError, ValueError) as error:
         raise ConfigError(f"env: {error}") from error
+    except Exception as error:
+        raise EnvironmentFault(failure(config.env.id, "while it was made", error)) from error
     try:
         return agent.make_policy(config, vector.single_observation_space, vector.single_action_space)
     except ValueError as error:

@@ -66,18 +66,33 @@ class EnvConfig(Block):
         """
         import gymnasium
 
+        from rlsample.rollouts.environment_faults import Guard
+
         made: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
-        if self.vectorization_mode == "async":
-            made["wrappers"] = [_without_interrupts]
         made |= self.kwargs | options
-        if max_episode_steps is not None:
-            spec = gymnasium.spec(self.id)
-            if made["vectorization_mode"] in (None, "vector_entry_point") and spec.vector_entry_point is not None:
+        spec = gymnasium.spec(self.id)
+        if made["vectorization_mode"] in (None, "vector_entry_point") and spec.vector_entry_point is not None:
+            if max_episode_steps is not None:
                 made["max_episode_steps"] = min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
-            else:
-                limit = functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=max_episode_steps)
-                made["wrappers"] = [*made.get("wrappers", ()), limit]
+            return gymnasium.make_vec(self.id, **made)
+        wrappers: list[Any] = [functools.partial(Guard, env_id=self.id, count=_Count())]
+        if made["vectorization_mode"] == "async":
+            wrappers.append(_without_interrupts)
+        if max_episode_steps is not None:
+            wrappers.append(functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=max_episode_steps))
+        made["wrappers"] = [*wrappers, *made.get("wrappers", ())]
         return gymnasium.make_vec(self.id, **made)
+
+
+class _Count:
+    """0, 1, 2, ... at each call."""
+
+    def __init__(self) -> None:
+        self._next = -1
+
+    def __call__(self) -> int:
+        self._next += 1
+        return self._next
 
 
 def _without_interrupts(env: Any) -> Any:

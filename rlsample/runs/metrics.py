@@ -7,6 +7,7 @@ METRICS = {
     "update": "Optimizer steps so far.",
     "charts/episodic_return": "Mean undiscounted return of the training episodes that ended since the last record.",
     "charts/episodic_length": "Their mean length, in steps.",
+    "charts/unfinished_length": "Steps so far of the longest episode under way, which counts in no return yet.",
     "charts/steps_per_second": "Environment steps per second of wall-clock time since the run began.",
     "evaluation/mean_return": "Mean return of the evaluation episodes.",
     "evaluation/std_return": "Their standard deviation, over episodes.",

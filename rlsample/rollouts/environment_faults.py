@@ -1,0 +1,233 @@
+"""An environment that breaks its promises is named: which one, at which step, after which action, what came instead."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+
+from rlsample import checks
+
+MAX_REWARD = 1e18
+"""Losses square returns; the squares of larger ones overflow float32."""
+
+_NUMBERS = "biuf"
+"""The kinds of NumPy dtypes that are numbers."""
+
+
+class EnvironmentFault(RuntimeError):  # noqa: N818 (an environment has faults)
+    """An environment did not do what its spaces and Gymnasium's contract promise; the message names it."""
+
+
+class Guard(gym.Wrapper):
+    """Names an environment whose `reset` or `step` fails, or gives what its observation space does not hold.
+
+    A reward or a flag in an array of one element, a Python list as observation and the like are taken as what they
+    mean.
+
+    Args:
+        env: the environment.
+        env_id: its id.
+        count: says, at each call, how many environments were made before; the index of this one. In a worker process of
+            Gymnasium's the process's name says it.
+    """
+
+    def __init__(self, env: gym.Env, env_id: str, count: Callable[[], int]) -> None:
+        super().__init__(env)
+        worker = re.search(r"-(\d+)$", multiprocessing.current_process().name)
+        index = int(worker[1]) if worker and multiprocessing.parent_process() is not None else count()
+        self._name, self._steps = f"{env_id} (environment {index})", 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Gymnasium's contract.
+
+        Raises:
+            EnvironmentFault: the environment failed, or broke a promise.
+        """
+        when = f"in a reset after {self._steps} steps"
+        try:
+            outcome = self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            raise EnvironmentFault(failure(self._name, when, error)) from error
+        observation, info = self._parts(outcome, 2, "observation, info", when)
+        return self._fitting(observation, when), info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Gymnasium's contract; errors as of `reset`."""
+        self._steps += 1
+        when = f"in step {self._steps}, action {action}"
+        try:
+            outcome = self.env.step(action)
+        except Exception as error:
+            raise EnvironmentFault(failure(self._name, when, error)) from error
+        names = "observation, reward, terminated, truncated, info"
+        observation, reward, terminated, truncated, info = self._parts(outcome, 5, names, when)
+        if type(reward) is not float:
+            reward = self._scalar("reward", reward, when)
+        flags = (self._scalar(*flag, when) for flag in (("terminated", terminated), ("truncated", truncated)))
+        return self._fitting(observation, when), reward, *map(bool, flags), info
+
+    def _parts(self, outcome: Any, count: int, names: str, when: str) -> Any:
+        if not isinstance(outcome, tuple) or len(outcome) != count or not isinstance(outcome[-1], dict):
+            received = f"{len(outcome)} values" if isinstance(outcome, tuple) else type(outcome).__name__
+            raise self._broken(f"a tuple ({names}), info a dictionary", received, when)
+        return outcome
+
+    def _scalar(self, name: str, value: Any, when: str) -> float:
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in _NUMBERS:
+            raise self._broken(f"{name} to be one number", repr(value), when)
+        return float(array.reshape(()))
+
+    def _fitting(self, observation: Any, when: str) -> Any:
+        try:
+            return fitting(self.observation_space, observation)
+        except _Misfit as misfit:
+            path, space, value = misfit.args
+            raise self._broken(
+                f"observation{path} to be of {space}, as the space says", _described(value), when
+            ) from None
+
+    def _broken(self, rule: str, received: str, when: str) -> EnvironmentFault:
+        return EnvironmentFault(
+            f"Expected {self._name} to keep to Gymnasium's contract: {rule}. Received: {received}, {when}."
+        )
+
+
+class _Misfit(Exception):  # noqa: N818 (never seen outside)
+    """Path, space and value of the part of an observation that does not fit."""
+
+
+def fitting(space: gym.Space, value: Any, path: str = "") -> Any:
+    """The observation as its space has it: lists as arrays, arrays of one element as integers.
+
+    Raises:
+        _Misfit: it cannot be meant.
+    """
+    match space:
+        case gym.spaces.Dict():
+            if not isinstance(value, Mapping) or not space.spaces.keys() <= value.keys():
+                raise _Misfit(path, space, value)
+            return {key: fitting(part, value[key], f"{path}[{key!r}]") for key, part in space.spaces.items()}
+        case gym.spaces.Tuple():
+            if not isinstance(value, Sequence) or len(value) != len(space.spaces):
+                raise _Misfit(path, space, value)
+            pairs = enumerate(zip(space.spaces, value, strict=True))
+            return tuple(fitting(*pair, f"{path}[{index}]") for index, pair in pairs)
+        case gym.spaces.Discrete():
+            if isinstance(value, (int, np.integer)):
+                return value
+            array = np.asarray(value)
+            if array.size != 1 or array.dtype.kind not in _NUMBERS or array.reshape(()) != int(array.reshape(())):
+                raise _Misfit(path, space, value)
+            return int(array.reshape(()))
+        case gym.spaces.Box() | gym.spaces.MultiDiscrete() | gym.spaces.MultiBinary():
+            if isinstance(value, np.ndarray) and value.shape == space.shape and value.dtype.kind in _NUMBERS:
+                return value
+            try:
+                array = np.asarray(value)
+            except ValueError:  # A ragged list.
+                raise _Misfit(path, space, value) from None
+            if array.shape != space.shape or array.dtype.kind not in _NUMBERS:
+                raise _Misfit(path, space, value)
+            return array.astype(space.dtype)
+    return value
+
+
+def step(envs: gym.vector.VectorEnv, actions: Any) -> Any:
+    """`envs.step`, its failures named.
+
+    Raises:
+        EnvironmentFault: an environment failed, broke a promise, or its process ended.
+    """
+    return _named(
+        envs,
+        f"after actions {np.asarray(actions).tolist() if isinstance(actions, np.ndarray) else actions}",
+        lambda: envs.step(actions),
+    )
+
+
+def reset(envs: gym.vector.VectorEnv, seed: int | None) -> Any:
+    """`envs.reset`, its failures named; errors as of `step`."""
+    return _named(envs, "in the first reset", lambda: envs.reset(seed=seed))
+
+
+class Bounds:
+    """Warns, once, of observations outside of the bounds that a Box declares, and refuses rewards beyond `MAX_REWARD`.
+
+    Args:
+        low: float32 `[D]`, bounds of the features.
+        high: likewise.
+    """
+
+    def __init__(self, low: np.ndarray, high: np.ndarray) -> None:
+        tolerance = 1e-5 * np.maximum(1.0, np.minimum(np.abs(low), np.abs(high)))
+        self._low, self._high = low - tolerance, high + tolerance
+        self._silent = bool(np.isinf(low).all() and np.isinf(high).all())
+
+    def check(self, features: np.ndarray, rewards: np.ndarray) -> None:
+        """Looks at what came of a step: features float32 `[B, D]`, rewards `[B]`.
+
+        Raises:
+            ValueError: a reward that is NaN, inf or too large to learn from; names the environment.
+        """
+        if not (good := np.abs(rewards) <= MAX_REWARD).all():
+            row = int(np.argmin(good))
+            hint = "Scale it, for example with gymnasium.wrappers.TransformReward."
+            rule = f"finite rewards of at most {MAX_REWARD:g}"
+            raise checks.invalid(rule, environment=row, reward=float(rewards[row]), hint=hint)
+        if self._silent:
+            return
+        outside = (features < self._low) | (features > self._high)
+        if outside.any():
+            self._silent = True
+            row, column = np.argwhere(outside)[0]
+            bounds = f"[{self._low[column]:.6g}, {self._high[column]:.6g}]"
+            warnings.warn(
+                f"Expected observations within the bounds of their Box. Received: {features[row, column]:.6g} for "
+                f"feature {column} of environment {row}, outside of {bounds}. It is learned from as it is; "
+                "gymnasium.wrappers.TransformObservation can clip or scale it. This is said once.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+
+def _named(envs: gym.vector.VectorEnv, when: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except EnvironmentFault:
+        raise
+    except (EOFError, ConnectionError) as error:
+        dead = [(i, p) for i, p in enumerate(getattr(envs.unwrapped, "processes", ())) if not p.is_alive()]
+        ends = ", ".join(f"that of environment {i} ended with exit code {p.exitcode}" for i, p in dead) or str(error)
+        hint = "A negative code is the signal that ended it; -9 is often for lack of memory."
+        name = _id(envs)
+        envs.close(terminate=True)
+        text = f"Expected the processes of {name} to live as long as the run. Received: {ends}, {when}. {hint}"
+        raise EnvironmentFault(text) from error
+    except Exception as error:
+        raise EnvironmentFault(failure(_id(envs), when, error)) from error
+
+
+def _id(envs: gym.vector.VectorEnv) -> str:
+    spec = getattr(envs.unwrapped, "spec", None)
+    return spec.id if spec is not None else type(envs.unwrapped).__name__
+
+
+def failure(name: str, when: str, error: Exception) -> str:
+    """The message for an exception of the environment's own, with its traceback below."""
+    # The first frame is ours.
+    below = error.__traceback__.tb_next if error.__traceback__ else None
+    trace = "".join(traceback.format_exception(type(error), error, below))
+    return f"Expected {name} to work. Received: {type(error).__name__}: {error}, {when}.\n\n{trace}"
+
+
+def _described(value: Any) -> str:
+    array = value if isinstance(value, np.ndarray) else None
+    return repr(value)[:200] if array is None else f"an array of shape {array.shape} and dtype {array.dtype}"
