@@ -126,8 +126,8 @@ class GymnasiumCollector:
             self._warned = True
             hint = "For example env.kwargs.max_episode_steps=200 cuts them."
             warnings.warn(
-                f"The episode of environment {self._length.argmax()} has not ended in {ENDLESS:,} steps, and counts in no "
-                f"return before it does. {hint} This is said once.",
+                f"The episode of environment {self._length.argmax()} has not ended in {ENDLESS:,} steps, and counts in "
+                f"no return before it does. {hint} This is said once.",
                 RuntimeWarning,
                 stacklevel=3,
             )
