@@ -25,7 +25,7 @@ from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.describe import help_text
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.run import METRICS, PICTURE
-from scripts.arguments import add_import_option, import_words
+from scripts.arguments import add_import_option, import_words, move_modules
 from scripts.catalogue import known_agents
 
 
@@ -33,9 +33,10 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     """Runs the command line; returns the exit code."""
     options = _parser().parse_intermixed_args(arguments)
     agents = agents or known_agents()
+    words, imports = move_modules(options.overrides, options.imports)
     try:
-        import_modules(options.imports)
-        config = load_config(options.config, options.overrides, agents=agents)
+        import_modules(imports)
+        config = load_config(options.config, words, agents=agents)
         agent = agents.module(config.agent.name)
         make_policy(agent, config)
         with Run(options.run_dir or _default_folder(options.config, config), config) as run:
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
         return 1
     except KeyboardInterrupt:
         return 130
-    _show(run, outcome, options.imports)
+    _show(run, outcome, imports)
     return run.exit_code
 
 
