@@ -90,7 +90,7 @@ def _train(agent: ModuleType, run: Run) -> Evaluation | None:
     outcome = None if run.stopping else run.evaluate(policy)
     config = run.config
     title = f"{config.env.id}, {config.agent.name}, {config.sampler.name}, seed {config.seed}"
-    draw_learning_curve(run.folder / METRICS, run.folder / PICTURE, title)
+    draw_learning_curve(run.folder / METRICS, run.folder / PICTURE, title, config.env.num_envs)
     return outcome
 
 

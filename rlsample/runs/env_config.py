@@ -44,7 +44,7 @@ class EnvConfig(Block):
             hint = f"A file imports nothing: give --import {module} and env.id={plain} (from Python, import {module})."
             raise checks.invalid("an id without a module in it", id=value, hint=hint)
         if value not in gymnasium.registry:
-            hint = "For others, --import MODULE (from Python, import it): the one that registers it."
+            hint = "If another package registers it: --import MODULE, the module that does (from Python, import it)."
             raise checks.unknown("environment", value, gymnasium.registry, limit=NEAREST_IDS, hint=hint)
         return value
 
