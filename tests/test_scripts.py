@@ -218,7 +218,7 @@ def test_a_killed_run_leaves_a_checkpoint_that_loads(tmp_path):
         process = in_a_process(
             folder, "total_steps=1000000", "agent.hidden=[512,512]", "evaluation={every: 100, episodes: 1}"
         )
-        wait_for(folder / "evaluation.json", process)
+        wait_for(folder / "checkpoint" / "manifest.json", process)
         time.sleep(0.1 * trial)
         process.kill()
         process.communicate(timeout=60)
