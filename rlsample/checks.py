@@ -26,13 +26,25 @@ def invalid(expected: str, *, hint: str = "", **received: Any) -> ValueError:
     return ValueError(f"Expected {expected}. Received: {values}." + (f" {hint}" if hint else ""))
 
 
-def unknown(kind: str, name: Any, choices: Iterable[str]) -> ValueError:
-    """Builds the error for a name that is not among `choices`, with the nearest one suggested."""
+def unknown(kind: str, name: Any, choices: Iterable[str], *, limit: int | None = None, hint: str = "") -> ValueError:
+    """Builds the error for a name that is not among `choices`, with the nearest one suggested.
+
+    Args:
+        kind: what the name is of.
+        name: as received.
+        choices: the names there are.
+        limit: how many of them to say, the nearest first; by default all.
+        hint: the way out if it is none of them, a full sentence; may be empty.
+    """
     choices = sorted(choices)
     near = difflib.get_close_matches(str(name), choices, n=1)
     suggestion = f"Did you mean {near[0]!r}? " if near else ""
-    rest = f"{suggestion}Choose one of: {', '.join(choices)}." if choices else "It takes none."
-    return ValueError(f"Unknown {kind} {name!r}. {rest}")
+    if limit is None or len(choices) <= limit:
+        rest = f"Choose one of: {', '.join(choices)}." if choices else "It takes none."
+    else:
+        nearest = difflib.get_close_matches(str(name), choices, n=limit, cutoff=0.0)
+        rest = f"The nearest of {len(choices)}: {', '.join(nearest)}."
+    return ValueError(f"Unknown {kind} {name!r}. {suggestion}{rest}" + (f" {hint}" if hint else ""))
 
 
 def check_positive(name: str, value: float) -> float:

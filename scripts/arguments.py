@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+
+_MODULE_IN_ID = re.compile(r"(?P<key>env|env\.id)=(?P<module>[A-Za-z_][\w.]*):(?P<id>[^:]+)")
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:
@@ -36,3 +39,22 @@ def add_import_option(parser: argparse.ArgumentParser) -> None:
 def import_words(modules: list[str]) -> list[str]:
     """The words that say the same on another command line."""
     return [word for module in modules for word in ("--import", module)]
+
+
+def move_modules(words: Sequence[str], imports: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Takes `env.id=MODULE:ID`, Gymnasium's way to name what a module registers, for `--import MODULE env.id=ID`.
+
+    Args:
+        words: `key=value` words of a command line. Only there: a configuration file imports nothing.
+        imports: modules that are imported anyway.
+
+    Returns:
+        The words without modules, and all modules to import.
+    """
+    plain, modules = [], list(imports)
+    for word in words:
+        match = _MODULE_IN_ID.fullmatch(word)
+        plain.append(f"{match['key']}={match['id']}" if match else word)
+        if match and match["module"] not in modules:
+            modules.append(match["module"])
+    return plain, modules

@@ -27,7 +27,7 @@ from rich.table import Column, Table
 from rlsample.runs import ConfigError, load_config, read_metrics
 from rlsample.runs.agents import import_modules
 from rlsample.runs.run import EVALUATION, METRICS
-from scripts.arguments import add_import_option, import_words, whole_number
+from scripts.arguments import add_import_option, import_words, move_modules, whole_number
 from scripts.catalogue import known_agents
 from scripts.statistics import interquartile_mean, interval
 
@@ -53,7 +53,10 @@ class Outcome(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_intermixed_args(arguments)
-    variants = list(expand(options.overrides))
+    variants = []
+    for words in expand(options.overrides):
+        plain, options.imports = move_modules(words, options.imports)
+        variants.append(plain)
     try:
         import_modules(options.imports)
         for words in variants:

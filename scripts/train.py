@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from rich.console import Console
 from rich.table import Table
@@ -23,9 +22,8 @@ from rlsample.rollouts.evaluation import Evaluation
 from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, config_to_yaml, load_config
 from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.describe import help_text
-from rlsample.runs.picture import draw_learning_curve
-from rlsample.runs.run import METRICS, PICTURE
-from scripts.arguments import add_import_option, import_words
+from rlsample.runs.run import PICTURE
+from scripts.arguments import add_import_option, import_words, move_modules
 from scripts.catalogue import known_agents
 
 
@@ -33,14 +31,15 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     """Runs the command line; returns the exit code."""
     options = _parser().parse_intermixed_args(arguments)
     agents = agents or known_agents()
+    words, imports = move_modules(options.overrides, options.imports)
     try:
-        import_modules(options.imports)
-        config = load_config(options.config, options.overrides, agents=agents)
+        import_modules(imports)
+        config = load_config(options.config, words, agents=agents)
         agent = agents.module(config.agent.name)
         make_policy(agent, config)
         with Run(options.run_dir or _default_folder(options.config, config), config) as run:
             print(config_to_yaml(config), flush=True)
-            outcome = _train(agent, run)
+            outcome = run.finish(agent.train(config, run))
     except (ConfigError, RunFolderError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
         return 1
     except KeyboardInterrupt:
         return 130
-    _show(run, outcome, options.imports)
+    _show(run, outcome, imports)
     return run.exit_code
 
 
@@ -80,17 +79,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _default_folder(path: Path, config: RunConfig) -> Path:
     return Path("runs") / f"{path.stem}-{config.sampler.name}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _train(agent: ModuleType, run: Run) -> Evaluation | None:
-    """Trains, saves, evaluates unless the run was stopped, and draws."""
-    policy = agent.train(run.config, run)
-    run.save(policy)
-    outcome = None if run.stopping else run.evaluate(policy)
-    config = run.config
-    title = f"{config.env.id}, {config.agent.name}, {config.sampler.name}, seed {config.seed}"
-    draw_learning_curve(run.folder / METRICS, run.folder / PICTURE, title)
-    return outcome
 
 
 def _show(run: Run, outcome: Evaluation | None, imports: list[str]) -> None:

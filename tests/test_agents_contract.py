@@ -84,7 +84,7 @@ def test_every_metric_of_the_table_is_logged_by_somebody():
     for name in ALL_AGENTS:
         logged |= set().union(*trained(name)[1])
     logged |= {"members/return_*"}  # by populations: tests/test_ppo.py
-    logged |= {"charts/episodic_return", "charts/episodic_length"}  # once an episode ended, which takes 32 steps
+    logged |= {"charts/episodes", "charts/episodic_return", "charts/episodic_length"}  # once one ended, after 32 steps
     assert set(metrics.METRICS) - logged == set()
 
 

@@ -58,6 +58,17 @@ def test_every_variant_runs_once_with_every_seed(tmp_path, monkeypatch, capsys):
     assert len(commands) == 4
 
 
+def test_an_id_with_its_module_was_refused(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **_: commands.append(command) or SimpleNamespace(returncode=1)
+    )
+    word = "env.id=envs:rlsample/CartPole-v1,envs.acrobot:rlsample/Acrobot-v1"
+    assert compare.main([CONFIG, word, "--seeds", "1", "--folder", str(tmp_path)]) == 1
+    assert "env.id=rlsample/CartPole-v1" in commands[0]
+    assert " --import envs --import envs.acrobot " in " ".join(commands[0])
+
+
 @pytest.mark.parametrize("words", [["--seeds", "0"], ["--jobs", "none"]])
 def test_a_count_that_is_none_is_told(words, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_it_does_not_change():
         ({"temperature": {"name": "exponential", "strat": 1.0}}, ["temperature:", "Did you mean 'start'?"]),
         ({"agent": "toi"}, ["agent:", "Did you mean 'toy'?", "other"]),
         ({"agent": {"name": "toy", "hiden": [3]}}, ["agent.hiden:", "Did you mean 'hidden'?", "learning_rate"]),
-        ({"env": "CartPole-v9"}, ["env.id:", "Did you mean 'CartPole-v1'?", "Acrobot-v1"]),
+        ({"env": "CartPole-v9"}, ["env.id:", "Did you mean 'CartPole-v1'?", "--import MODULE"]),
         ({"env": {"id": "CartPole-v1", "num_env": 3}}, ["env.num_env:", "Did you mean 'num_envs'?"]),
         ({"total_step": 3}, ["total_step:", "Did you mean 'total_steps'?"]),
         ({"tracking": {"wand": "offline"}}, ["tracking.wand:", "Did you mean 'wandb'?"]),
@@ -287,7 +288,10 @@ def test_an_agent_is_found_by_its_listed_name_only(name):
 
 
 def test_an_id_that_would_import_a_module_is_refused():
-    assert "an id without a module" in refused(env="antigravity:Env-v0")
+    message = refused(env="antigravity:Env-v0")
+    assert "an id without a module" in message
+    assert "--import antigravity and env.id=Env-v0" in message
+    assert "antigravity" not in sys.modules
 
 
 @pytest.mark.parametrize("key", ["api_key", "API-TOKEN".replace("-", "_"), "password", "client_secret", "credentials"])

@@ -80,7 +80,7 @@ def test_episode_statistics():
     collector, _ = collect(gym.vector.AutoresetMode.NEXT_STEP, 12, num_envs=2, reward=0.5)
     metrics = collector.pop_episodes()
     assert metrics.pop("charts/unfinished_length") < 4
-    assert metrics == {"charts/episodic_return": 2.0, "charts/episodic_length": 4.0}
+    assert metrics == {"charts/episodes": 4.0, "charts/episodic_return": 2.0, "charts/episodic_length": 4.0}
     assert collector.pop_episodes().keys() == {"charts/unfinished_length"}
 
 

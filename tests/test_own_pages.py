@@ -45,6 +45,7 @@ def test_an_agent_of_ones_own():
     assert page.run.step >= page.config.total_steps
     assert page.outcome.mean_return > 9  # at random some 20; falling at once 8 to 10
     assert (page.run.folder / "evaluation.json").is_file()
+    assert (page.run.folder / "learning_curve.png").is_file()
 
 
 @pytest.mark.parametrize("name", ["own_agent", "own_environment"])

@@ -212,3 +212,14 @@ def test_training_in_an_episode_that_never_ends_said_nothing(monkeypatch):
 def test_an_evaluation_did_not_listen():
     with pytest.raises(EvaluationStopped):
         evaluate(Up(), cliff(max_episode_steps=10**6), should_stop=iter([False, False, True]).__next__)
+
+
+@pytest.mark.parametrize("name", ["CartPole-v9", "nothing like one"])
+def test_an_unknown_environment_printed_every_id_there_is(name):
+    with pytest.raises(ConfigError) as error:
+        config_from_dict({"agent": "ppo", "env": name, "total_steps": 1}, agents={"ppo": ppo.Config})
+    (line,) = [line for line in str(error.value).splitlines() if "Unknown environment" in line]
+    nearest = line.split("The nearest of ")[1].split(": ")[1].split(". ")[0].split(", ")
+    assert len(nearest) == 3
+    assert set(nearest) <= set(gym.registry)
+    assert "--import MODULE" in line

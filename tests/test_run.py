@@ -163,6 +163,34 @@ def test_the_final_evaluation_is_written(tmp_path):
     assert last["sampler/temperature"] == 1.0
 
 
+def test_a_run_from_python_drew_no_learning_curve(tmp_path):
+    with Run(tmp_path / "run", settings(), progress=False) as run:
+        outcome = run.finish(toy.train(run.config, run))
+    assert outcome.episodes == 2
+    assert {path.name for path in run.folder.iterdir()} == {
+        "config.yaml",
+        "metrics.jsonl",
+        "checkpoint",
+        "evaluation.json",
+        "learning_curve.png",
+    }
+
+
+def test_a_run_that_was_stopped_is_finished_without_an_evaluation(tmp_path):
+    with Run(tmp_path / "run", settings(), progress=False) as run:
+        signal.raise_signal(signal.SIGINT)
+        assert run.finish(toy.train(run.config, run)) is None
+    assert (run.folder / "learning_curve.png").is_file()
+    assert not (run.folder / "evaluation.json").exists()
+
+
+def test_a_run_under_way_looked_finished_once_it_was_evaluated(tmp_path):
+    with Run(tmp_path / "run", settings(evaluation={"episodes": 1, "every": 100}), progress=False) as run:
+        run.evaluate_when_due(toy.make_policy(run.config, *spaces()), 100)
+    assert "evaluation/mean_return" in read_metrics(run.folder / "metrics.jsonl")[-1]
+    assert not (run.folder / "evaluation.json").exists()
+
+
 def test_evaluation_while_training_comes_at_its_steps_and_saves(tmp_path):
     with Run(tmp_path / "run", settings(evaluation={"episodes": 1, "every": 250}), progress=False) as run:
         policy = toy.make_policy(run.config, *spaces())

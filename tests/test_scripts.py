@@ -218,7 +218,7 @@ def test_a_killed_run_leaves_a_checkpoint_that_loads(tmp_path):
         process = in_a_process(
             folder, "total_steps=1000000", "agent.hidden=[512,512]", "evaluation={every: 100, episodes: 1}"
         )
-        wait_for(folder / "evaluation.json", process)
+        wait_for(folder / "checkpoint" / "manifest.json", process)
         time.sleep(0.1 * trial)
         process.kill()
         process.communicate(timeout=60)
@@ -263,6 +263,36 @@ def test_an_agent_that_is_imported_trains_and_the_next_command_names_it(tmp_path
     again = f"python -m scripts.evaluate {tmp_path / 'run'} --import tests.toy_agents.toy"
     assert again in capsys.readouterr().out
     assert evaluate.main(again.split()[3:]) == 0
+
+
+@pytest.fixture
+def brought(tmp_path, monkeypatch):
+    """The name of a module that registers `Brought-v0`, a CartPole, when it is imported."""
+    line = (
+        "gymnasium.register('Brought-v0', 'gymnasium.envs.classic_control.cartpole:CartPoleEnv', max_episode_steps=9)"
+    )
+    (tmp_path / "bringing").mkdir()
+    (tmp_path / "bringing" / "envs.py").write_text(f"import gymnasium\n{line}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "bringing.envs"
+    sys.modules.pop("bringing.envs", None)
+    gymnasium.registry.pop("Brought-v0", None)
+
+
+@pytest.mark.parametrize("key", ["env", "env.id"])
+def test_gymnasiums_way_to_name_the_module_of_an_id_was_refused(tmp_path, capsys, brought, key):
+    assert trained(tmp_path / "run", f"{key}={brought}:Brought-v0") == 0
+    again = f"python -m scripts.evaluate {tmp_path / 'run'} --import {brought}"
+    assert again in capsys.readouterr().out
+    assert "id: Brought-v0" in (tmp_path / "run" / "config.yaml").read_text()
+    assert evaluate.main(again.split()[3:], AGENTS) == 0
+
+
+def test_a_configuration_file_names_no_module_to_import(tmp_path, capsys, brought):
+    (tmp_path / "mine.yaml").write_text(TOY.read_text().replace("CartPole-v1", f"'{brought}:Brought-v0'"))
+    assert train.main([str(tmp_path / "mine.yaml"), "--run-dir", str(tmp_path / "run")], AGENTS) == 2
+    assert f"give --import {brought} and env.id=Brought-v0" in capsys.readouterr().err
+    assert brought not in sys.modules
 
 
 def test_help_has_a_sentence_for_every_field(capsys):

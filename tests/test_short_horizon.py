@@ -60,6 +60,7 @@ def test_learns_to_copy_the_observation(sampler):
     result, run = score(configure("rlsample/Identity-v0", 64 * 32, sampler))
     assert result == 32
     assert set(agent.METRICS) | {"charts/episodic_return", "charts/episodic_length"} <= set(run.records[-1])
+    assert sum(record.get("charts/episodes", 0) for record in run.records) == 64
     assert run.records[-1]["step"] == 64 * 32
     assert run.records[-1]["update"] == 64
 

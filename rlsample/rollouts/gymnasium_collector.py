@@ -104,6 +104,7 @@ class GymnasiumCollector:
         """Metrics of the episodes that ended since the last call, where some did, and of those under way."""
         metrics = {"charts/unfinished_length": float(self._length.max())}
         if self.returns:
+            metrics["charts/episodes"] = float(len(self.returns))
             metrics["charts/episodic_return"] = float(np.mean(self.returns))
             metrics["charts/episodic_length"] = float(np.mean(self.lengths))
         self.returns, self.lengths = [], []

@@ -146,6 +146,7 @@ class InGraphLoop:
         self.scores = np.where(count > 0, score / np.maximum(count, 1), self.scores)
         metrics = {"charts/unfinished_length": float(np.max(self._running.length))}
         if count.any():
+            metrics["charts/episodes"] = float(count.sum())
             metrics["charts/episodic_return"] = float(score.sum() / count.sum())
             metrics["charts/episodic_length"] = float(length.sum() / count.sum())
         if len(self.scores) > 1:

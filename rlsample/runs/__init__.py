@@ -3,9 +3,7 @@
     from rlsample import runs
     config = runs.load_config("agents/configs/cartpole.yaml", ["seed=3"], agents={"relaxed_actor_critic": Config})
     with runs.Run("runs/mine", config) as run:
-        policy = train(config, run)
-        run.save(policy)
-        run.evaluate(policy)
+        run.finish(train(config, run))
 
 Importing it loads neither wandb nor matplotlib nor rich.
 """

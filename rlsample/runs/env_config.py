@@ -19,6 +19,9 @@ _SECRET = re.compile(r"api_?key|secret|passw(or)?d|credential|(^|_)token$", re.I
 
 _OWN_OPTIONS = frozenset({"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"})
 
+NEAREST_IDS = 3
+"""How many registered ids an unknown one is answered with: there are more than a message is read for."""
+
 
 class EnvConfig(Block):
     """Which environment, and how many of it side by side."""
@@ -37,11 +40,12 @@ class EnvConfig(Block):
         import gymnasium
 
         if ":" in value:
-            raise checks.invalid(
-                "an id without a module in it", id=value, hint="Import the module that registers it first."
-            )
+            module, _, plain = value.partition(":")
+            hint = f"A file imports nothing: give --import {module} and env.id={plain} (from Python, import {module})."
+            raise checks.invalid("an id without a module in it", id=value, hint=hint)
         if value not in gymnasium.registry:
-            raise checks.unknown("environment", value, gymnasium.registry)
+            hint = "If another package registers it: --import MODULE, the module that does (from Python, import it)."
+            raise checks.unknown("environment", value, gymnasium.registry, limit=NEAREST_IDS, hint=hint)
         return value
 
     @pydantic.field_validator("kwargs")
@@ -70,13 +74,14 @@ class EnvConfig(Block):
 
         made: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
         made |= self.kwargs | options
-        spec = gymnasium.spec(self.id)
-        if made["vectorization_mode"] in (None, "vector_entry_point") and spec.vector_entry_point is not None:
+        spec, mode = gymnasium.spec(self.id), made["vectorization_mode"]
+        # Asked for where there is none, Gymnasium says so itself.
+        if mode == "vector_entry_point" or (mode is None and spec.vector_entry_point is not None):
             if max_episode_steps is not None:
                 made["max_episode_steps"] = min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
             return gymnasium.make_vec(self.id, **made)
         wrappers: list[Any] = [functools.partial(Guard, env_id=self.id, count=_Count())]
-        if made["vectorization_mode"] == "async":
+        if mode == "async":
             wrappers.append(_without_interrupts)
         if max_episode_steps is not None:
             wrappers.append(functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=max_episode_steps))

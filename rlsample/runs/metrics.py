@@ -5,7 +5,8 @@ from __future__ import annotations
 METRICS = {
     "global_step": "Environment steps so far, over all environments (of one member, in a population).",
     "update": "Optimizer steps so far.",
-    "charts/episodic_return": "Mean undiscounted return of the training episodes that ended since the last record.",
+    "charts/episodes": "Training episodes that ended since the last record.",
+    "charts/episodic_return": "Their mean undiscounted return.",
     "charts/episodic_length": "Their mean length, in steps.",
     "charts/unfinished_length": "Steps so far of the longest episode under way, which counts in no return yet.",
     "charts/steps_per_second": "Environment steps per second of wall-clock time since the run began.",

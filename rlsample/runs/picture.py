@@ -1,4 +1,4 @@
-"""The picture of a run: return and temperature against environment steps."""
+"""The picture of a run: return against environment steps, and the temperature below where it changes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import numpy as np
 from rlsample.runs.tracking import read_metrics
 
 WINDOW = 0.05
-"""Width of the running mean, as a fraction of the points."""
+"""Width of the running mean, as a fraction of all episodes."""
 
 INK, MUTED, ACCENT = "#24292f", "#8c959f", "#0969da"
 
 
-def draw_learning_curve(metrics: str | Path, path: str | Path, title: str = "") -> None:
-    """Draws the returns of a `metrics.jsonl`, their running mean, evaluations, and the temperature below.
+def draw_learning_curve(metrics: str | Path, path: str | Path, title: str = "", num_envs: int = 1) -> None:
+    """Draws the returns of a `metrics.jsonl`, their running mean, evaluations, and a temperature that changes.
 
     Args:
         metrics: the file.
         path: where the picture goes; its ending says which format.
         title: what stands above it.
+        num_envs: environments that the run trained in. Episodes are drawn once so many have ended: the first to end are
+            the short ones, not the usual ones.
     """
     # Not through pyplot, which keeps figures alive and looks for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -30,17 +32,22 @@ def draw_learning_curve(metrics: str | Path, path: str | Path, title: str = "") 
     from matplotlib.ticker import EngFormatter
 
     records = read_metrics(metrics)
-    figure = Figure(figsize=(7.2, 4.8), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    _draw_returns(upper, records)
     steps, temperatures = _series(records, "sampler/temperature")
-    lower.plot(steps, temperatures, color=INK, linewidth=1.5)
-    lower.set(xlabel="environment steps", ylabel="temperature")
-    lower.set_ylim(bottom=0.0)
-    lower.xaxis.set_major_formatter(EngFormatter(sep=""))
-    upper.set_title(title, loc="left", fontsize=11, color=INK)
-    for axes in (upper, lower):
+    changes = len(np.unique(temperatures)) > 1
+    if len(steps) and not changes:
+        title = ", ".join(filter(None, [title, f"temperature {temperatures[0]:g}"]))
+    figure = Figure(figsize=(7.2, 4.8 if changes else 3.9), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1 + changes, 1, sharex=True, height_ratios=[3, 1][: 1 + changes], squeeze=False)[:, 0]
+    _draw_returns(panels[0], records, num_envs)
+    panels[0].set_title(title, loc="left", fontsize=11, color=INK)
+    if changes:
+        panels[1].plot(steps, temperatures, color=INK, linewidth=1.5)
+        panels[1].set(ylabel="temperature")
+        panels[1].set_ylim(bottom=0.0)
+    panels[-1].set_xlabel("environment steps")
+    panels[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
+    for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#d0d7de", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -49,25 +56,41 @@ def draw_learning_curve(metrics: str | Path, path: str | Path, title: str = "") 
     figure.savefig(path)
 
 
-def running_mean(values: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
-    """Returns the mean of the last `window` values at each place, of fewer at the beginning."""
-    sums = np.cumsum(np.concatenate([[0.0], np.asarray(values, dtype=float)]))
-    end = np.arange(1, len(sums))
-    begin = np.maximum(end - window, 0)
-    return (sums[end] - sums[begin]) / (end - begin)
+def running_mean(values: np.ndarray, counts: np.ndarray, window: float) -> np.ndarray:
+    """The mean of the last `window` episodes at each record, of fewer at the beginning.
+
+    Args:
+        values: `[n]`, a mean over the episodes of each record.
+        counts: `[n]`, how many those are, all above 0.
+        window: episodes; where the oldest record is partly inside, that part of its episodes counts.
+    """
+    ends = np.concatenate([[0.0], np.cumsum(counts)])
+    sums = np.concatenate([[0.0], np.cumsum(values * counts)])
+    begins = np.maximum(ends[1:] - window, 0.0)
+    return (sums[1:] - np.interp(begins, ends, sums)) / (ends[1:] - begins)
 
 
-def _draw_returns(axes: Any, records: Sequence[dict[str, float]]) -> None:
-    steps, returns = _series(records, "charts/episodic_return")
-    window = max(10, round(WINDOW * len(returns)))
-    axes.scatter(steps, returns, s=10, color=ACCENT, alpha=0.35, linewidths=0, label="while training")
-    if len(returns):
-        mean = running_mean(returns, window)
-        axes.plot(steps, mean, color=ACCENT, linewidth=2, label=f"mean of the last {window}")
+def _draw_returns(axes: Any, records: Sequence[dict[str, float]], num_envs: int) -> None:
+    steps, returns, counts = _episodes(records, num_envs)
+    window = max(10, num_envs, round(WINDOW * counts.sum()))
+    mean, drawn = running_mean(returns, counts, window), np.cumsum(counts) >= num_envs
+    if drawn.any():
+        axes.scatter(steps[drawn], returns[drawn], s=10, color=ACCENT, alpha=0.35, linewidths=0, label="while training")
+        axes.plot(steps[drawn], mean[drawn], color=ACCENT, linewidth=2, label=f"mean of the last {window:,} episodes")
     steps, means = _series(records, "evaluation/mean_return")
-    axes.scatter(steps, means, s=40, marker="D", color=INK, zorder=3, clip_on=False, label="evaluation")
+    if len(steps):
+        axes.scatter(steps, means, s=40, marker="D", color=INK, zorder=3, clip_on=False, label="evaluation")
     axes.set(ylabel="return")
-    axes.legend(frameon=False, fontsize=9, loc="best")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9, loc="best")
+
+
+def _episodes(records: Sequence[dict[str, float]], num_envs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, mean returns and numbers of episodes; a record that says no number has one from each environment."""
+    ended = [record | {"charts/episodes": record.get("charts/episodes", num_envs)} for record in records]
+    ended = [record for record in ended if np.isfinite(record.get("charts/episodic_return", np.nan))]
+    steps, returns = _series(ended, "charts/episodic_return")
+    return steps, returns, _series(ended, "charts/episodes")[1]
 
 
 def _series(records: Sequence[dict[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@
         config.yaml          the resolved configuration; `load` gives it back
         metrics.jsonl        one record a line
         checkpoint/          the policy's weights
-        evaluation.json      how good the policy is
+        evaluation.json      how good the policy is; written at the end, so that only a finished run has it
         learning_curve.png   return and temperature against environment steps
         wandb/               Weights & Biases files, unless it is disabled
 
@@ -26,9 +26,10 @@ from typing import Any
 from rlsample import checks
 from rlsample.rollouts.evaluation import Evaluation, EvaluationStopped, SupportsAct
 from rlsample.runs import checkpoint, tracking
-from rlsample.runs.config import RunConfig
+from rlsample.runs.config import PopulationConfig, RunConfig
 from rlsample.runs.evaluating import evaluate
 from rlsample.runs.loading import config_to_yaml
+from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.progress import Progress
 
 CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint"
@@ -140,18 +141,25 @@ class Run:
 
         None if the run was asked to stop meanwhile; an evaluation that begins then is finished.
         """
-        seconds, stopping = self.seconds, self.stopping
-        try:
-            outcome = evaluate(policy, self.config, should_stop=lambda: self.stopping and not stopping)
-        except EvaluationStopped:
-            return None
-        record = {"global_step": self.step, "sampler/temperature": float(self.config.temperature(self.step))}
-        self._track(
-            record | {"evaluation/mean_return": outcome.mean_return, "evaluation/std_return": outcome.std_return}
-        )
-        summary = {name: value for name, value in dataclasses.asdict(outcome).items() if name != "returns"}
-        summary |= {"global_step": self.step, "seconds": round(seconds, 3)}
-        (self.folder / EVALUATION).write_text(json.dumps(summary) + "\n", encoding="utf-8")
+        seconds, outcome = self.seconds, self._judge(policy)
+        if outcome is not None:
+            summary = {name: value for name, value in dataclasses.asdict(outcome).items() if name != "returns"}
+            summary |= {"global_step": self.step, "seconds": round(seconds, 3)}
+            (self.folder / EVALUATION).write_text(json.dumps(summary) + "\n", encoding="utf-8")
+        return outcome
+
+    def finish(self, policy: SupportsAct) -> Evaluation | None:
+        """Leaves a trained policy in the folder: saves it, evaluates it unless the run was stopped, draws the picture.
+
+        Returns:
+            The evaluation; None if the run was asked to stop.
+        """
+        self.save(policy)
+        outcome = None if self.stopping else self.evaluate(policy)
+        agent = self.config.agent
+        title = f"{self.config.env.id}, {agent.name}, {self.config.sampler.name}, seed {self.config.seed}"
+        num_envs = self.config.env.num_envs * (agent.population if isinstance(agent, PopulationConfig) else 1)
+        draw_learning_curve(self.folder / METRICS, self.folder / PICTURE, title, num_envs)
         return outcome
 
     def evaluation_due(self, step: int) -> bool:
@@ -167,7 +175,20 @@ class Run:
         self._evaluations = step // every
         self.step = int(step)
         self.save(policy)
-        self.evaluate(policy)
+        self._judge(policy)
+
+    def _judge(self, policy: SupportsAct) -> Evaluation | None:
+        """Evaluates a policy and logs the outcome; None if the run was asked to stop meanwhile."""
+        stopping = self.stopping
+        try:
+            outcome = evaluate(policy, self.config, should_stop=lambda: self.stopping and not stopping)
+        except EvaluationStopped:
+            return None
+        record = {"global_step": self.step, "sampler/temperature": float(self.config.temperature(self.step))}
+        self._track(
+            record | {"evaluation/mean_return": outcome.mean_return, "evaluation/std_return": outcome.std_return}
+        )
+        return outcome
 
     def _track(self, record: dict[str, float]) -> None:
         for tracker in self._trackers:
