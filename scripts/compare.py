@@ -26,7 +26,7 @@ from rich.table import Column, Table
 
 from rlsample.runs import ConfigError, load_config, read_metrics
 from rlsample.runs.agents import import_modules
-from rlsample.runs.run import EVALUATION, METRICS
+from rlsample.runs.run_folder import EVALUATION, METRICS
 from scripts.arguments import add_import_option, import_words, move_modules, whole_number
 from scripts.catalogue import known_agents
 from scripts.statistics import interquartile_mean, interval
