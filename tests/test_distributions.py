@@ -22,6 +22,7 @@ MAKERS = {
     "factored": lambda: heads.FactoredHead([2, 3]),
     "autoregressive": lambda: heads.AutoregressiveHead([2, 3], context_size=4, kernel_gain=2.0),
     "ordinal": lambda: heads.OrdinalHead(4),
+    "ordinal fini": lambda: heads.OrdinalHead(4, sampler="fini"),
     "ordinal factors": lambda: heads.OrdinalHead(MultiDiscrete([2, 4])),
     "top_k": lambda: heads.TopKHead(4, 2, kernel_gain=2.0),
 }

@@ -21,9 +21,11 @@ from rlsample.samplers.control_variates import ControlVariate
 from rlsample.samplers.decoupled_straight_through import DecoupledStraightThrough
 from rlsample.samplers.entmax import Entmax
 from rlsample.samplers.exact import Exact
+from rlsample.samplers.fini import Fini
 from rlsample.samplers.gapped_straight_through import GappedStraightThrough
 from rlsample.samplers.gumbel_rao import GumbelRao
 from rlsample.samplers.gumbel_softmax import GumbelSoftmax
+from rlsample.samplers.lambda_mix import LambdaMix
 from rlsample.samplers.leave_one_out import LeaveOneOut
 from rlsample.samplers.perturbed_argmax import PerturbedArgmax
 from rlsample.samplers.rebar import REBAR
@@ -43,9 +45,11 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "decoupled_straight_through": DecoupledStraightThrough,
     "entmax": Entmax,
     "exact": Exact,
+    "fini": Fini,
     "gapped_straight_through": GappedStraightThrough,
     "gumbel_rao": GumbelRao,
     "gumbel_softmax": GumbelSoftmax,
+    "lambda_mix": LambdaMix,
     "leave_one_out": LeaveOneOut,
     "perturbed_argmax": PerturbedArgmax,
     "rebar": REBAR,

@@ -87,6 +87,22 @@ def zgr(temperature: float, objective: str) -> Reference:
     return enumerated((product(PROBS, g) + away * np.sum(away * g, -1, keepdims=True)) / 2)
 
 
+def lambda_mix(temperature: float, objective: str) -> Reference:
+    """The mean of J(p) g and of `zgr`."""
+    g, away = slopes(objective), CORNERS - PROBS
+    return enumerated((3 * product(PROBS, g) + away * np.sum(away * g, -1, keepdims=True)) / 4)
+
+
+def fini(temperature: float, objective: str) -> Reference:
+    """The gradients of mean and variance of the score, (m' + v' / (2 v) (x - m)) f'(x)."""
+    mean = PROBS @ WEIGHTS
+    variance = PROBS @ WEIGHTS**2 - mean**2
+    to_mean = PROBS * (WEIGHTS - mean)
+    to_variance = PROBS * (WEIGHTS**2 - PROBS @ WEIGHTS**2) - 2 * mean * to_mean
+    moves = to_mean + to_variance / (2 * variance) * (WEIGHTS - mean)[:, None]
+    return enumerated(moves * OBJECTIVES[objective].slope(WEIGHTS)[:, None])
+
+
 def gapped_straight_through(temperature: float, objective: str) -> Reference:
     """The drawn logit at the maximum, the others at most the maximum less 1."""
     led = np.where(CORNERS > 0, THETA.max(), np.minimum(THETA, THETA.max() - 1))
@@ -182,9 +198,11 @@ REFERENCES: dict[str, Callable[[float, str], Reference]] = {
     "decoupled_straight_through": decoupled_straight_through,
     "entmax": entmax,
     "exact": exact,
+    "fini": fini,
     "gapped_straight_through": gapped_straight_through,
     "gumbel_rao": gumbel_rao,
     "gumbel_softmax": gumbel_softmax,
+    "lambda_mix": lambda_mix,
     "leave_one_out": leave_one_out,
     "perturbed_argmax": perturbed_argmax,
     "reinmax": reinmax,
