@@ -45,3 +45,8 @@ def join(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     shape = tf.concat([tf.shape(left)[:-1], [2 * left.shape[-1]]], 0)
     joined = tf.reshape(tf.stack([left, right], -1), shape)
     return tf.ensure_shape(joined, [*left.shape[:-1], 2 * left.shape[-1]])
+
+
+def log_sum(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """log(exp(left) + exp(right)), whose gradient is right where the two are equal, too."""
+    return tf.reduce_logsumexp(tf.stack([left, right]), 0)

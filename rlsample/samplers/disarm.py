@@ -89,7 +89,7 @@ def antithetic_pair(logits: tf.Tensor, noise: tf.Tensor) -> AntitheticPair:
     while level.shape[-1] > 1:
         left, right = tree.sides(level)
         to_left.append(tf.sigmoid(left - right))
-        level = tf.maximum(left, right) + tf.math.softplus(-tf.abs(left - right))
+        level = tree.log_sum(left, right)
 
     # Down again. A node hands its children what the nodes above them add to the gradient, shared out by probability.
     first = second = tf.ones_like(level, tf.bool)
