@@ -26,6 +26,7 @@ from rich.table import Column, Table
 
 from rlsample.runs import ConfigError, load_config, read_metrics
 from rlsample.runs.agents import import_modules
+from rlsample.runs.numbers import shown
 from rlsample.runs.run import EVALUATION, METRICS
 from scripts.arguments import add_import_option, import_words, move_modules, whole_number
 from scripts.catalogue import known_agents
@@ -119,7 +120,9 @@ def _run(options: argparse.Namespace, words: list[str], seed: int) -> Outcome:
         if code:
             raise RuntimeError(f"Expected every run to end well. Received: exit code {code}; its output is in {log}.")
     outcome = read(folder, name, seed, options.threshold)
-    print(f"{name} seed {seed}: {outcome.final_return:.1f}, solved at {outcome.steps}", flush=True)
+    threshold = f"{options.threshold:g}"
+    reached = f"never reached {threshold}" if outcome.steps is None else f"{threshold} at {outcome.steps:,} steps"
+    print(f"{name} seed {seed}: {shown(outcome.final_return)}, {reached}", flush=True)
     return outcome
 
 
@@ -156,7 +159,7 @@ def _show(outcomes: list[Outcome], threshold: float) -> None:
         table.add_row(
             variant,
             str(len(runs)),
-            f"{interquartile_mean(returns):.1f} [{low:.1f}, {high:.1f}]",
+            f"{shown(interquartile_mean(returns))} [{shown(low)}, {shown(high)}]",
             f"{int((returns >= threshold).sum())}/{len(runs)}",
             f"{first:,.0f}" if np.isfinite(first) else "-",
             f"{np.median([run.seconds for run in runs]):.0f}",

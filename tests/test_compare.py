@@ -51,11 +51,23 @@ def test_every_variant_runs_once_with_every_seed(tmp_path, monkeypatch, capsys):
     assert compare.main(arguments) == 0
     words = [[word for word in command if word.startswith(("sampler=", "seed="))] for command in commands]
     assert words == [[f"sampler={name}", f"seed={seed}"] for name in ("zgr", "reinmax") for seed in (1, 2)]
-    assert "2/2" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "2/2" in shown
+    assert "sampler=zgr seed 1: 490.0, 475 at 500 steps" in shown
     assert (tmp_path / "outcomes.csv").read_text().count("490.0") == 4
     # What is there already is not run again.
     assert compare.main(arguments) == 0
     assert len(commands) == 4
+
+
+def test_a_run_that_never_reached_the_threshold_was_solved_at_none(tmp_path, monkeypatch, capsys):
+    def run(command, **_):
+        finish_run(Path(command[-1]), [0.1], 0.15)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert compare.main([CONFIG, "sampler=zgr", "--seeds", "1", "--folder", str(tmp_path)]) == 0
+    assert "seed 1: 0.15, never reached 475" in capsys.readouterr().out
 
 
 def test_an_id_with_its_module_was_refused(tmp_path, monkeypatch):

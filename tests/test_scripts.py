@@ -14,7 +14,7 @@ import gymnasium
 import pytest
 
 from rlsample.runs import agents as runs_agents
-from rlsample.runs import read_metrics
+from rlsample.runs import numbers, read_metrics
 from rlsample.runs.agents import Agents
 from scripts import evaluate, train
 from tests import toy_agents
@@ -71,11 +71,12 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
     assert all(record["sampler/temperature"] > 0 for record in records)
     assert "seed: 3" in shown
     assert "sampler: {name: gumbel_softmax}" in shown
-    assert f"{evaluation['mean_return']:.1f}" in shown
+    figures = f"{numbers.shown(evaluation['mean_return'])} ± {numbers.shown(evaluation['std_return'])}"
+    assert figures in shown
 
     assert evaluate.main([str(tmp_path / "run")], AGENTS) == 0
     again = capsys.readouterr().out
-    assert f"after 1,000 steps: return {evaluation['mean_return']:.1f} ± {evaluation['std_return']:.1f}" in again
+    assert f"after 1,000 steps: return {figures} over 3 episodes" in again
     assert evaluate.main([str(tmp_path / "run"), "--episodes", "7", "--seed", "5"], AGENTS) == 0
     assert "over 7 episodes" in capsys.readouterr().out
 
