@@ -217,7 +217,7 @@ def test_an_evaluation_did_not_listen():
 
 def test_small_numbers_were_shown_with_one_decimal():
     values = [500.0, 475.25, -200, 21.46, 9.996, 1, 0.15, -0.0123, 1e-4, -1e-7, 0.0, math.nan, math.inf]
-    expected = "500.0 475.2 -200.0 21.5 10.0 1.0 0.15 -0.0123 0.0001 0 0 nan inf".split()
+    expected = ["500.0", "475.2", "-200.0", "21.5", "10.0", "1.0", "0.15", "-0.0123", "0.0001", "0", "0", "nan", "inf"]
     assert [numbers.shown(value) for value in values] == expected
 
 
