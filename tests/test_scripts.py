@@ -160,13 +160,15 @@ def test_a_video_that_cannot_be_made_is_told(tmp_path, capsys, monkeypatch):
         raise gymnasium.error.DependencyNotInstalled("No pygame.")
 
     assert trained(tmp_path / "run") == 0
+    capsys.readouterr()
     monkeypatch.setattr(gymnasium.wrappers, "RecordVideo", missing)
     for present, said in ((None, "needs moviepy"), (ModuleSpec("moviepy", None), "No pygame.")):
         monkeypatch.setattr("importlib.util.find_spec", lambda name, present=present: present)
         assert evaluate.main([str(tmp_path / "run"), "--video"], AGENTS) == 2
-        message = capsys.readouterr().err
+        printed, message = capsys.readouterr()
         assert said in message
         assert "rlsample[video]" in message
+        assert printed == "", "told after all episodes were played"
 
 
 @pytest.mark.skipif(find_spec("moviepy") is None, reason="needs the extra `video`")
