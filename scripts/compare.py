@@ -3,8 +3,8 @@
     python -m scripts.compare agents/configs/cartpole.yaml sampler=straight_through_gumbel_softmax,exact --seeds 10
 
 A word `key=a,b,c` makes one variant for each value (of each such word: their product); other words go to every run.
-Each run is a process of its own, `python -m scripts.train`, and its folder stays: a comparison that was interrupted
-goes on where it stopped.
+Each run is a process of its own, `python -m scripts.train`, and its folder stays: a finished run that is there, of the
+same configuration, is not run again.
 """
 
 from __future__ import annotations
@@ -21,22 +21,35 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from rich import markup
 from rich.console import Console
 from rich.table import Column, Table
 
-from rlsample.runs import ConfigError, load_config, read_metrics
+from rlsample.runs import ConfigError, RunConfig, config_to_dict, load_config, read_metrics
 from rlsample.runs.agents import import_modules
-from rlsample.runs.run_folder import EVALUATION, METRICS
+from rlsample.runs.loading import differences
+from rlsample.runs.numbers import shown
+from rlsample.runs.run_folder import CONFIG, EVALUATION, METRICS
 from scripts.arguments import add_import_option, import_words, move_modules, whole_number
 from scripts.catalogue import known_agents
 from scripts.statistics import interquartile_mean, interval
+
+FEW_SEEDS, TOO_FEW_SEEDS = 5, 3
+"""Below the first, an interval says little; below the second it would say nothing, and is not shown."""
+
+
+class Variant(NamedTuple):
+    """One of the things that are compared: what tells it from the others, and all its words."""
+
+    name: str
+    words: list[str]
 
 
 class Outcome(NamedTuple):
     """What one run came to.
 
     Attributes:
-        variant: its words, joined.
+        variant: its name.
         seed: its seed.
         final_return: mean return of the evaluation after training.
         steps: environment steps until an evaluation first reached the threshold; None if none did.
@@ -53,36 +66,35 @@ class Outcome(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_intermixed_args(arguments)
-    variants = []
-    for words in expand(options.overrides):
-        plain, options.imports = move_modules(words, options.imports)
-        variants.append(plain)
+    choices = []
+    for word in options.overrides:
+        values, options.imports = move_modules(split(word), options.imports)
+        choices.append(values)
+    jobs = [(variant, seed) for variant in expand(choices) for seed in range(1, options.seeds + 1)]
     try:
         import_modules(options.imports)
-        for words in variants:
-            load_config(options.config, words, agents=known_agents())
+        for variant, seed in jobs:
+            asked = load_config(options.config, [*variant.words, f"seed={seed}"], agents=known_agents())
+            check_folder(_folder(options, variant, seed), asked)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    jobs = [(words, seed) for words in variants for seed in range(1, options.seeds + 1)]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        try:
+    try:
+        with ThreadPoolExecutor(options.jobs) as pool:
             outcomes = list(pool.map(lambda job: _run(options, *job), jobs))
-        except RuntimeError as error:
-            pool.shutdown(cancel_futures=True)
-            print(error, file=sys.stderr)
-            return 1
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
     _write_csv(options.folder / "outcomes.csv", outcomes)
-    _show(outcomes, options.threshold)
+    shared = [values[0] for values in choices if len(values) == 1]
+    _show(outcomes, options.threshold, shared)
     return 0
 
 
-def expand(words: Sequence[str]) -> Iterator[list[str]]:
-    """Yields the words of each variant: the product of the values, split at commas outside of brackets."""
-    yield from map(list, itertools.product(*[_values(word) for word in words]))
-
-
-def _values(word: str) -> list[str]:
+def split(word: str) -> list[str]:
+    """The words that `key=a,b` stands for, split at commas outside of brackets."""
     key, _, text = word.partition("=")
     parts, depth = [""], 0
     for character in text:
@@ -92,6 +104,29 @@ def _values(word: str) -> list[str]:
         else:
             parts[-1] += character
     return [f"{key}={part.strip()}" for part in parts]
+
+
+def expand(choices: Sequence[Sequence[str]]) -> Iterator[Variant]:
+    """Yields the product of the choices; what is no choice is in no name."""
+    for words in itertools.product(*choices):
+        differing = [word for word, values in zip(words, choices, strict=True) if len(values) > 1]
+        yield Variant(" ".join(differing) or "as configured", list(words))
+
+
+def check_folder(folder: Path, asked: RunConfig) -> None:
+    """Makes sure that what is in a folder can stand for the run that is asked for, or that nothing is.
+
+    Raises:
+        ConfigError: there is a run of another configuration.
+    """
+    if not (folder / CONFIG).exists():
+        return
+    there = load_config(folder / CONFIG, agents=known_agents(), inherit=False)
+    found = differences(config_to_dict(there), config_to_dict(asked))
+    if found:
+        lines = [f"  {name}: {here!r} there, {wanted!r} asked for" for name, (here, wanted) in found.items()]
+        rule = f"Expected the run in {folder} to be of this configuration. Received another one:"
+        raise ConfigError("\n".join([rule, *lines, "Choose another --folder, or remove this one."]))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,20 +141,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace, words: list[str], seed: int) -> Outcome:
-    name = " ".join(words) or "as configured"
-    folder = options.folder / options.config.stem / (name.replace(" ", "+").replace("/", "-")) / f"seed{seed}"
+def _folder(options: argparse.Namespace, variant: Variant, seed: int) -> Path:
+    name = variant.name.replace(" ", "+").replace("/", "-")
+    return options.folder / options.config.stem / name / f"seed{seed}"
+
+
+def _run(options: argparse.Namespace, variant: Variant, seed: int) -> Outcome:
+    folder = _folder(options, variant, seed)
     if not (folder / EVALUATION).exists():
-        command = [sys.executable, "-m", "scripts.train", str(options.config), *words, f"seed={seed}"]
-        command += import_words(options.imports)
+        new = [str(options.config), *variant.words, f"seed={seed}"]
+        begun = (folder / CONFIG).exists()
+        command = [sys.executable, "-m", "scripts.train", *([] if begun else new), *import_words(options.imports)]
+        command += ["--resume" if begun else "--run-dir", str(folder)]
         log = folder.with_suffix(".log")
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as out:
-            code = subprocess.run([*command, "--run-dir", str(folder)], stdout=out, stderr=subprocess.STDOUT).returncode
+        with log.open("a") as out:
+            code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT).returncode
         if code:
             raise RuntimeError(f"Expected every run to end well. Received: exit code {code}; its output is in {log}.")
-    outcome = read(folder, name, seed, options.threshold)
-    print(f"{name} seed {seed}: {outcome.final_return:.1f}, solved at {outcome.steps}", flush=True)
+    outcome = read(folder, variant.name, seed, options.threshold)
+    threshold = f"{options.threshold:g}"
+    reached = f"never reached {threshold}" if outcome.steps is None else f"{threshold} at {outcome.steps:,} steps"
+    print(f"{variant.name} seed {seed}: {shown(outcome.final_return)}, {reached}", flush=True)
     return outcome
 
 
@@ -138,7 +181,7 @@ def _write_csv(path: Path, outcomes: list[Outcome]) -> None:
         writer.writerows(outcomes)
 
 
-def _show(outcomes: list[Outcome], threshold: float) -> None:
+def _show(outcomes: list[Outcome], threshold: float, shared: list[str]) -> None:
     table = Table(
         Column("variant", overflow="fold"),
         "seeds",
@@ -150,18 +193,23 @@ def _show(outcomes: list[Outcome], threshold: float) -> None:
     for variant, group in itertools.groupby(outcomes, key=lambda outcome: outcome.variant):
         runs = list(group)
         returns = np.array([run.final_return for run in runs])
-        low, high = interval(returns)
+        low, high = map(shown, interval(returns))
+        between = f"{low}, {high}" if len(runs) >= TOO_FEW_SEEDS else "-"
         steps = [np.inf if run.steps is None else run.steps for run in runs]
         first = np.median(steps)
         table.add_row(
-            variant,
+            markup.escape(variant),
             str(len(runs)),
-            f"{interquartile_mean(returns):.1f} [{low:.1f}, {high:.1f}]",
+            f"{shown(interquartile_mean(returns))} [{between}]",
             f"{int((returns >= threshold).sum())}/{len(runs)}",
             f"{first:,.0f}" if np.isfinite(first) else "-",
             f"{np.median([run.seconds for run in runs]):.0f}",
         )
+    if shared:
+        print("All with", *shared)
     Console(width=max(Console().width, 120)).print(table)
+    if len(runs) < FEW_SEEDS:
+        print(f"From fewer than {FEW_SEEDS} seeds an interval says little: --seeds {FEW_SEEDS} or more.")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from rlsample.runs import ConfigError, RunConfig, evaluate, load_config
 from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.checkpoint import CheckpointError
 from rlsample.runs.checkpoint import load as load_weights
+from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CHECKPOINT, CONFIG
 from scripts.arguments import add_import_option, whole_number
 from scripts.catalogue import known_agents
@@ -37,13 +38,15 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
         config = load_config(options.run / CONFIG, agents=agents, inherit=False)
         policy = make_policy(agents.module(config.agent.name), config)
         step = load_weights(options.run / CHECKPOINT, model=policy.model)
+        # First, so that a video that cannot be made is not told after all episodes were played.
+        video = _record(policy, config, options.run / "video", options.seed) if options.video else None
         outcome = evaluate(policy, config, episodes=options.episodes, seed=options.seed)
         print(
-            f"{config.env.id} after {step:,} steps: return {outcome.mean_return:.1f} ± {outcome.std_return:.1f} "
-            f"over {outcome.episodes} episodes"
+            f"{config.env.id} after {step:,} steps: "
+            f"return {shown(outcome.mean_return)} ± {shown(outcome.std_return)} over {outcome.episodes} episodes"
         )
-        if options.video:
-            print(_record(policy, config, options.run / "video", options.seed))
+        if video is not None:
+            print(video)
     except (ConfigError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
 """Draws the return against environment steps of runs that `scripts.compare` left: interquartile mean and 95% band.
 
-    python -m scripts.learning_curves "PPO=runs/compare/ppo_cartpole_fast/evaluation.every=2048" --output curves.png
+    python -m scripts.learning_curves "PPO=runs/compare/ppo_cartpole_fast/as+configured" --output curves.png
 
 Each word is LABEL=FOLDER, the folder holding one run a seed.
 """

@@ -23,6 +23,7 @@ from rlsample.rollouts.evaluation import Evaluation
 from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, config_to_yaml, load_config, load_resumed
 from rlsample.runs.agents import Agents, import_modules
 from rlsample.runs.describe import help_text
+from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CONFIG, PICTURE
 from rlsample.runs.training import carry_out
 from scripts.arguments import add_import_option, import_words, move_modules
@@ -105,7 +106,7 @@ def _show(run: Run, outcome: Evaluation | None, imports: list[str]) -> None:
     table = Table(show_header=False, title=title, title_justify="left", box=None)
     if outcome is not None:
         kind = "deterministic" if run.config.evaluation.deterministic else "sampled"
-        table.add_row("return", f"{outcome.mean_return:.1f} ± {outcome.std_return:.1f}")
+        table.add_row("return", f"{shown(outcome.mean_return)} ± {shown(outcome.std_return)}")
         table.add_row("over", f"{outcome.episodes} {kind} episodes")
     table.add_row("steps", f"{run.step:,}")
     table.add_row("run folder", str(run.folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from rlsample.rollouts import gymnasium_collector
 from rlsample.rollouts.evaluation import EvaluationStopped
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.policy import Policy
-from rlsample.runs import ConfigError, config_from_dict, evaluate, evaluating, load_config
+from rlsample.runs import ConfigError, config_from_dict, evaluate, evaluating, load_config, numbers
 from tests.helpers_runs import Silent
 
 LOGITS = tf.constant([[0.0, 1.0, 2.0], [2.0, 0.0, -1.0]])
@@ -212,6 +213,12 @@ def test_training_in_an_episode_that_never_ends_said_nothing(monkeypatch):
 def test_an_evaluation_did_not_listen():
     with pytest.raises(EvaluationStopped):
         evaluate(Up(), cliff(max_episode_steps=10**6), should_stop=iter([False, False, True]).__next__)
+
+
+def test_small_numbers_were_shown_with_one_decimal():
+    values = [500.0, 475.25, -200, 21.46, 9.996, 1, 0.15, -0.0123, 1e-4, -1e-7, 0.0, math.nan, math.inf]
+    expected = ["500.0", "475.2", "-200.0", "21.5", "10.0", "1.0", "0.15", "-0.0123", "0.0001", "0", "0", "nan", "inf"]
+    assert [numbers.shown(value) for value in values] == expected
 
 
 @pytest.mark.parametrize("name", ["CartPole-v9", "nothing like one"])

@@ -213,13 +213,14 @@ def test_an_error_while_training_leaves_what_was_logged(tmp_path):
 def test_progress_prints_plain_lines_when_nobody_watches(tmp_path, capsys):
     with Run(tmp_path / "run", settings()) as run:
         for step in range(100, 301, 50):
-            run.log(step, {"charts/episodic_return": step / 2, "policy/entropy": 0.25})
+            run.log(step, {"charts/episodic_return": step / 2, "policy/entropy": 0.25 if step < 300 else -1e-9})
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("100/300 steps  ")
     for word in ("steps/s", "return 50", "temperature 1", "entropy 0.25"):
         assert word in lines[0]
     assert lines[1].startswith("300/300 steps  ")
+    assert lines[1].endswith("entropy 0")
 
 
 def test_ctrl_c_leaves_the_processes_of_environments_alone():

@@ -14,7 +14,7 @@ import gymnasium
 import pytest
 
 from rlsample.runs import agents as runs_agents
-from rlsample.runs import read_metrics
+from rlsample.runs import numbers, read_metrics
 from rlsample.runs.agents import Agents
 from scripts import evaluate, train
 from tests import toy_agents
@@ -71,11 +71,12 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
     assert all(record["sampler/temperature"] > 0 for record in records)
     assert "seed: 3" in shown
     assert "sampler: {name: gumbel_softmax}" in shown
-    assert f"{evaluation['mean_return']:.1f}" in shown
+    figures = f"{numbers.shown(evaluation['mean_return'])} ± {numbers.shown(evaluation['std_return'])}"
+    assert figures in shown
 
     assert evaluate.main([str(tmp_path / "run")], AGENTS) == 0
     again = capsys.readouterr().out
-    assert f"after 1,000 steps: return {evaluation['mean_return']:.1f} ± {evaluation['std_return']:.1f}" in again
+    assert f"after 1,000 steps: return {figures} over 3 episodes" in again
     assert evaluate.main([str(tmp_path / "run"), "--episodes", "7", "--seed", "5"], AGENTS) == 0
     assert "over 7 episodes" in capsys.readouterr().out
 
@@ -159,13 +160,15 @@ def test_a_video_that_cannot_be_made_is_told(tmp_path, capsys, monkeypatch):
         raise gymnasium.error.DependencyNotInstalled("No pygame.")
 
     assert trained(tmp_path / "run") == 0
+    capsys.readouterr()
     monkeypatch.setattr(gymnasium.wrappers, "RecordVideo", missing)
     for present, said in ((None, "needs moviepy"), (ModuleSpec("moviepy", None), "No pygame.")):
         monkeypatch.setattr("importlib.util.find_spec", lambda name, present=present: present)
         assert evaluate.main([str(tmp_path / "run"), "--video"], AGENTS) == 2
-        message = capsys.readouterr().err
+        printed, message = capsys.readouterr()
         assert said in message
         assert "rlsample[video]" in message
+        assert printed == "", "told after all episodes were played"
 
 
 @pytest.mark.skipif(find_spec("moviepy") is None, reason="needs the extra `video`")

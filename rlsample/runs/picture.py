@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rlsample.runs.numbers import shown
 from rlsample.runs.tracking import read_metrics
 
 WINDOW = 0.05
@@ -35,7 +36,7 @@ def draw_learning_curve(metrics: str | Path, path: str | Path, title: str = "", 
     steps, temperatures = _series(records, "sampler/temperature")
     changes = len(np.unique(temperatures)) > 1
     if len(steps) and not changes:
-        title = ", ".join(filter(None, [title, f"temperature {temperatures[0]:g}"]))
+        title = ", ".join(filter(None, [title, f"temperature {shown(temperatures[0])}"]))
     figure = Figure(figsize=(7.2, 4.8 if changes else 3.9), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1 + changes, 1, sharex=True, height_ratios=[3, 1][: 1 + changes], squeeze=False)[:, 0]

@@ -7,6 +7,7 @@ import math
 import time
 from typing import Any
 
+from rlsample.runs.numbers import shown
 from rlsample.runs.tracking import Record
 
 SHOWN = {"return": "charts/episodic_return", "temperature": "sampler/temperature", "entropy": "policy/entropy"}
@@ -58,8 +59,8 @@ class Progress:
     def _labelled(self) -> str:
         rate = self._latest.get("charts/steps_per_second", 0.0)
         known = {label: self._latest.get(name, math.nan) for label, name in SHOWN.items()}
-        shown = [f"{label} {value:.4g}" for label, value in known.items() if not math.isnan(value)]
-        return "  ".join([f"{rate:,.0f} steps/s", *shown])
+        parts = [f"{label} {shown(value)}" for label, value in known.items() if not math.isnan(value)]
+        return "  ".join([f"{rate:,.0f} steps/s", *parts])
 
     def _left(self) -> str:
         rate = self._latest.get("charts/steps_per_second", 0.0)
