@@ -107,6 +107,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
     warmup_draws, action_seeds = streams.generator("warm-up actions"), streams.generator("actions")
     round_ends = max(agent.steps_per_round, learner.warmup_steps)
 
+    run.plan(math.ceil(config.total_steps / envs.num_envs) * envs.num_envs)
     act: NumpyAct = lambda features, mask: uniform_actions(warmup_draws, mask)  # noqa: E731
 
     for step in range(envs.num_envs, config.total_steps + envs.num_envs, envs.num_envs):
