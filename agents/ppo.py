@@ -125,7 +125,6 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         seed=config.seed,
         temperature=config.temperature,
         population=agent.population,
-        evaluate_every=config.evaluation.every,
         jit_compile=agent.jit_compile,
         hint="Lower agent.learning_rate.",
     )

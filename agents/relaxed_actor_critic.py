@@ -28,9 +28,8 @@ from rlsample.learning.critics import CRITICS, chord_loss
 from rlsample.learning.loops import repeat
 from rlsample.learning.replay import Replay
 from rlsample.networks.flat import FlatNetwork
-from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor, uniform_actions
+from rlsample.rollouts.off_policy import train_off_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
@@ -99,32 +98,17 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
     """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy."""
-    agent, streams = config.agent, Streams(config.seed)
     envs = config.env.make()
-    learner = Learner(config, envs.single_observation_space, envs.single_action_space)
-    collector = GymnasiumCollector(envs, learner.policy.factors, streams.integer("environments"))
-    replay, replay_draws = Replay(agent.replay_capacity), streams.generator("replay")
-    warmup_draws, action_seeds = streams.generator("warm-up actions"), streams.generator("actions")
-    round_ends = max(agent.steps_per_round, learner.warmup_steps)
-
-    run.plan(math.ceil(config.total_steps / envs.num_envs) * envs.num_envs)
-    act: NumpyAct = lambda features, mask: uniform_actions(warmup_draws, mask)  # noqa: E731
-
-    for step in range(envs.num_envs, config.total_steps + envs.num_envs, envs.num_envs):
-        if run.stopping:
-            break
-        fields = collector.step(act(collector.observation, collector.mask))._asdict()
-        replay.add({name: fields[name][fields["valid"]] for name in Batch._fields})
-        if step < min(round_ends, config.total_steps):
-            continue
-        round_ends = (step // agent.steps_per_round + 1) * agent.steps_per_round
-        metrics = learner.learn(replay, replay_draws, step)
-        act = quickest_actor(learner.publish(), action_seeds.integers(-(2**31), 2**31, 2, np.int32))
-        run.log(step, metrics | collector.pop_episodes(), learner.update)
-        if run.evaluation_due(step):
-            run.evaluate_when_due(learner.publish_averaged(), step)
-    envs.close()
-    return learner.publish_averaged()
+    return train_off_policy(
+        envs,
+        Learner(config, envs.single_observation_space, envs.single_action_space),
+        run,
+        fields=Batch._fields,
+        capacity=config.agent.replay_capacity,
+        steps_per_round=config.agent.steps_per_round,
+        total_steps=config.total_steps,
+        seed=config.seed,
+    )
 
 
 class Learner:

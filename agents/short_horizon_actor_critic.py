@@ -143,7 +143,6 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         temperature=config.temperature,
         make_turn=play_and_learn,
         population=agent.population,
-        evaluate_every=config.evaluation.every,
         jit_compile=agent.jit_compile,
         hint="Lower agent.actor_learning_rate or agent.horizon.",
     )

@@ -24,6 +24,7 @@ from rlsample.distributions import (
     Distribution,
     OrdinalDistribution,
     SubsetDistribution,
+    UnorderedSubsetDistribution,
 )
 from rlsample.ops.softmax import compute_dtype
 from rlsample.types import Objective, TensorLike
@@ -35,6 +36,7 @@ PARAMETERS: dict[type[Distribution], dict[str, str]] = {
     AutoregressiveDistribution: {"context": "S", "temperature": "", "mask": "FK"},
     OrdinalDistribution: {"location": "F", "scale": "F", "sharpness": "", "mask": "FK"},
     SubsetDistribution: {"logits": "K", "temperature": "", "mask": "K"},
+    UnorderedSubsetDistribution: {"logits": "K", "mask": "K"},
 }
 
 

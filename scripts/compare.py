@@ -3,8 +3,8 @@
     python -m scripts.compare agents/configs/cartpole.yaml sampler=straight_through_gumbel_softmax,exact --seeds 10
 
 A word `key=a,b,c` makes one variant for each value (of each such word: their product); other words go to every run.
-Each run is a process of its own, `python -m scripts.train`, and its folder stays: a finished run that is there, of the
-same configuration, is not run again.
+Each run is a process of its own, `python -m scripts.train`, and its folder stays: a comparison that was interrupted
+goes on where it stopped, and one that is asked for again with more seeds runs those alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,17 +27,15 @@ from rich.table import Column, Table
 
 from rlsample.runs import ConfigError, RunConfig, config_to_dict, load_config, read_metrics
 from rlsample.runs.agents import import_modules
+from rlsample.runs.loading import differences
 from rlsample.runs.numbers import shown
-from rlsample.runs.run import CONFIG, EVALUATION, METRICS
+from rlsample.runs.run_folder import CONFIG, EVALUATION, METRICS
 from scripts.arguments import add_import_option, import_words, move_modules, whole_number
 from scripts.catalogue import known_agents
 from scripts.statistics import interquartile_mean, interval
 
 FEW_SEEDS, TOO_FEW_SEEDS = 5, 3
 """Below the first, an interval says little; below the second it would say nothing, and is not shown."""
-
-ABSENT = "nothing"
-"""What a field is called that one of two configurations does not have."""
 
 
 class Variant(NamedTuple):
@@ -119,29 +117,22 @@ def check_folder(folder: Path, asked: RunConfig) -> None:
     """Makes sure that what is in a folder can stand for the run that is asked for, or that nothing is.
 
     Raises:
-        ConfigError: there is a run of another configuration, or one without an end.
+        ConfigError: there is a run of another configuration.
     """
     if not (folder / CONFIG).exists():
         return
-    way_out = "Choose another --folder, or remove this one."
-    if not (folder / EVALUATION).exists():
-        raise ConfigError(f"Expected a finished run in {folder}, or none. Received: one that has no end. {way_out}")
     there = load_config(folder / CONFIG, agents=known_agents(), inherit=False)
-    if there != asked:
-        found, wanted = (dict(_dotted(config_to_dict(config))) for config in (there, asked))
-        names = [name for name in found | wanted if found.get(name, ABSENT) != wanted.get(name, ABSENT)]
-        lines = [f"  {name}: {found.get(name, ABSENT)} there, {wanted.get(name, ABSENT)} asked for" for name in names]
-        rule = f"Expected the finished run in {folder} to be of this configuration. Received another one:"
-        raise ConfigError("\n".join([rule, *lines, way_out]))
+    changes = differences(config_to_dict(there), config_to_dict(asked))
+    if changes:
+        rule = f"Expected the run in {folder} to be of this configuration. Received another one:"
+        lines = [
+            f"  {name}: {_said(found)} there, {_said(wanted)} asked for" for name, (found, wanted) in changes.items()
+        ]
+        raise ConfigError("\n".join([rule, *lines, "Choose another --folder, or remove this one."]))
 
 
-def _dotted(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted name, value) of what is in a block and in the blocks inside of it."""
-    for name, value in block.items():
-        if isinstance(value, dict) and value:
-            yield from _dotted(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+def _said(value: Any) -> str:
+    return "nothing" if value is None else str(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -164,12 +155,14 @@ def _folder(options: argparse.Namespace, variant: Variant, seed: int) -> Path:
 def _run(options: argparse.Namespace, variant: Variant, seed: int) -> Outcome:
     folder = _folder(options, variant, seed)
     if not (folder / EVALUATION).exists():
-        command = [sys.executable, "-m", "scripts.train", str(options.config), *variant.words, f"seed={seed}"]
-        command += import_words(options.imports)
+        words = [str(options.config), *variant.words, f"seed={seed}", "--run-dir", str(folder)]
+        if (folder / CONFIG).exists():
+            words = ["--resume", str(folder)]
+        command = [sys.executable, "-m", "scripts.train", *import_words(options.imports), *words]
         log = folder.with_suffix(".log")
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as out:
-            code = subprocess.run([*command, "--run-dir", str(folder)], stdout=out, stderr=subprocess.STDOUT).returncode
+        with log.open("a") as out:
+            code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT).returncode
         if code:
             raise RuntimeError(f"Expected every run to end well. Received: exit code {code}; its output is in {log}.")
     outcome = read(folder, variant.name, seed, options.threshold)

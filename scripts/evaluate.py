@@ -22,7 +22,7 @@ from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.checkpoint import CheckpointError
 from rlsample.runs.checkpoint import load as load_weights
 from rlsample.runs.numbers import shown
-from rlsample.runs.run import CHECKPOINT, CONFIG
+from rlsample.runs.run_folder import CHECKPOINT, CONFIG
 from scripts.arguments import add_import_option, whole_number
 from scripts.catalogue import known_agents
 

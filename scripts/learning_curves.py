@@ -17,7 +17,7 @@ import numpy as np
 
 from rlsample import checks
 from rlsample.runs import read_metrics
-from rlsample.runs.run import METRICS
+from rlsample.runs.run_folder import METRICS
 from scripts.statistics import interquartile_mean, interval
 
 

@@ -1,6 +1,7 @@
 """Trains an agent from a configuration.
 
     python -m scripts.train agents/configs/cartpole.yaml sampler=reinmax temperature.start=2.0 --run-dir runs/mine
+    python -m scripts.train --resume runs/mine total_steps=60000
 
 Ends with 0 when it trained to the end, with 1 when the environment failed, with 2 when what it was given cannot
 be used, and with 130 or 143 when Ctrl-C or SIGTERM stopped it, after saving what it had learned.
@@ -19,11 +20,12 @@ from rich.table import Table
 
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.rollouts.evaluation import Evaluation
-from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, config_to_yaml, load_config
-from rlsample.runs.agents import Agents, import_modules, make_policy
+from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, config_to_yaml, load_config, load_resumed
+from rlsample.runs.agents import Agents, import_modules
 from rlsample.runs.describe import help_text
 from rlsample.runs.numbers import shown
-from rlsample.runs.run import PICTURE
+from rlsample.runs.run_folder import CONFIG, PICTURE
+from rlsample.runs.training import carry_out
 from scripts.arguments import add_import_option, import_words, move_modules
 from scripts.catalogue import known_agents
 
@@ -32,15 +34,12 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     """Runs the command line; returns the exit code."""
     options = _parser().parse_intermixed_args(arguments)
     agents = agents or known_agents()
-    words, imports = move_modules(options.overrides, options.imports)
+    words, imports = move_modules(options.words, options.imports)
     try:
         import_modules(imports)
-        config = load_config(options.config, words, agents=agents)
-        agent = agents.module(config.agent.name)
-        make_policy(agent, config)
-        with Run(options.run_dir or _default_folder(options.config, config), config) as run:
-            print(config_to_yaml(config), flush=True)
-            outcome = run.finish(agent.train(config, run))
+        run = _open(options, words, agents)
+        print(config_to_yaml(run.config), flush=True)
+        outcome = carry_out(run, agents)
     except (ConfigError, RunFolderError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -51,6 +50,20 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
         return 130
     _show(run, outcome, imports)
     return run.exit_code
+
+
+def _open(options: argparse.Namespace, words: list[str], agents: Agents) -> Run:
+    if options.resume is not None:
+        if options.run_dir is not None:
+            raise ConfigError("Expected --resume RUN or --run-dir RUN, not both: a run goes on in its own folder.")
+        return Run(options.resume, load_resumed(options.resume / CONFIG, words, agents=agents), resume=True)
+    if not words:
+        raise ConfigError(
+            "Expected a YAML file, such as agents/configs/cartpole.yaml, or --resume RUN. Received: neither."
+        )
+    path = Path(words[0])
+    config = load_config(path, words[1:], agents=agents)
+    return Run(options.run_dir or _default_folder(path, config), config)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,9 +82,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Trains an agent.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", type=Path, help="a YAML file, such as agents/configs/cartpole.yaml")
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="laid over the file: sampler=reinmax temperature.start=2.0"
+        "words",
+        nargs="*",
+        metavar="FILE key=value",
+        help="a YAML file, such as agents/configs/cartpole.yaml, and what is laid over it: sampler=reinmax "
+        "temperature.start=2.0",
+    )
+    parser.add_argument(
+        "--resume", type=Path, metavar="RUN", help="go on with the run in this folder; takes total_steps=N and no FILE"
     )
     parser.add_argument("--run-dir", type=Path, help="where the run goes; by default a new folder in runs/")
     add_import_option(parser)
@@ -94,6 +113,8 @@ def _show(run: Run, outcome: Evaluation | None, imports: list[str]) -> None:
     table.add_row("picture", str(run.folder / PICTURE))
     again = " ".join(["python -m scripts.evaluate", str(run.folder), *import_words(imports)])
     table.add_row("again", again)
+    if run.stopping:
+        table.add_row("go on", " ".join(["python -m scripts.train --resume", str(run.folder), *import_words(imports)]))
     # Wide enough for every path: one that was cut short, or broken into lines by a table, could not be copied.
     Console(width=max(Console().width, 2 * len(again)), soft_wrap=True).print(table)
 

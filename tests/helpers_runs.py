@@ -5,9 +5,11 @@ class Silent:
     """A run that nobody watches."""
 
     stopping = False
+    resumed = None
+    due_every = None
 
     def __init__(self):
-        self.records = []
+        self.records, self.saved = [], []
         self.planned = None
 
     def plan(self, total_steps):
@@ -21,3 +23,9 @@ class Silent:
 
     def evaluate_when_due(self, policy, step):
         pass
+
+    def save_due(self):
+        return False
+
+    def save(self, policy, snapshot=None, step=None):
+        self.saved.append(snapshot)

@@ -91,6 +91,8 @@ UNBIASED = {
     "relax network": samplers.create({"name": "relax", "control_variate": network()}),
     "relax all": samplers.create({"name": "relax", "control_variate": control_variate(0.5, -0.2, network())}),
     "arsm": samplers.create("arsm"),
+    "disarm": samplers.create("disarm"),
+    "indecater": samplers.create("indecater"),
     "unordered_set": samplers.create("unordered_set"),
     "unordered_set 3": samplers.create({"name": "unordered_set", "num_samples": 3}),
 }

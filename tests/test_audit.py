@@ -20,7 +20,7 @@ from scripts.audit.comparison import Comparison
 from tests.helpers import ALL_SAMPLERS
 
 DOCS = Path(__file__).parents[1] / "docs"
-EXACT_ONES = ["categorical", "exact", "leave_one_out", "score_function", "unordered_set"]
+EXACT_ONES = ["categorical", "disarm", "exact", "indecater", "leave_one_out", "score_function", "unordered_set"]
 
 
 # ---- the references: a second implementation has to be right itself

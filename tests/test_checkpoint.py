@@ -153,11 +153,11 @@ def test_cut_short_or_missing_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"format": 99}, "format 1"), ({"prefix": "../weights"}, "beside it"), ({"files": {"../x": ""}}, "beside it")],
+    [({"format": 99}, "format 2"), ({"prefix": "../weights"}, "beside it"), ({"files": {"../x": ""}}, "beside it")],
 )
 def test_a_manifest_of_another_kind_is_refused(tmp_path, change, message):
     checkpoint.save(tmp_path, 1, model=network(1.0))
-    content = dict(checkpoint._read_manifest(tmp_path)) | change
+    content = dict(checkpoint._read_manifest(tmp_path / checkpoint.MANIFEST)) | change
     checkpoint._replace(tmp_path / checkpoint.MANIFEST, {"content": content, "sha256": checkpoint._digest_of(content)})
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load(tmp_path, model=network(0.0))

@@ -22,7 +22,9 @@ MAKERS = {
     "factored": lambda: heads.FactoredHead([2, 3]),
     "autoregressive": lambda: heads.AutoregressiveHead([2, 3], context_size=4, kernel_gain=2.0),
     "ordinal": lambda: heads.OrdinalHead(4),
+    "ordinal fini": lambda: heads.OrdinalHead(4, sampler="fini"),
     "ordinal factors": lambda: heads.OrdinalHead(MultiDiscrete([2, 4])),
+    "simple": lambda: heads.TopKHead(4, 2, estimator="simple", kernel_gain=2.0),
     "top_k": lambda: heads.TopKHead(4, 2, kernel_gain=2.0),
 }
 
@@ -141,7 +143,7 @@ def test_probs_are_the_mean_of_the_one_hots(policy, mode):
     np.testing.assert_allclose(policy.to_tfp().mean(), found, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["autoregressive", "top_k"])
+@pytest.mark.parametrize("name", ["autoregressive", "simple", "top_k"])
 def test_probs_of_dependent_factors_have_a_gradient(name):
     head = MAKERS[name]()
     logits = head(tf.random.stateless_normal([2, 6], SEED))

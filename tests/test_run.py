@@ -194,14 +194,14 @@ def test_a_run_under_way_looked_finished_once_it_was_evaluated(tmp_path):
     assert not (run.folder / "evaluation.json").exists()
 
 
-def test_evaluation_while_training_comes_at_its_steps_and_saves(tmp_path):
+def test_evaluation_while_training_comes_at_its_steps_and_keeps_the_best(tmp_path):
     with Run(tmp_path / "run", settings(evaluation={"episodes": 1, "every": 250}), progress=False) as run:
         policy = toy.make_policy(run.config, *spaces())
         for step in (100, 200, 300, 400, 1000, 1100):
             run.evaluate_when_due(policy, step)
     evaluated = [record["global_step"] for record in read_metrics(run.folder / "metrics.jsonl")]
     assert evaluated == [300, 1000]
-    assert checkpoint.load(run.folder / "checkpoint", model=policy.model) == 1000
+    assert checkpoint.load(run.folder / "checkpoint" / "best", model=policy.model) in evaluated
 
 
 def test_an_error_while_training_leaves_what_was_logged(tmp_path):

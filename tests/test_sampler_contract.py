@@ -243,7 +243,7 @@ def test_bad_temperature_in_a_graph_is_an_error_or_not_a_number(sampler):
     with pytest.raises(tf.errors.InvalidArgumentError, match="finite number > 0"):
         graph(LOGITS, tf.constant(SEED), tf.constant(bad), MASK, UPSTREAM)
     action, one_hot, to_logits, _, _ = run(sampler, "xla", temperature=bad)
-    uses_it = sampler.pathwise and sampler.name != "zgr"
+    uses_it = sampler.pathwise and sampler.uses_temperature
     if uses_it:
         assert np.isnan(one_hot[2]).any() or np.isnan(to_logits[2]).any()
     assert np.isfinite(np.delete(to_logits, 2, 0)).all()
@@ -521,6 +521,13 @@ def test_unknown_options_are_refused_by_name(sampler):
         ({"name": "gapped_straight_through", "gap": 0}, "gap to be a finite number > 0"),
         ({"name": "gapped_straight_through", "gap": "p"}, 'a number or "probability"'),
         ({"name": "decoupled_straight_through", "forward_temperature": np.inf}, "forward_temperature"),
+        ({"name": "reinmax_control_variate", "scale": np.nan}, "scale to be a finite number"),
+        ({"name": "reinmax_control_variate", "num_samples": 0}, "num_samples"),
+        ({"name": "indecater", "max_evaluations": 0}, "max_evaluations"),
+        ({"name": "lambda_mix", "weight": 1.1}, "weight to be a number from 0 to 1"),
+        ({"name": "fini", "values": [0, np.inf]}, "values to be finite numbers"),
+        ({"name": "fini", "values": [[0.0, 1.0]]}, "values to be finite numbers"),
+        ({"name": "fini", "values": [1, 2, 1.0]}, "values that differ"),
         ({"name": "score_function", "baseline": np.nan}, "baseline"),
         ({"name": "exact", "max_outcomes": 0}, "max_outcomes"),
     ],

@@ -82,6 +82,8 @@ GOLDEN = [
     ("gapped_straight_through", "linear", 1.0, [0.067464, -0.237631, -0.058481, 0.228647]),
     ("gapped_straight_through", "quadratic", 1.0, [0.031553, -0.256978, -0.203474, 0.4289]),
     ("gapped_straight_through", "linear", 0.5, [0.032393, -0.156497, -0.122641, 0.246745]),
+    ("lambda_mix", "linear", 1.0, EXACT["linear"]),
+    ("lambda_mix", "quadratic", 1.0, [-0.064059, -0.094199, -0.229704, 0.387962]),
     ("softmax", "linear", 1.0, EXACT["linear"]),
 ]
 
@@ -109,6 +111,8 @@ def test_an_integer_gap_is_a_number():
         ("straight_through", "linear", 0.0),
         ("straight_through", "quadratic", 0.302),
         ("zgr", "quadratic", 3.220),
+        ("lambda_mix", "linear", 0.0392),
+        ("lambda_mix", "quadratic", 1.271),
         ("reinmax", "linear", 0.1569),
         ("reinmax", "quadratic", 3.220),
         ("gapped_straight_through", "linear", 0.0300),
@@ -139,6 +143,37 @@ def test_reinmax_at_temperature_one_is_zgr_sample_by_sample():
     same_actions, zgr = gradients(samplers.create("zgr"), "quadratic")
     np.testing.assert_array_equal(actions, same_actions)
     np.testing.assert_allclose(reinmax, zgr, atol=1e-14)
+
+
+@pytest.mark.parametrize("objective", SLOPES)
+def test_lambda_mix_goes_from_straight_through_to_zgr(objective):
+    ends = [by_draw(samplers.create(name), objective) for name in ("straight_through", "zgr")]
+    for weight in (0, 0.3, 1):
+        mixed = by_draw(samplers.create({"name": "lambda_mix", "weight": weight}), objective)
+        np.testing.assert_allclose(mixed, (1 - weight) * ends[0] + weight * ends[1], atol=1e-14)
+
+
+def least_variance(objective):
+    """The gradient [draw, category] of Hooper and Shekhovtsov's limit: no bias for quadratics, least variance."""
+    probs = softmax(THETA)
+    conductance = np.outer(probs, probs) / (probs[:, None] + probs)
+    np.fill_diagonal(conductance, 0)
+    inverse = np.linalg.pinv(np.diag(conductance.sum(1)) - conductance)
+    rows = []
+    for draw, corner in enumerate(np.eye(4)):
+        spread = np.diag(1 / (probs + probs[draw])) @ (np.diag(probs) - np.outer(probs, corner)) @ inverse
+        both = 0.5 * (spread + np.outer(corner, corner) / probs[draw])
+        rows.append(product(probs, both.T @ SLOPES[objective][draw]))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(("objective", "expected"), [("linear", (0.1526, 0.1569)), ("quadratic", (3.1687, 3.2201))])
+def test_the_least_variance_without_bias_is_little_below_that_of_reinmax(objective, expected):
+    rows, probs = least_variance(objective), softmax(THETA)
+    mean, reinmax = probs @ rows, by_draw(samplers.create("reinmax"), objective)
+    np.testing.assert_allclose(mean, probs @ reinmax, atol=1e-12)
+    variances = [probs @ np.sum((each - mean) ** 2, -1) for each in (rows, reinmax)]
+    np.testing.assert_allclose(variances, expected, atol=5e-5)
 
 
 def test_two_categories_are_the_trapezoid_rule():
@@ -269,6 +304,16 @@ def test_reinmax_rao_variance_at_temperature_one(objective, ratio):
     _, found = gradients(samplers.create("reinmax_rao"), objective, rows=20_000)
     _, variance = mean_and_variance(samplers.create("reinmax"), objective)
     np.testing.assert_allclose(found.var(0).sum() / variance, ratio, rtol=0.1)
+
+
+def test_reinmax_control_variate_lowers_the_variance_of_reinmax_and_the_published_sign_raises_it():
+    # 3.220 by enumeration; the others from 1.6e5 draws of an independent NumPy computation.
+    for scale, expected in ((0, 3.220), (0.5, 2.37), (-0.5, 4.30)):
+        sampler = samplers.create({"name": "reinmax_control_variate", "scale": scale})
+        actions, found = gradients(sampler, "quadratic", rows=20_000)
+        np.testing.assert_allclose(found.var(0).sum(), expected, rtol=0.08)
+        if not scale:
+            np.testing.assert_allclose(found, by_draw(samplers.create("reinmax"), "quadratic")[actions], atol=1e-12)
 
 
 # ---- decoupled temperatures

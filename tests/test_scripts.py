@@ -218,9 +218,7 @@ def test_a_second_ctrl_c_is_immediate(tmp_path):
 def test_a_killed_run_leaves_a_checkpoint_that_loads(tmp_path):
     for trial in range(5):
         folder = tmp_path / str(trial)
-        process = in_a_process(
-            folder, "total_steps=1000000", "agent.hidden=[512,512]", "evaluation={every: 100, episodes: 1}"
-        )
+        process = in_a_process(folder, "total_steps=1000000", "agent.hidden=[512,512]", "checkpoint.every=100")
         wait_for(folder / "checkpoint" / "manifest.json", process)
         time.sleep(0.1 * trial)
         process.kill()

@@ -20,6 +20,7 @@ MAKERS = {
     "factored": lambda: heads.FactoredHead([2, 3]),
     "autoregressive": lambda: heads.AutoregressiveHead([2, 3], context_size=4),
     "ordinal": lambda: heads.OrdinalHead(4),
+    "simple": lambda: heads.TopKHead(4, 2, estimator="simple"),
     "top_k": lambda: heads.TopKHead(4, 2),
 }
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rlsample import ops, samplers
 from rlsample.samplers.unordered_set import set_weights
+from scripts.audit import references
 from tests.helpers import MODES
 from tests.helpers_unbiased import (
     DRAWS,
@@ -33,7 +34,7 @@ from tests.helpers_unbiased import (
     trace_variance,
 )
 
-BLACK_BOX = {name: UNBIASED[name] for name in ("leave_one_out", "arsm", "unordered_set")} | {
+BLACK_BOX = {name: UNBIASED[name] for name in ("leave_one_out", "arsm", "disarm", "unordered_set")} | {
     "relax": samplers.create({"name": "relax", "scale": 0, "control_variate": network()})
 }
 
@@ -72,7 +73,9 @@ def product(one_hot):
     return tf.where(one_hot[..., 1, 2] > 0.5, np.nan, bilinear**2 + bilinear)
 
 
-@pytest.mark.parametrize("name", ["leave_one_out", "rebar", "relax", "arsm", "unordered_set", "unordered_set 3"])
+@pytest.mark.parametrize(
+    "name", ["leave_one_out", "rebar", "relax", "arsm", "disarm", "indecater", "unordered_set", "unordered_set 3"]
+)
 def test_unbiased_for_a_joint_action(name):
     exact, exact_gradient = estimates(samplers.create("exact"), product, JOINT_LOGITS[None], JOINT_MASK)
     value, gradient = estimates(UNBIASED[name], product, rows(JOINT_LOGITS), JOINT_MASK)
@@ -91,7 +94,9 @@ def test_relax_network_of_a_joint_action_may_be_per_factor_or_joint():
         assert_mean(estimates(sampler, product, rows(JOINT_LOGITS), JOINT_MASK)[1], exact_gradient[0])
 
 
-@pytest.mark.parametrize("name", ["leave_one_out", "rebar", "relax all", "arsm", "unordered_set"])
+@pytest.mark.parametrize(
+    "name", ["leave_one_out", "rebar", "relax all", "arsm", "disarm", "indecater", "unordered_set"]
+)
 def test_gradients_to_the_objective_are_unbiased(name):
     parameters = tf.constant(rows(WEIGHTS), tf.float32)
 
@@ -109,6 +114,9 @@ def test_gradients_to_the_objective_are_unbiased(name):
 
 
 # ---- variances
+
+
+DISARM = [references.disarm(1.0, objective).variance for objective in ("linear", "quadratic")]
 
 
 def leave_one_out_variance(f):
@@ -147,6 +155,9 @@ def test_enumerated_variances_are_the_published_ones():
         ("unordered_set", quadratic, 0.515, 5e-4),
         # Four million draws of an independent implementation; standard error 0.0002.
         ("arsm", quadratic, 0.3439, 1e-3),
+        # By enumeration of what the nodes of the tree can choose.
+        ("disarm", linear, DISARM[0], 1e-6),
+        ("disarm", quadratic, DISARM[1], 1e-6),
     ],
 )
 def test_trace_variances(name, objective, expected, rounding):
@@ -158,6 +169,7 @@ TOY = [(0.45, 0.0), (0.45, -2.0), (0.499, 0.0), (0.499, -2.0)]
 PUBLISHED_TOY = {
     "rebar": ([2.26e-2, 1.33e-2, 2.23e-2, 1.19e-2], 1e-4),
     "arsm": ([2.08e-4, 3.55e-4, 8.33e-8, 1.42e-7], 5e-3),
+    "disarm": ([0, 3.52e-4, 0, 1.41e-7], 5e-3),
     "leave_one_out": ([6.25e-4, 4.15e-4, 2.5e-7, 1.66e-7], 5e-3),
 }
 
@@ -179,7 +191,40 @@ def test_variances_of_the_two_way_toy(name):
             closed = (1 - 2 * target_value) ** 2 * p * (1 - p) * (0.5 - p * (1 - p))
             np.testing.assert_allclose(expected, closed, rtol=5e-3)
         slack = rounding if name == "rebar" else rounding * expected
-        assert abs(variance - expected) < scipy.stats.norm.isf(FALSE_FAILURE_RATE / 8) * error + slack
+        assert abs(variance - expected) < scipy.stats.norm.isf(FALSE_FAILURE_RATE / 8) * error + slack + 1e-15
+
+
+def test_indecater_sums_each_factor_out_and_draws_the_others():
+    """By enumeration of the draw: the mean of the estimates given the other factor's category."""
+    logits = tf.constant(JOINT_LOGITS[None], tf.float64)
+    p, q = ops.softmax(logits, mask=JOINT_MASK)[0].numpy()
+    f = np.where(np.isnan(TABLE), 0, TABLE) ** 2 + np.where(np.isnan(TABLE), 0, TABLE)
+    asked = []
+
+    def objective(one_hot):
+        asked.append(one_hot)
+        return product(tf.cast(one_hot, tf.float32))
+
+    _, gradient = estimates(samplers.create("indecater"), product, rows(JOINT_LOGITS, 500), JOINT_MASK)
+    for row in gradient:
+        others = [f[:, k] for k in range(2)], [f[k] for k in range(3)]
+        assert any(np.allclose(row[0], p * (each - p @ each), atol=1e-5) for each in others[0])
+        assert any(np.allclose(row[1], q * (each - q @ each), atol=1e-5) for each in others[1])
+    samplers.create("indecater").expectation(objective, logits, SEED, mask=JOINT_MASK)
+    assert len(asked) == 2 * 3 + 1
+    bounded = samplers.create({"name": "indecater", "max_evaluations": 6})
+    with pytest.raises(ValueError, match="at most max_evaluations=6 evaluations"):
+        bounded.expectation(objective, logits, SEED, mask=JOINT_MASK)
+
+
+def test_indecater_has_no_noise_for_sums_over_factors():
+    weights = tf.constant([[1.0, -2.0, 0.5], [3.0, 0.2, 7.0]])
+    _, gradient = estimates(
+        samplers.create("indecater"), lambda d: tf.reduce_sum(d * weights, [-2, -1]), rows(JOINT_LOGITS, 50)
+    )
+    p = ops.softmax(JOINT_LOGITS).numpy()
+    expected = p * (weights - np.sum(p * weights, -1, keepdims=True))
+    np.testing.assert_allclose(gradient, np.broadcast_to(expected, gradient.shape), atol=1e-5)
 
 
 def test_arsm_of_two_categories_is_arm():
@@ -245,7 +290,9 @@ def test_set_weights_by_brute_force_and_for_tiny_probabilities():
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["leave_one_out", "rebar", "relax all", "arsm", "unordered_set", "unordered_set 3"])
+@pytest.mark.parametrize(
+    "name", ["leave_one_out", "rebar", "relax all", "arsm", "disarm", "indecater", "unordered_set", "unordered_set 3"]
+)
 def test_extreme_rows_stay_finite(name, mode):
     inf = np.inf
     logits = tf.constant(
@@ -275,7 +322,9 @@ def test_extreme_rows_stay_finite(name, mode):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-@pytest.mark.parametrize("name", ["leave_one_out", "rebar", "relax all", "arsm", "unordered_set"])
+@pytest.mark.parametrize(
+    "name", ["leave_one_out", "rebar", "relax all", "arsm", "disarm", "indecater", "unordered_set"]
+)
 def test_narrow_types_have_the_noise_and_arithmetic_of_float32(name, dtype):
     def run(logits):
         with tf.GradientTape() as tape:

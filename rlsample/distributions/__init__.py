@@ -9,6 +9,7 @@ from rlsample.distributions.categorical import CategoricalDistribution
 from rlsample.distributions.ordinal import OrdinalDistribution
 from rlsample.distributions.sequential import SequentialDistribution
 from rlsample.distributions.subset import SubsetDistribution
+from rlsample.distributions.unordered_subset import UnorderedSubsetDistribution
 
 __all__ = [
     "AutoregressiveDistribution",
@@ -17,4 +18,5 @@ __all__ = [
     "OrdinalDistribution",
     "SequentialDistribution",
     "SubsetDistribution",
+    "UnorderedSubsetDistribution",
 ]

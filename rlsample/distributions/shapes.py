@@ -96,3 +96,15 @@ def with_row_temperature(tensor: tf.Tensor, temperature: TensorLike, event_ndims
         temperature = temperature[..., None]
     rows = tf.broadcast_to(temperature, tf.shape(tensor)[:-1])
     return tensor, tf.ensure_shape(rows, tensor.shape[:-1])
+
+
+def with_enough_legal(logits: tf.Tensor, num_items: int) -> tf.Tensor:
+    """The logits, unless a row has fewer legal items than are to be drawn: raises eagerly, else that row is NaN."""
+    legal = logits != logits.dtype.as_numpy_dtype(-float("inf"))
+    enough = tf.reduce_sum(tf.cast(legal, tf.int32), -1) >= num_items
+    if tf.executing_eagerly():
+        if not enough.numpy().all():
+            row = tuple(int(index) for index in tf.where(~enough)[0]) if enough.shape.rank else ()
+            raise checks.invalid(f"at least {num_items} legal items in every row", row=row)
+        return logits
+    return tf.where(enough[..., None], logits, tf.constant(float("nan"), logits.dtype))

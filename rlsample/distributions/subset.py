@@ -57,7 +57,7 @@ class SubsetDistribution(SequentialDistribution):
         self.given: tf.Tensor
         self.temperature: Any
         self.given, self.temperature = shapes.with_row_temperature(
-            _with_enough_legal(logits, num_items), temperature, 1
+            shapes.with_enough_legal(logits, num_items), temperature, 1
         )
         self.dtype = self.given.dtype
         self.relaxed = relaxed
@@ -109,15 +109,3 @@ def distinct_items(draw: TensorLike) -> tf.Tensor:
         items.append(tf.argmax(row, -1, output_type=tf.int32))
         taken |= tf.one_hot(items[-1], draw.shape[-1], on_value=True, off_value=False)
     return tf.stack(items, -1)
-
-
-def _with_enough_legal(logits: tf.Tensor, num_items: int) -> tf.Tensor:
-    """The logits, unless a row has fewer legal items than are to be drawn: raises eagerly, else that row is NaN."""
-    legal = logits != logits.dtype.as_numpy_dtype(-float("inf"))
-    enough = tf.reduce_sum(tf.cast(legal, tf.int32), -1) >= num_items
-    if tf.executing_eagerly():
-        if not enough.numpy().all():
-            row = tuple(int(index) for index in tf.where(~enough)[0]) if enough.shape.rank else ()
-            raise checks.invalid(f"at least {num_items} legal items in every row", row=row)
-        return logits
-    return tf.where(enough[..., None], logits, tf.constant(float("nan"), logits.dtype))

@@ -9,11 +9,13 @@ import gymnasium as gym
 import keras
 import tensorflow as tf
 
-from rlsample import checks, samplers
+from rlsample import checks, ops, samplers
 from rlsample.distributions import CategoricalDistribution
 from rlsample.distributions.shapes import masked_logits
 from rlsample.heads.logits import LogitsHead
 from rlsample.types import TensorLike
+
+PARAMETERISATIONS = ("softmax", "catnat")
 
 
 def for_space(
@@ -40,9 +42,16 @@ class FactoredHead(LogitsHead):
     Factors of fewer than K categories are padded; the logits of the padding are -inf, which every sampler takes for
     illegal.
 
+    Attributes:
+        parameterisation: what the output layer gives: "softmax", the logits themselves, or "catnat", K - 1 angles a
+            factor, whose choices along a tree make the probabilities (see `ops.catnat`; the logits are then their
+            logarithms). Every sampler works with either. With "catnat" a mask takes out what is illegal choice by
+            choice, as `ops.catnat_given_legal` says, and not by normalising anew; so a mask goes to `distribution`.
+
     Args:
         action_space: the space, or for a MultiDiscrete its `nvec` as a list.
         sampler: a sampler, its name or its config.
+        parameterisation: "softmax" or "catnat"; the latter without logit_clip.
         **kwargs: temperature, trainable_temperature, hidden_sizes, activation, kernel_gain, unimix, logit_clip, seed:
             see `LogitsHead`; and those of every Keras layer.
 
@@ -54,12 +63,19 @@ class FactoredHead(LogitsHead):
         self,
         action_space: gym.Space | list[int],
         sampler: str | Mapping[str, Any] | samplers.Sampler = "straight_through_gumbel_softmax",
+        *,
+        parameterisation: str = "softmax",
         **kwargs: Any,
     ) -> None:
         if isinstance(action_space, list):
             action_space = gym.spaces.MultiDiscrete(action_space)
         self._check_space(action_space)
         super().__init__(action_space, sampler, **kwargs)
+        if parameterisation not in PARAMETERISATIONS:
+            raise checks.unknown("parameterisation", parameterisation, PARAMETERISATIONS)
+        if parameterisation == "catnat" and self.logit_clip is not None:
+            raise checks.invalid("softmax for a logit_clip", parameterisation=parameterisation)
+        self.parameterisation = parameterisation
 
     def _check_space(self, action_space: Any) -> None:
         if isinstance(action_space, gym.spaces.Discrete):
@@ -68,13 +84,22 @@ class FactoredHead(LogitsHead):
     @property
     def units(self) -> int:
         """Width of the output layer, padding included."""
-        return self.factors.num_factors * self.factors.num_categories
+        return self.factors.num_factors * self._per_factor
+
+    @property
+    def _per_factor(self) -> int:
+        # A layer has at least one unit, also where a single category asks for no angle.
+        catnat = self.parameterisation == "catnat"
+        return max(1, self.factors.num_categories - 1) if catnat else self.factors.num_categories
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """The logits, float32."""
         values = self.forward(features)
         if not self.factors.single:
-            values = tf.reshape(values, tf.concat([tf.shape(values)[:-1], self.factors.event_shape], 0))
+            event = [*self.factors.event_shape[:-1], self._per_factor]
+            values = tf.reshape(values, tf.concat([tf.shape(values)[:-1], event], 0))
+        if self.parameterisation == "catnat":
+            values = ops.catnat(values[..., : self.factors.num_categories - 1], self.factors.padding_mask)
         return self.shape_logits(values, self.factors.padding_mask)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -83,9 +108,14 @@ class FactoredHead(LogitsHead):
 
     def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> CategoricalDistribution:
         """See `PolicyHead.distribution`."""
-        return CategoricalDistribution(
-            self._padded(logits), self.sampler, self.temperature, mask, not self.factors.single
-        )
+        logits = self._padded(logits)
+        if self.parameterisation == "catnat" and mask is not None:
+            logits, mask = ops.catnat_given_legal(logits, mask), None
+        return CategoricalDistribution(logits, self.sampler, self.temperature, mask, not self.factors.single)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything needed to make the layer again, without its weights."""
+        return {**super().get_config(), "parameterisation": self.parameterisation}
 
     def _padded(self, logits: TensorLike) -> TensorLike:
         """The logits with the padding made illegal, also where they do not come from this head."""

@@ -45,7 +45,7 @@ class LogitsHead(PolicyHead):
         super().__init__(action_space, **kwargs)
         self.sampler = samplers.create(sampler)
         if self.trainable_temperature:
-            _check_temperature_gradient(self.sampler)
+            check_temperature_gradient(self.sampler)
         self.unimix = _check_unimix(unimix)
         self.logit_clip = None if logit_clip is None else checks.check_positive("logit_clip", logit_clip)
 
@@ -75,7 +75,7 @@ def _check_unimix(unimix: float) -> float:
     return float(unimix)
 
 
-def _check_temperature_gradient(sampler: samplers.Sampler) -> None:
+def check_temperature_gradient(sampler: samplers.Sampler) -> None:
     """Raises ValueError unless the sampler's draws have a gradient to the temperature."""
     with tf.GradientTape() as tape:
         temperature = tf.constant(0.7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -10,9 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rlsample import checks, ops
+from rlsample import checks, ops, samplers
 from rlsample.distributions import OrdinalDistribution
 from rlsample.heads.base import PolicyHead
+from rlsample.heads.logits import check_temperature_gradient
 from rlsample.types import TensorLike
 
 # The rounders whose sharpness has a least value above 0.
@@ -29,11 +31,13 @@ class OrdinalHead(PolicyHead):
 
     The temperature anneals the rounding: its sharpness is 1 / temperature (alpha of soft_round, slope of ramp and
     sigmoid, terms of fourier, compositions of sine), so that a falling temperature goes from a smooth, biased gradient
-    to a sharp, noisy one. The probabilities do not depend on it.
+    to a sharp, noisy one. The probabilities do not depend on it. With a sampler it is the sampler's; `fini`, which is
+    made for ordered actions, uses none.
 
     Args:
         action_space: any discrete space, its factors all ordered; or a number of levels.
         rounder: a name of `ops.ROUNDERS`; straight_through has no sharpness.
+        sampler: a sampler, its name or its config, that draws a level by its mass; None rounds the real number.
         temperature: first value of 1 / sharpness.
         **kwargs: seed, hidden_sizes, activation, kernel_gain and those of every Keras layer; see `PolicyHead`.
 
@@ -42,14 +46,23 @@ class OrdinalHead(PolicyHead):
     """
 
     def __init__(
-        self, action_space: gym.Space | int, rounder: str = "soft_round", *, temperature: float = 0.2, **kwargs: Any
+        self,
+        action_space: gym.Space | int,
+        rounder: str = "soft_round",
+        *,
+        sampler: str | Mapping[str, Any] | samplers.Sampler | None = None,
+        temperature: float = 0.2,
+        **kwargs: Any,
     ) -> None:
         if isinstance(action_space, int):
             action_space = gym.spaces.Discrete(checks.check_count("num_levels", action_space))
         super().__init__(action_space, temperature=temperature, **kwargs)
         if rounder not in ops.ROUNDERS:
             raise checks.unknown("rounder", rounder, ops.ROUNDERS)
-        if self.trainable_temperature and ops.SHARPNESS[rounder] is None:
+        self.sampler = None if sampler is None else samplers.create(sampler)
+        if self.trainable_temperature and self.sampler is not None:
+            check_temperature_gradient(self.sampler)
+        elif self.trainable_temperature and ops.SHARPNESS[rounder] is None:
             raise checks.invalid("a rounder with a sharpness to train", rounder=rounder)
         self.rounder = rounder
 
@@ -93,11 +106,13 @@ class OrdinalHead(PolicyHead):
             self.sharpness,
             mask,
             not self.factors.single,
+            self.sampler,
         )
 
     def get_config(self) -> dict[str, Any]:
         """Everything needed to make the layer again, without its weights."""
-        return {**super().get_config(), "rounder": self.rounder}
+        sampler = None if self.sampler is None else self.sampler.to_config()
+        return {**super().get_config(), "rounder": self.rounder, "sampler": sampler}
 
 
 def _matching(mask: TensorLike, event: tf.TensorShape) -> tf.Tensor:

@@ -10,29 +10,40 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
-from rlsample.distributions import SubsetDistribution
+from rlsample.distributions import SubsetDistribution, UnorderedSubsetDistribution
 from rlsample.distributions.subset import distinct_items
 from rlsample.heads.base import PolicyHead
 from rlsample.spaces import conversion
 from rlsample.types import TensorLike
 
+ESTIMATORS = ("gumbel_top_k", "simple")
+
 
 @keras.saving.register_keras_serializable(package="rlsample")
 class TopKHead(PolicyHead):
-    """k distinct items in order, by Gumbel top-k: features `[..., D]` -> logits `[..., K]`. See `SubsetDistribution`.
+    """k distinct items: features `[..., D]` -> logits `[..., K]`.
 
     An action is k items, int32 `[..., k]`, as one-hots `[..., k, K]`; the sum of those over k is the k-hot of the set,
-    gradient included. The distribution is Plackett-Luce's, and `log_prob` is that of the items in their order.
+    gradient included. The estimator says what the distribution is:
+
+        gumbel_top_k  items in order, drawn without replacement (Plackett-Luce's distribution), with the gradient of
+                      relaxed rows; see `SubsetDistribution`
+        simple        a set, its items in ascending order, of probability proportional to exp(the sum of their logits),
+                      with the gradient of the exact probabilities, without temperature; see
+                      `UnorderedSubsetDistribution`
+
+    For objectives that do not ask for the order, and entropies of many items, `simple`.
 
     Args:
         action_space: MultiDiscrete([K] * k), a slate; or K.
         num_items: k, if `action_space` is K.
-        relaxed: draw the relaxed rows themselves rather than one-hots with their gradient.
-        max_outcomes: bound on the K^k sequences that `entropy`, `kl_divergence` and `probs` sum over.
+        estimator: gumbel_top_k or simple.
+        relaxed: draw the relaxed rows themselves rather than one-hots with their gradient; gumbel_top_k only.
+        max_outcomes: bound on the K^k sequences that `entropy`, `kl_divergence` and `probs` of gumbel_top_k sum over.
         **kwargs: temperature, trainable_temperature, seed, hidden_sizes, activation, kernel_gain; see `PolicyHead`.
 
     Raises:
-        ValueError: a space that is not a slate, or k > K.
+        ValueError: a space that is not a slate, k > K, an unknown estimator, or an option that it does not take.
     """
 
     def __init__(
@@ -40,6 +51,7 @@ class TopKHead(PolicyHead):
         action_space: gym.spaces.MultiDiscrete | int,
         num_items: int | None = None,
         *,
+        estimator: str = "gumbel_top_k",
         relaxed: bool = False,
         max_outcomes: int = 4096,
         **kwargs: Any,
@@ -51,6 +63,16 @@ class TopKHead(PolicyHead):
         if not slate or len(set(action_space.nvec.tolist())) != 1 or len(action_space.nvec) > action_space.nvec[0]:
             raise checks.invalid("a slate MultiDiscrete([K] * k) with k <= K", action_space=action_space)
         super().__init__(action_space, **kwargs)
+        if estimator not in ESTIMATORS:
+            raise checks.unknown("estimator", estimator, ESTIMATORS)
+        if estimator == "simple" and (relaxed or self.trainable_temperature):
+            raise checks.invalid(
+                "gumbel_top_k for relaxed rows or a trainable temperature",
+                estimator=estimator,
+                relaxed=relaxed,
+                trainable_temperature=self.trainable_temperature,
+            )
+        self.estimator = estimator
         self.relaxed = bool(relaxed)
         self.max_outcomes = checks.check_count("max_outcomes", max_outcomes)
 
@@ -72,8 +94,12 @@ class TopKHead(PolicyHead):
         """`[..., K]`."""
         return (*input_shape[:-1], self.factors.num_categories)
 
-    def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> SubsetDistribution:
+    def distribution(
+        self, logits: TensorLike, mask: TensorLike | None = None
+    ) -> SubsetDistribution | UnorderedSubsetDistribution:
         """See `PolicyHead.distribution`; the mask is `[..., K]`, with at least k legal items per row."""
+        if self.estimator == "simple":
+            return UnorderedSubsetDistribution(logits, self.num_items, mask)
         return SubsetDistribution(logits, self.num_items, self.temperature, self.relaxed, mask, self.max_outcomes)
 
     def to_env(self, draw: Any) -> Any:
@@ -86,4 +112,5 @@ class TopKHead(PolicyHead):
 
     def get_config(self) -> dict[str, Any]:
         """Everything needed to make the layer again, without its weights."""
-        return {**super().get_config(), "relaxed": self.relaxed, "max_outcomes": self.max_outcomes}
+        options = {"estimator": self.estimator, "relaxed": self.relaxed, "max_outcomes": self.max_outcomes}
+        return {**super().get_config(), **options}

@@ -129,6 +129,17 @@ class GymVectorEnv(gym.vector.VectorEnv):
     def state(self, value: Any) -> None:
         self.stepper.set_state(value, lambda leaf: leaf)
 
+    def snapshot(self) -> dict[str, Any]:
+        """All that decides what the steps to come give: `restore` goes on from there. NumPy arrays in a tree."""
+        seed, elapsed, done = self.stepper.seed.copy(), self._elapsed.copy(), self._done.copy()
+        return {"state": self.state, "seed": seed, "elapsed": elapsed, "done": done}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Goes on from a `snapshot`."""
+        self.state = snapshot["state"]
+        self.stepper.seed = np.array(snapshot["seed"])
+        self._elapsed, self._done = np.array(snapshot["elapsed"]), np.array(snapshot["done"])
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts an episode in each environment; Gymnasium's contract. No options are known."""
         super().reset(seed=seed)

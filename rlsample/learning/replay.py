@@ -24,6 +24,17 @@ class Replay:
     def __len__(self) -> int:
         return self._size
 
+    def snapshot(self) -> tuple[dict[str, np.ndarray], int]:
+        """The rows there are, in their places, and the place of the next: what `restore` takes."""
+        return {name: column[: self._size].copy() for name, column in self._columns.items()}, self._next
+
+    def restore(self, rows: Mapping[str, np.ndarray], place: int) -> None:
+        """Holds the rows of a snapshot and nothing else."""
+        self._columns, self._next, self._size = {}, 0, 0
+        if rows:
+            self.add(rows)
+            self._next = place
+
     def add(self, rows: Mapping[str, np.ndarray]) -> None:
         """Appends rows `[B, ...]`, the oldest making room; `B` may be 0 and is at most `capacity`."""
         if not self._columns:

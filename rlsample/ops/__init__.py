@@ -1,6 +1,7 @@
 """Mathematics with hand-written gradients: tensors in, tensors out, no state, no reinforcement learning."""
 
 from rlsample.ops.categorical import entropy, kl_divergence, log_prob, mode
+from rlsample.ops.catnat import catnat, catnat_given_legal
 from rlsample.ops.cross_entropy import softmax_cross_entropy, sparse_softmax_cross_entropy
 from rlsample.ops.noise import exponential, fold_in, gumbel, split, uniform
 from rlsample.ops.products import narrow_matmul
@@ -22,6 +23,8 @@ from rlsample.ops.surrogate import surrogate_gradient, with_gradient_of
 __all__ = [
     "ROUNDERS",
     "SHARPNESS",
+    "catnat",
+    "catnat_given_legal",
     "entropy",
     "exponential",
     "fold_in",

@@ -9,10 +9,12 @@ import gymnasium as gym
 import numpy as np
 
 from rlsample import checks
+from rlsample.in_graph.gymnasium_faces import GymVectorEnv
 from rlsample.rollouts import environment_faults
 from rlsample.rollouts.masks import MaskReader, without_mask
 from rlsample.rollouts.numpy_policy import NumpyAct
 from rlsample.rollouts.observations import encode, feature_bounds
+from rlsample.rollouts.snapshot import Snapshot, arrays_of, tree_from
 from rlsample.rollouts.transitions import Transition
 from rlsample.spaces import Factors
 
@@ -51,9 +53,13 @@ class GymnasiumCollector:
         self._everything.flags.writeable = False
         self._features, self._masks = without_mask(envs.single_observation_space), MaskReader(envs, factors)
         self._bounds = environment_faults.Bounds(*feature_bounds(self._features))
-        observations, info = environment_faults.reset(envs, seed)
+        self._begin(seed)
+
+    def _begin(self, seed: int) -> None:
+        """Begins an episode in each environment."""
+        observations, info = environment_faults.reset(self.envs, seed)
         self.observation = encode(self._features, observations)
-        self.mask = self._read_mask(observations, info, np.ones(envs.num_envs, bool))
+        self.mask = self._read_mask(observations, info, np.ones(self.envs.num_envs, bool))
 
     def collect(self, act: NumpyAct, num_steps: int) -> Transition:
         """Takes T steps in every environment: arrays `[T, B, ...]`.
@@ -100,6 +106,26 @@ class GymnasiumCollector:
         self.observation, self.mask = following, following_mask
         return transition
 
+    def snapshot(self) -> Snapshot:
+        """Where the episodes under way stand, if the environments can tell: those written in TensorFlow can."""
+        envs = self.envs.unwrapped
+        if not isinstance(envs, GymVectorEnv):
+            return Snapshot({}, {})
+        own = self.observation, self.mask, self._return, self._length, self._resetting
+        return Snapshot(arrays_of("collector", own) | arrays_of("environments", envs.snapshot()), {})
+
+    def restore(self, snapshot: Snapshot, seed: int) -> None:
+        """Goes on with the episodes of a snapshot; where there are none, begins new ones from the seed."""
+        envs = self.envs.unwrapped
+        if isinstance(envs, GymVectorEnv):
+            own = self.observation, self.mask, self._return, self._length, self._resetting
+            self.observation, self.mask, self._return, self._length, self._resetting = tree_from(
+                snapshot.arrays, "collector", own
+            )
+            envs.restore(tree_from(snapshot.arrays, "environments", envs.snapshot()))
+        else:
+            self._begin(seed)
+
     def pop_episodes(self) -> dict[str, float]:
         """Metrics of the episodes that ended since the last call, where some did, and of those under way."""
         metrics = {"charts/unfinished_length": float(self._length.max())}
@@ -127,8 +153,8 @@ class GymnasiumCollector:
             self._warned = True
             hint = "For example env.kwargs.max_episode_steps=200 cuts them."
             warnings.warn(
-                f"The episode of environment {self._length.argmax()} has not ended in {ENDLESS:,} steps, and counts in no "
-                f"return before it does. {hint} This is said once.",
+                f"The episode of environment {self._length.argmax()} has not ended in {ENDLESS:,} steps, and counts in "
+                f"no return before it does. {hint} This is said once.",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -11,6 +11,7 @@ import tensorflow as tf
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
 from rlsample.rollouts.numpy_policy import quickest_actor
+from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from
 from rlsample.streams import Streams
 
 
@@ -68,6 +69,18 @@ class GymnasiumLoop:
         for _ in range(num_turns):
             metrics = self._turn()
         return metrics | self.collector.pop_episodes()
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs to go on from here."""
+        collector = self.collector.snapshot()
+        return Snapshot(arrays_of("state", self.state) | dict(collector.arrays), {"turns": self._done})
+
+    def restore(self, snapshot: Snapshot) -> int:
+        """Goes on from a snapshot; returns the turns taken before."""
+        self.state = tensors_from(snapshot.arrays, "state", self.state)
+        self._done = int(snapshot.numbers["turns"])
+        self.collector.restore(snapshot, self._streams.integer("environments", self._done))
+        return self._done
 
     def _turn(self) -> dict[str, float]:
         act_seed, learn_seed = (self._streams.pair(purpose, self._done) for purpose in ("actions", "updates"))

@@ -14,6 +14,7 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.population import actor, member_of, members_of
 from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
 from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
+from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from, tree_from
 from rlsample.streams import Streams
 
 Turn = Callable[[Any, Running, tf.Tensor, tf.Tensor], tuple[Any, Running, Finished, Any, tf.Tensor]]
@@ -140,6 +141,20 @@ class InGraphLoop:
         self._done += num_turns
         metrics["sampler/temperature"] = float(temperature)
         return metrics | self._episodes(finished)
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs to go on from here, to the bit."""
+        parts = {"state": self.state, "running": self._running, "scores": self.scores}
+        arrays = [arrays_of(name, tree) for name, tree in parts.items()]
+        return Snapshot({key: value for part in arrays for key, value in part.items()}, {"turns": self._done})
+
+    def restore(self, snapshot: Snapshot) -> int:
+        """Goes on from a snapshot; returns the turns taken before."""
+        self.state = tensors_from(snapshot.arrays, "state", self.state)
+        self._running = tensors_from(snapshot.arrays, "running", self._running)
+        self.scores = tree_from(snapshot.arrays, "scores", self.scores)
+        self._done = int(snapshot.numbers["turns"])
+        return self._done
 
     def _episodes(self, finished: Finished) -> dict[str, float]:
         count, length, score = (total.numpy().reshape(len(self.scores), -1).sum(1) for total in finished)

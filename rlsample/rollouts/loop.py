@@ -9,15 +9,24 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
+from rlsample.rollouts.snapshot import Snapshot
 
 MAX_STEPS_PER_CALL = 65536
 """About so many steps are taken between two looks at whether to log, evaluate or stop."""
 
 
 class Watcher(Protocol):
-    """What a training loop tells how it goes, and asks whether to go on; `rlsample.runs.Run` is one."""
+    """What a training loop tells how it goes, and asks whether to go on; `rlsample.runs.Run` is one.
+
+    Attributes:
+        stopping: whether to come to an end.
+        resumed: what to go on from; None to begin.
+        due_every: environment steps after which something may be due: how often to ask; None if it does not matter.
+    """
 
     stopping: bool
+    resumed: Snapshot | None
+    due_every: int | None
 
     def plan(self, total_steps: int) -> None:
         """Takes the environment steps that there will be, once, before the first."""
@@ -30,6 +39,12 @@ class Watcher(Protocol):
 
     def evaluate_when_due(self, policy: Any, step: int) -> None:
         """Evaluates the policy if it is time to."""
+
+    def save_due(self) -> bool:
+        """Whether it is time to `save`."""
+
+    def save(self, policy: Any, snapshot: Snapshot | None = None, step: int | None = None) -> None:
+        """Keeps what was learned by a step, by default that of the last `log`; a snapshot lets training go on there."""
 
 
 class Loop(Protocol):
@@ -44,6 +59,12 @@ class Loop(Protocol):
     def advance(self, num_turns: int) -> dict[str, float]:
         """Takes so many turns; returns their metrics."""
 
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs to go on from here."""
+
+    def restore(self, snapshot: Snapshot) -> int:
+        """Goes on from a snapshot; returns the turns taken before."""
+
 
 def train_in_turns(
     loop: Loop,
@@ -53,9 +74,10 @@ def train_in_turns(
     steps_per_turn: int,
     updates_per_turn: int,
     policy: Callable[[], Any],
-    evaluate_every: int | None = None,
 ) -> None:
-    """Takes turns until all are done or the run is to stop; logs after each call, and evaluates when that is due.
+    """Takes turns until all are done or the run is to stop; logs after each call, evaluates and saves when that is due.
+
+    A run that is resumed goes on where its last checkpoint was saved.
 
     Args:
         loop: what takes the turns.
@@ -64,12 +86,11 @@ def train_in_turns(
         steps_per_turn: environment steps of one.
         updates_per_turn: optimizer steps of one.
         policy: gives the policy as it is now; called when an evaluation is due.
-        evaluate_every: environment steps between evaluations; a call takes no more turns than that.
     """
-    steps_per_call = min(MAX_STEPS_PER_CALL, evaluate_every or MAX_STEPS_PER_CALL)
+    steps_per_call = min(MAX_STEPS_PER_CALL, run.due_every or MAX_STEPS_PER_CALL)
     turns_per_call = max(1, min(loop.max_turns_per_call, steps_per_call // steps_per_turn))
     run.plan(num_turns * steps_per_turn)
-    done = 0
+    done = 0 if run.resumed is None else loop.restore(run.resumed)
     while done < num_turns and not run.stopping:
         count = min(turns_per_call, num_turns - done)
         metrics = loop.advance(count)
@@ -77,6 +98,9 @@ def train_in_turns(
         run.log(done * steps_per_turn, metrics, done * updates_per_turn)
         if run.evaluation_due(done * steps_per_turn):
             run.evaluate_when_due(policy(), done * steps_per_turn)
+        if run.save_due():
+            run.save(policy(), loop.snapshot())
+    run.save(policy(), loop.snapshot())
 
 
 def raise_for_not_finite(finite: tf.Tensor) -> None:

@@ -51,7 +51,6 @@ def train_on_policy(
     temperature: Callable[[Any], tf.Tensor],
     make_turn: TurnMaker = collect_and_learn,
     population: int = 1,
-    evaluate_every: int | None = None,
     **options: Any,
 ) -> Policy:
     """Trains a learner, or a population of it, to the end or until the run is asked to stop.
@@ -68,7 +67,6 @@ def train_on_policy(
         temperature: schedule, environment step -> temperature.
         make_turn: what a turn is: `collect_and_learn`, or `play_and_learn` for gradients through the environment.
         population: S, members to train side by side.
-        evaluate_every: environment steps between evaluations while training.
         **options: jit_compile, hint: as of `InGraphLoop`.
 
     Returns:
@@ -86,7 +84,6 @@ def train_on_policy(
         steps_per_turn=num_steps * envs.num_envs // population,
         updates_per_turn=updates_per_turn,
         policy=lambda: learner.publish(loop.best_state),
-        evaluate_every=evaluate_every,
     )
     envs.close()
     return learner.publish(loop.best_state)

@@ -11,6 +11,7 @@ Importing it loads neither wandb nor matplotlib nor rich.
 from rlsample.runs.block import ConfigError
 from rlsample.runs.config import (
     AgentConfig,
+    CheckpointConfig,
     EvaluationConfig,
     PerMember,
     PopulationConfig,
@@ -19,15 +20,20 @@ from rlsample.runs.config import (
 )
 from rlsample.runs.env_config import EnvConfig
 from rlsample.runs.evaluating import evaluate
-from rlsample.runs.loading import config_from_dict, config_to_dict, config_to_yaml, load_config
-from rlsample.runs.run import Run, RunFolderError
+from rlsample.runs.finished import FinishedRun, load
+from rlsample.runs.loading import config_from_dict, config_to_dict, config_to_yaml, load_config, load_resumed
+from rlsample.runs.run import Run
+from rlsample.runs.run_folder import RunFolderError
 from rlsample.runs.tracking import read_metrics
+from rlsample.runs.training import resume, train
 
 __all__ = [
     "AgentConfig",
+    "CheckpointConfig",
     "ConfigError",
     "EnvConfig",
     "EvaluationConfig",
+    "FinishedRun",
     "PerMember",
     "PopulationConfig",
     "Run",
@@ -38,6 +44,10 @@ __all__ = [
     "config_to_dict",
     "config_to_yaml",
     "evaluate",
+    "load",
     "load_config",
+    "load_resumed",
     "read_metrics",
+    "resume",
+    "train",
 ]

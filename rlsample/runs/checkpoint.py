@@ -1,8 +1,10 @@
-"""Weights on disk, so that a crash, a full disk or a flipped bit is never mistaken for a trained policy.
+"""Training on disk, so that a crash, a full disk or a flipped bit is never mistaken for what was learned.
 
 A checkpoint is a folder with the two files of a `tf.train.Checkpoint` and a `manifest.json` that names them, with
-their SHA-256 and the shape of every variable. The manifest is replaced last and in one step: until then the previous
-checkpoint is the one that loads. Reading runs no code from the files.
+their SHA-256 and the shape of every variable; with a file of arrays beside them, if training is to go on from there.
+The manifest is replaced last and in one step: until then the previous checkpoint is the one that loads. Earlier ones
+may be kept beside it: where the newest is damaged, the one before is loaded, with a warning. Reading runs no code from
+the files.
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
+from rlsample.rollouts.snapshot import Snapshot
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -28,12 +33,14 @@ class CheckpointError(ValueError):
     """A checkpoint that is absent, damaged, or of something else; the message says which."""
 
 
-def save(folder: str | Path, step: int, **objects: Any) -> None:
+def save(folder: str | Path, step: int, *, snapshot: Snapshot | None = None, keep: int = 1, **objects: Any) -> None:
     """Writes a checkpoint in place of the one in `folder`.
 
     Args:
         folder: made if absent; belongs to the checkpoint alone.
         step: environment steps taken so far.
+        snapshot: what training needs to go on from there.
+        keep: how many checkpoints stay, this one included.
         **objects: what to save, by name: Keras models, layers or optimizers with their variables built.
 
     Raises:
@@ -42,23 +49,32 @@ def save(folder: str | Path, step: int, **objects: Any) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     before = {path.name for path in folder.iterdir()}
-    prefix = f"weights-{1 + max(map(_number, before), default=0):06d}"
+    number = 1 + max(map(_number, before), default=0)
+    prefix, training = f"weights-{number:06d}", f"training-{number:06d}.npz"
     try:
         copies = {name: [tf.Variable(variable) for variable in _variables(item)] for name, item in objects.items()}
         tf.train.Checkpoint(**copies).write(str(folder / prefix))
-        names = sorted(path.name for path in folder.glob(f"{prefix}.*"))
+        if snapshot is not None:
+            with (folder / training).open("wb") as file:
+                np.savez(file, **snapshot.arrays)  # type: ignore[arg-type]
+        names = sorted(path.name for path in folder.iterdir() if _number(path.name) == number)
         content = {
             "format": FORMAT,
             "step": int(step),
             "prefix": prefix,
             "files": {name: _digest(folder / name) for name in names},
             "variables": {name: _describe(item) for name, item in objects.items()},
+            "training": None if snapshot is None else {"file": training, "numbers": snapshot.numbers},
         }
-        _replace(folder / MANIFEST, {"content": content, "sha256": _digest_of(content)})
+        document = {"content": content, "sha256": _digest_of(content)}
+        if keep > 1:
+            _replace(folder / f"manifest-{number:06d}.json", document)
+        _replace(folder / MANIFEST, document)
     except BaseException:
         _sweep(folder, keep=before)
         raise
-    _sweep(folder, keep={*names})
+    kept = sorted({_number(name) for name in before if name.startswith("manifest-")})[-(keep - 1) :] if keep > 1 else []
+    _sweep(folder, keep={path.name for path in folder.iterdir() if _number(path.name) in {*kept, number}})
 
 
 def load(folder: str | Path, **objects: Any) -> int:
@@ -75,11 +91,7 @@ def load(folder: str | Path, **objects: Any) -> int:
         CheckpointError: there is none, a file of it was changed or cut short, or it is of something else.
     """
     folder = Path(folder)
-    manifest = _read_manifest(folder)
-    for name, digest in manifest["files"].items():
-        path = folder / name
-        if not path.is_file() or _digest(path) != digest:
-            raise CheckpointError(f"Expected {path} as it was saved. Received: a file that is missing or damaged.")
+    manifest = _read_intact(folder)
     for name in sorted({*objects, *manifest["variables"]}):
         saved = manifest["variables"].get(name, [])
         present = _describe(objects[name]) if name in objects else []
@@ -91,6 +103,20 @@ def load(folder: str | Path, **objects: Any) -> int:
         for variable, value in zip(_variables(item), copies[name], strict=True):
             variable.assign(value)
     return manifest["step"]
+
+
+def load_snapshot(folder: str | Path) -> tuple[int, Snapshot]:
+    """What training needs to go on, and the environment steps taken when it was saved.
+
+    Raises:
+        CheckpointError: there is none, a file of it was changed or cut short, or it holds weights alone.
+    """
+    folder = Path(folder)
+    manifest = _read_intact(folder)
+    if manifest["training"] is None:
+        raise CheckpointError(f"Expected a checkpoint to go on from in {folder}. Received: one with weights alone.")
+    with np.load(folder / manifest["training"]["file"], allow_pickle=False) as arrays:
+        return manifest["step"], Snapshot(dict(arrays), manifest["training"]["numbers"])
 
 
 def _variables(item: Any) -> list[Any]:
@@ -135,21 +161,44 @@ def _replace(path: Path, data: Any) -> None:
 
 
 def _number(name: str) -> int:
-    match = re.match(r"weights-(\d+)", name)
+    match = re.match(r"(?:weights|training|manifest)-(\d+)", name)
     return int(match[1]) if match else 0
 
 
 def _sweep(folder: Path, keep: set[str]) -> None:
     """Removes what earlier or interrupted saves left behind."""
-    for path in folder.glob("weights-*"):
-        if path.name not in keep:
+    for path in folder.iterdir():
+        if _number(path.name) and path.name not in keep:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _read_manifest(folder: Path) -> Mapping[str, Any]:
-    path = folder / MANIFEST
+def _read_intact(folder: Path) -> Mapping[str, Any]:
+    """The manifest of the newest checkpoint whose files are as they were saved."""
+    earlier = sorted((path.name for path in folder.glob("manifest-*.json")), reverse=True)
+    problem: CheckpointError | None = None
+    for name in [MANIFEST, *earlier]:
+        try:
+            manifest = _read_manifest(folder / name)
+            for file, digest in manifest["files"].items():
+                path = folder / file
+                if not path.is_file() or _digest(path) != digest:
+                    raise CheckpointError(
+                        f"Expected {path} as it was saved. Received: a file that is missing or damaged."
+                    )
+        except CheckpointError as error:
+            problem = problem or error
+        else:
+            if problem is not None:
+                earlier_one = f"The checkpoint before it, of step {manifest['step']:,}, is used."
+                warnings.warn(f"{problem} {earlier_one}", RuntimeWarning, stacklevel=3)
+            return manifest
+    assert problem is not None  # noqa: S101 (there is one name at least)
+    raise problem
+
+
+def _read_manifest(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"Expected a checkpoint in {folder}. Received: no {MANIFEST} there.")
+        raise CheckpointError(f"Expected a checkpoint in {path.parent}. Received: no {path.name} there.")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         content, intact = document["content"], document["sha256"] == _digest_of(document["content"])
@@ -159,6 +208,9 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"Expected {path} as it was saved. Received: a file that is damaged.")
     if content["format"] != FORMAT:
         raise CheckpointError(f"Expected a checkpoint of format {FORMAT}. Received: {content['format']!r} in {path}.")
-    if not all(Path(name).name == name for name in [content["prefix"], *content["files"]]):
+    training = content["training"]
+    named = [content["prefix"], *content["files"]]
+    known = training is None or training["file"] in content["files"]
+    if not known or not all(Path(name).name == name for name in named):
         raise CheckpointError(f"Expected {path} to name files beside it. Received: {sorted(content['files'])}.")
     return content

@@ -110,6 +110,15 @@ class EvaluationConfig(Block):
     )
 
 
+class CheckpointConfig(Block):
+    """When a run saves what it needs to be resumed."""
+
+    every: int | None = Field(
+        default=None, ge=1, description="Environment steps between checkpoints; null saves about once a minute."
+    )
+    keep: int = Field(default=3, ge=1, description="How many of the latest checkpoints stay.")
+
+
 Agent = TypeVar("Agent", bound=AgentConfig)
 
 
@@ -131,6 +140,8 @@ class RunConfig(Block, Generic[Agent]):
     seed: int = Field(default=1, ge=0, lt=2**31, description="What all random numbers of the run derive from.")
     tracking: TrackingConfig = Field(default=TrackingConfig(), description="Where the metrics go.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="How the policy is judged.")
+
+    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When it is saved.")
 
     model_config = pydantic.ConfigDict(validate_default=True)
 

@@ -40,6 +40,39 @@ def load_config(
     return config_from_dict(data, agents=agents, source=str(path))
 
 
+def load_resumed(
+    path: str | Path, overrides: Iterable[str] = (), *, agents: Mapping[str, type[AgentConfig]]
+) -> RunConfig:
+    """Reads the configuration of a run that is to go on; arguments as of `load_config`.
+
+    Raises:
+        ConfigError: as `load_config`; or anything but `total_steps` is to change, or that is lowered.
+    """
+    saved = load_config(path, agents=agents, inherit=False)
+    config = load_config(path, overrides, agents=agents, inherit=False)
+    changes = differences(config_to_dict(config), config_to_dict(saved))
+    refused = [f"{name}={now!r} (it was {was!r})" for name, (now, was) in changes.items() if name != "total_steps"]
+    if refused:
+        rule = "Expected a resumed run to keep its configuration, all but total_steps."
+        raise ConfigError(f"{rule} Received: {', '.join(refused)}. Begin another run to change more.")
+    if config.total_steps < saved.total_steps:
+        rule = f"total_steps not to be lowered below {saved.total_steps} when a run is resumed"
+        raise ConfigError(str(checks.invalid(rule, total_steps=config.total_steps)))
+    return config
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """The places, by dotted names, where two configurations as plain data differ, with both values."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys([*one, *other]):
+        here, there = one.get(key), other.get(key)
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            found |= differences(here, there, prefix=f"{prefix}{key}.")
+        elif here != there:
+            found[f"{prefix}{key}"] = here, there
+    return found
+
+
 def config_from_dict(
     data: Mapping[str, Any], *, agents: Mapping[str, type[AgentConfig]], source: str = "The configuration"
 ) -> RunConfig:

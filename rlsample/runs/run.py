@@ -3,18 +3,20 @@
     runs/mine/
         config.yaml          the resolved configuration; `load` gives it back
         metrics.jsonl        one record a line
-        checkpoint/          the policy's weights
+        checkpoint/          what a run resumes from, and the policy's weights; best/ in it: those that did best
         evaluation.json      how good the policy is; written at the end, so that only a finished run has it
         learning_curve.png   return and temperature against environment steps
         wandb/               Weights & Biases files, unless it is disabled
 
-A folder with a `config.yaml` holds a run, finished or not, and is never written over.
+A folder with a `config.yaml` holds a run, finished or not; another run never writes over it, it can only be resumed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import os
 import signal
 import threading
 import time
@@ -25,19 +27,16 @@ from typing import Any
 
 from rlsample import checks
 from rlsample.rollouts.evaluation import Evaluation, EvaluationStopped, SupportsAct
+from rlsample.rollouts.snapshot import Snapshot
 from rlsample.runs import checkpoint, tracking
 from rlsample.runs.config import PopulationConfig, RunConfig
 from rlsample.runs.evaluating import evaluate
-from rlsample.runs.loading import config_to_yaml
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.progress import Progress
+from rlsample.runs.run_folder import BEST, CHECKPOINT, EVALUATION, METRICS, PICTURE, claim, reopen
 
-CONFIG, METRICS, CHECKPOINT = "config.yaml", "metrics.jsonl", "checkpoint"
-EVALUATION, PICTURE = "evaluation.json", "learning_curve.png"
-
-
-class RunFolderError(ValueError):
-    """A folder that a run cannot be written to; the message says why and what to do."""
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+"""Where the configuration names no number of steps."""
 
 
 class Run:
@@ -47,9 +46,11 @@ class Run:
     soon as that is true. The first Ctrl-C or SIGTERM asks for a clean stop; the second one stops at once.
 
     Args:
-        folder: the run folder; must not hold a run yet.
+        folder: the run folder; must not hold a run yet, unless it is resumed.
         config: the configuration; written to the folder first of all.
         progress: whether to show progress on the standard output.
+        resume: whether to go on with the run in the folder, from its last checkpoint; from the beginning if it has
+            none. What it logged after that checkpoint is taken out of `metrics.jsonl`.
 
     Attributes:
         folder: as given.
@@ -57,12 +58,17 @@ class Run:
         stopping: whether the loop should come to an end.
         step: environment steps so far, as last logged.
         update: optimizer steps so far, as last logged.
+        resumed: what the training loop has to go on from; None in a run that begins.
+        due_every: environment steps after which an evaluation or a checkpoint may be due; None for no matter.
 
     Raises:
-        RunFolderError: on entering, if the folder holds a run, is a file, or cannot be written to.
+        RunFolderError: on entering, if the folder holds a run, is a file, or cannot be written to; if it is resumed and
+            holds none, a finished one, a damaged one, or one that is still going on.
     """
 
-    def __init__(self, folder: str | Path, config: RunConfig[Any], *, progress: bool = True) -> None:
+    def __init__(
+        self, folder: str | Path, config: RunConfig[Any], *, progress: bool = True, resume: bool = False
+    ) -> None:
         self.folder = Path(folder)
         self.config = config
         self.stopping = False
@@ -73,12 +79,23 @@ class Run:
         self._signal = 0
         self._handlers: dict[int, Any] = {}
         self._trackers: list[tracking.Tracker] = []
-        self._start = time.monotonic()
-        self._evaluations = 0
+        self._start = self._saved_at = time.monotonic()
+        self._saved_step, self._saved_whole = -1, False
+        self._earlier_seconds, self._earlier_step = 0.0, 0
+        self._evaluations, self._best = 0, -math.inf
+        self._lock: int | None = None
+        self.resumed: Snapshot | None = None
+        self._resume = resume
+        intervals = config.evaluation.every, config.checkpoint.every
+        self.due_every = min((every for every in intervals if every is not None), default=None)
 
     def __enter__(self) -> Run:
         """Claims the folder, opens the trackers and starts to listen to signals."""
-        _claim(self.folder, self.config)
+        if self._resume:
+            self._lock, self.step, self.resumed = reopen(self.folder, self.config)
+            self._restore(self.resumed)
+        else:
+            self._lock = claim(self.folder, self.config)
         self._trackers.append(tracking.JsonLines(self.folder / METRICS))
         if self._show:
             self._progress = Progress(self.config.total_steps)
@@ -88,7 +105,7 @@ class Run:
             self._trackers.append(wandb)
         if threading.current_thread() is threading.main_thread():
             self._handlers = {each: signal.signal(each, self._stop) for each in (signal.SIGINT, signal.SIGTERM)}
-        self._start = time.monotonic()
+        self._start = self._saved_at = time.monotonic()
         return self
 
     def __exit__(
@@ -101,11 +118,14 @@ class Run:
         self._restore_handlers()
         for tracker in self._trackers:
             tracker.close(failed=kind is not None)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time since the run began."""
-        return time.monotonic() - self._start
+        """Wall-clock time that the run took so far, before it was resumed too."""
+        return self._earlier_seconds + time.monotonic() - self._start
 
     @property
     def exit_code(self) -> int:
@@ -138,13 +158,49 @@ class Run:
         if "sampler/temperature" not in metrics:
             record["sampler/temperature"] = float(self.config.temperature(self.step))
         if "charts/steps_per_second" not in metrics:
-            record["charts/steps_per_second"] = self.step / max(self.seconds, 1e-9)
+            elapsed = time.monotonic() - self._start
+            record["charts/steps_per_second"] = (self.step - self._earlier_step) / max(elapsed, 1e-9)
         record |= {name: _scalar(name, value) for name, value in metrics.items()}
         self._track(record)
 
-    def save(self, policy: SupportsAct) -> None:
-        """Writes the policy's weights to the run folder, in place of those saved before."""
-        checkpoint.save(self.folder / CHECKPOINT, self.step, model=policy.model)
+    def save_due(self) -> bool:
+        """Whether `checkpoint.every` steps, or else a minute, have passed since the last checkpoint."""
+        every = self.config.checkpoint.every
+        if every is None:
+            return time.monotonic() - self._saved_at >= SECONDS_BETWEEN_CHECKPOINTS
+        return self.step // every > max(self._saved_step, 0) // every
+
+    def save(self, policy: SupportsAct, snapshot: Snapshot | None = None, step: int | None = None) -> None:
+        """Writes a checkpoint to the run folder; the latest `checkpoint.keep` of them stay.
+
+        Args:
+            policy: its weights are saved.
+            snapshot: what the training loop needs to go on from here; without one the run cannot be resumed.
+            step: environment steps so far; by default as last logged.
+        """
+        self.step = self.step if step is None else int(step)
+        if self._saved_step == self.step and (snapshot is None or self._saved_whole):
+            return
+        if snapshot is not None:
+            own = {
+                "update": self.update,
+                "seconds": self.seconds,
+                "evaluations": self._evaluations,
+                "best": self._best if math.isfinite(self._best) else None,
+            }
+            snapshot = snapshot._replace(numbers={**snapshot.numbers, "run": own})
+        folder, keep = self.folder / CHECKPOINT, self.config.checkpoint.keep
+        checkpoint.save(folder, self.step, model=policy.model, snapshot=snapshot, keep=keep)
+        self._saved_step, self._saved_whole, self._saved_at = self.step, snapshot is not None, time.monotonic()
+
+    def _restore(self, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            return
+        own = snapshot.numbers["run"]
+        self.update, self._evaluations = own["update"], own["evaluations"]
+        self._best = -math.inf if own["best"] is None else own["best"]
+        self._earlier_seconds, self._earlier_step = own["seconds"], self.step
+        self._saved_step, self._saved_whole = self.step, True
 
     def evaluate(self, policy: SupportsAct) -> Evaluation | None:
         """Evaluates a policy as the configuration asks, logs the outcome and writes it to `evaluation.json`.
@@ -178,14 +234,16 @@ class Run:
         return every is not None and step // every > self._evaluations
 
     def evaluate_when_due(self, policy: SupportsAct, step: int) -> None:
-        """Evaluates and saves the policy if `evaluation.every` steps have passed since it last did."""
+        """Evaluates the policy if `evaluation.every` steps have passed since it last did, and keeps the best one."""
         every = self.config.evaluation.every
         if every is None or not self.evaluation_due(step):
             return
         self._evaluations = step // every
         self.step = int(step)
-        self.save(policy)
-        self._judge(policy)
+        outcome = self._judge(policy)
+        if outcome is not None and outcome.mean_return > self._best:
+            self._best = outcome.mean_return
+            checkpoint.save(self.folder / CHECKPOINT / BEST, self.step, model=policy.model)
 
     def _judge(self, policy: SupportsAct) -> Evaluation | None:
         """Evaluates a policy and logs the outcome; None if the run was asked to stop meanwhile."""
@@ -216,21 +274,6 @@ class Run:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
-
-
-def _claim(folder: Path, config: RunConfig[Any]) -> None:
-    """Makes the folder and writes the configuration; of two runs that try, exactly one gets it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / CONFIG).open("x", encoding="utf-8") as file:
-            file.write(config_to_yaml(config))
-    except FileExistsError:
-        rule = "a run folder without a run in it" if folder.is_dir() else "a folder for the run"
-        error = checks.invalid(rule, run_dir=str(folder), hint="Choose another --run-dir, or remove this one.")
-        raise RunFolderError(str(error)) from None
-    except OSError as cause:
-        error = checks.invalid(f"a folder that can be written to ({cause.strerror})", run_dir=str(folder))
-        raise RunFolderError(str(error)) from None
 
 
 def _scalar(name: str, value: Any) -> float:

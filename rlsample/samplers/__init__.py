@@ -19,15 +19,20 @@ from rlsample.samplers.base import Sampler
 from rlsample.samplers.categorical import Categorical
 from rlsample.samplers.control_variates import ControlVariate
 from rlsample.samplers.decoupled_straight_through import DecoupledStraightThrough
+from rlsample.samplers.disarm import DisARM
 from rlsample.samplers.entmax import Entmax
 from rlsample.samplers.exact import Exact
+from rlsample.samplers.fini import Fini
 from rlsample.samplers.gapped_straight_through import GappedStraightThrough
 from rlsample.samplers.gumbel_rao import GumbelRao
 from rlsample.samplers.gumbel_softmax import GumbelSoftmax
+from rlsample.samplers.indecater import IndeCateR
+from rlsample.samplers.lambda_mix import LambdaMix
 from rlsample.samplers.leave_one_out import LeaveOneOut
 from rlsample.samplers.perturbed_argmax import PerturbedArgmax
 from rlsample.samplers.rebar import REBAR
 from rlsample.samplers.reinmax import ReinMax
+from rlsample.samplers.reinmax_control_variate import ReinMaxControlVariate
 from rlsample.samplers.reinmax_rao import ReinMaxRao
 from rlsample.samplers.relax import RELAX
 from rlsample.samplers.score_function import ScoreFunction
@@ -41,15 +46,20 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "arsm": ARSM,
     "categorical": Categorical,
     "decoupled_straight_through": DecoupledStraightThrough,
+    "disarm": DisARM,
     "entmax": Entmax,
     "exact": Exact,
+    "fini": Fini,
     "gapped_straight_through": GappedStraightThrough,
     "gumbel_rao": GumbelRao,
     "gumbel_softmax": GumbelSoftmax,
+    "indecater": IndeCateR,
+    "lambda_mix": LambdaMix,
     "leave_one_out": LeaveOneOut,
     "perturbed_argmax": PerturbedArgmax,
     "rebar": REBAR,
     "reinmax": ReinMax,
+    "reinmax_control_variate": ReinMaxControlVariate,
     "reinmax_rao": ReinMaxRao,
     "relax": RELAX,
     "score_function": ScoreFunction,

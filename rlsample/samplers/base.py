@@ -13,9 +13,17 @@ from rlsample.samplers.objectives import mean_over_draws, objective_values
 from rlsample.samplers.shapes import row_temperature
 from rlsample.types import Objective, Sample, TensorLike
 
-UNBIASED = ("never", "linear at temperature 1", "quadratic", "quadratic at temperature 1", "always")
+UNBIASED = (
+    "never",
+    "linear at temperature 1",
+    "linear",
+    "quadratic in the values",
+    "quadratic at temperature 1",
+    "quadratic",
+    "always",
+)
 """What an estimator may claim: unbiased for no objective, for those linear or at most quadratic in the one-hot (at a
-temperature of 1 alone, or at any), or for every one."""
+temperature of 1 alone, or at any) or in the value of an ordered category, or for every one."""
 
 
 class PreparedLogits(NamedTuple):

@@ -33,7 +33,8 @@ class ReinMaxRao(Sampler):
     from m, so that R does not have the mean J(m) g. For tau -> 0 it tends to 1/2 [J(m) g + (D - m) <D - m, g>], and
     the whole to 1/2 (D - p) <D - p, g>, whose mean is half of the exact gradient for linear objectives (relative
     error 50 %; 22 % at tau = 0.5, 29 % at tau = 1 on a four-way example; for a quadratic one 63 %, 16 % and 57 %).
-    tau -> infinity: -1/2 J(p) g, the wrong sign. The authors' ReinMax-CV inherits the mismatch and is left out.
+    tau -> infinity: -1/2 J(p) g, the wrong sign. The authors' ReinMax-CV, `reinmax_control_variate`, inherits the
+    mismatch.
 
     At tau = 1 its variance is about two thirds of that of `reinmax` (ten noise samples, the same example); at
     tau = 0.5 it takes about a hundred to be no larger. No gradient to the temperature.

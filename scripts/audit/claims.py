@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlsample import lab, samplers
-from scripts.audit.problem import LEGAL, MASK, exact_gradient
+from scripts.audit.problem import LEGAL, MASK, SCORES, exact_gradient
 from scripts.audit.references import REFERENCES, Reference
 
 FALSE_FAILURE_RATE = 1e-6
@@ -20,12 +20,18 @@ FALSE_FAILURE_RATE = 1e-6
 ROUNDING = 1e-5
 """Allowed besides the noise, relative to the exact gradient: draws have the resolution of float32."""
 
-OPTIONS: dict[str, dict[str, Any]] = {"decoupled_straight_through": {"forward_temperature": 2.0}}
-"""What is audited under a name alone, where the defaults would repeat another sampler."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "decoupled_straight_through": {"forward_temperature": 2.0},
+    "fini": {"values": tuple(SCORES.tolist())},
+}
+"""What is audited under a name alone, where the defaults would repeat another sampler, or order the categories by
+something that the objectives do not depend on."""
 
 CLAIMS: dict[str, Callable[[float, str], bool]] = {
     "never": lambda temperature, objective: False,
     "linear at temperature 1": lambda temperature, objective: temperature == 1 and objective == "linear",
+    "linear": lambda temperature, objective: objective == "linear",
+    "quadratic in the values": lambda temperature, objective: objective in ("linear", "quadratic"),
     "quadratic": lambda temperature, objective: objective in ("linear", "quadratic"),
     "quadratic at temperature 1": lambda t, objective: t == 1 and objective in ("linear", "quadratic"),
     "always": lambda temperature, objective: True,
@@ -77,7 +83,7 @@ def checks_of(sampler: samplers.Sampler, temperature: float, objective: str, rep
     outside = np.concatenate([report.mean[~MASK], report.mean_standard_error[~MASK]])
     yield check("gradient 0 where illegal", outside, np.zeros_like(outside), 0.0)
     mean, mean_error = report.mean[:LEGAL], report.mean_standard_error[:LEGAL]
-    if CLAIMS[sampler.unbiased](temperature, objective):
+    if CLAIMS[sampler.unbiased](temperature, objective) and _is_in_the_claims_terms(sampler):
         yield check("unbiased", mean - exact, mean_error, slack)
     # With other options the formula is another one.
     if name in REFERENCES and sampler == create(name):
@@ -88,6 +94,11 @@ def checks_of(sampler: samplers.Sampler, temperature: float, objective: str, rep
             difference = np.array([report.variance - reference.variance])
             spread = np.array([np.hypot(report.variance_standard_error, reference.variance_error)])
             yield check("variance of its formula", difference, spread, ROUNDING * reference.variance + 1e-12)
+
+
+def _is_in_the_claims_terms(sampler: samplers.Sampler) -> bool:
+    """False where a claim speaks of values of the categories, and they are not the scores that objectives take."""
+    return sampler.unbiased != "quadratic in the values" or getattr(sampler, "values", None) == tuple(SCORES)
 
 
 def in_standard_errors(difference: np.ndarray, error: np.ndarray, slack: float | np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ VARIANCES: dict[str, tuple[list[float], list[float]]] = {
     "score_function, baseline E f": ([0, 6.09e-4, 0, 2.44e-7], [0, 5e-7, 0, 5e-10]),
     "leave_one_out": ([6.25e-4, 4.15e-4, 2.5e-7, 1.66e-7], [5e-7, 5e-7, 5e-9, 5e-10]),
     "arsm": ([2.08e-4, 3.55e-4, 8.33e-8, 1.42e-7], [5e-7, 5e-7, 5e-11, 5e-10]),
+    "disarm": ([0, 3.52e-4, 0, 1.41e-7], [1e-12, 5e-7, 1e-12, 5e-10]),
     "rebar": ([2.26e-2, 1.33e-2, 2.23e-2, 1.19e-2], [5e-5, 5e-5, 5e-5, 5e-5]),
     "straight_through": ([0.0625, 4.6e-3, 0.0625, 4.6e-3], [5e-5, 5e-5, 5e-5, 5e-5]),
     "reinmax": ([0.0625, 0.0304, 0.0625, 0.0263], [5e-5, 5e-5, 5e-5, 5e-5]),
@@ -106,6 +107,10 @@ def derived_variance(name: str) -> np.ndarray | None:
         return spread * (first - second) ** 2
     if name == "leave_one_out":
         return (1 - 2 * TARGETS) ** 2 * spread * (0.5 - spread)
+    if name == "disarm":
+        # The two draws differ twice as often as the rarer side comes up, and then the gradient is always the same.
+        rarer = np.minimum(PROBS, 1 - PROBS)
+        return ((one - zero) * (1 - rarer) / 2) ** 2 * 2 * rarer * (1 - 2 * rarer)
     if name == "arsm":
         uniform = (np.arange(1_000_000) + 0.5)[:, None] / 1_000_000
         values = np.where(uniform > 1 - PROBS, one, zero) - np.where(uniform < PROBS, one, zero)

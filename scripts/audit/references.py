@@ -87,6 +87,22 @@ def zgr(temperature: float, objective: str) -> Reference:
     return enumerated((product(PROBS, g) + away * np.sum(away * g, -1, keepdims=True)) / 2)
 
 
+def lambda_mix(temperature: float, objective: str) -> Reference:
+    """The mean of J(p) g and of `zgr`."""
+    g, away = slopes(objective), CORNERS - PROBS
+    return enumerated((3 * product(PROBS, g) + away * np.sum(away * g, -1, keepdims=True)) / 4)
+
+
+def fini(temperature: float, objective: str) -> Reference:
+    """The gradients of mean and variance of the score, (m' + v' / (2 v) (x - m)) f'(x)."""
+    mean = PROBS @ WEIGHTS
+    variance = PROBS @ WEIGHTS**2 - mean**2
+    to_mean = PROBS * (WEIGHTS - mean)
+    to_variance = PROBS * (WEIGHTS**2 - PROBS @ WEIGHTS**2) - 2 * mean * to_mean
+    moves = to_mean + to_variance / (2 * variance) * (WEIGHTS - mean)[:, None]
+    return enumerated(moves * OBJECTIVES[objective].slope(WEIGHTS)[:, None])
+
+
 def gapped_straight_through(temperature: float, objective: str) -> Reference:
     """The drawn logit at the maximum, the others at most the maximum less 1."""
     led = np.where(CORNERS > 0, THETA.max(), np.minimum(THETA, THETA.max() - 1))
@@ -142,6 +158,38 @@ def unordered_set(temperature: float, objective: str) -> Reference:
     return enumerated(np.array(rows), np.array(chances))
 
 
+def disarm(temperature: float, objective: str) -> Reference:
+    """Over what the three nodes of ((0, 1), 2), 3 choose for the two draws: 1, 0 / 0, 1 / the same for both."""
+    f, nodes = values(objective), [([0, 1, 2], [3]), ([0, 1], [2]), ([0], [1])]
+    moves, to_left = [], []
+    for left, right in nodes:
+        inside = [np.where(np.isin(range(LEGAL), side), PROBS, 0) for side in (left, right)]
+        moves.append(inside[0] / inside[0].sum() - inside[1] / inside[1].sum())
+        to_left.append(inside[0].sum() / np.sum(inside))
+    rows, chances = [], []
+    for outcome in itertools.product([(1, 0), (0, 1), None], repeat=len(nodes)):
+        chance, choices = 1.0, []
+        for a, pair in zip(to_left, outcome, strict=True):
+            chance *= min(a, 1 - a) if pair else abs(1 - 2 * a)
+            choices.append(pair or (int(a > 0.5),) * 2)
+        leaves, paths = [], []
+        for draw in range(2):
+            node, path = 0, [0]
+            while choices[node][draw] and node < 2:
+                node += 1
+                path.append(node)
+            leaves.append([3, 2, 0][node] if node < 2 else 1 - choices[2][draw])
+            paths.append(path)
+        row = np.zeros(LEGAL)
+        for node, (a, (b, c)) in enumerate(zip(to_left, choices, strict=True)):
+            on_first, on_second = (node in path for path in paths)
+            apart = on_first * (b - a) + on_second * (a - c)
+            row += ((b - c) * max(a, 1 - a) if on_first and on_second else apart) * moves[node]
+        rows.append((f[leaves[0]] - f[leaves[1]]) / 2 * row)
+        chances.append(chance)
+    return enumerated(np.array(rows), np.array(chances))
+
+
 @functools.cache
 def _gumbels() -> np.ndarray:
     return np.random.default_rng(20).gumbel(size=(SIMULATED_DRAWS, LEGAL))
@@ -177,17 +225,37 @@ def reinmax_rao(temperature: float, objective: str) -> Reference:
     return Reference(mean, np.sqrt(square_error))
 
 
+def reinmax_control_variate(temperature: float, objective: str) -> Reference:
+    """2 J(m) g - 1/2 J(p) g - 1/2 (R - S) for each draw, R and S means over their noise, by rejection."""
+    g, mean, square_error = slopes(objective), np.zeros(LEGAL), np.zeros(LEGAL)
+    for draw in range(LEGAL):
+        middle = (CORNERS[draw] + PROBS) / 2
+        mean += PROBS[draw] * (2 * product(middle, g[draw]) - product(PROBS, g[draw]) / 2)
+        for condition, sign in ((np.log(middle), -0.5), (THETA, 0.5)):
+            kept = _gumbels()[np.argmax(condition + _gumbels(), -1) == draw]
+            rows = product(softmax((np.log(middle) + kept) / temperature), g[draw]) / temperature
+            mean += PROBS[draw] * sign * rows.mean(0)
+            # Both take their noise from the same draws: its errors may add up.
+            square_error += 2 * (PROBS[draw] * sign) ** 2 * rows.var(0) / len(rows)
+    return Reference(mean, np.sqrt(square_error))
+
+
 REFERENCES: dict[str, Callable[[float, str], Reference]] = {
     "categorical": score_function,
     "decoupled_straight_through": decoupled_straight_through,
+    "disarm": disarm,
     "entmax": entmax,
     "exact": exact,
+    "fini": fini,
     "gapped_straight_through": gapped_straight_through,
     "gumbel_rao": gumbel_rao,
     "gumbel_softmax": gumbel_softmax,
+    "indecater": exact,
+    "lambda_mix": lambda_mix,
     "leave_one_out": leave_one_out,
     "perturbed_argmax": perturbed_argmax,
     "reinmax": reinmax,
+    "reinmax_control_variate": reinmax_control_variate,
     "reinmax_rao": reinmax_rao,
     "score_function": score_function,
     "softmax": mean_field,

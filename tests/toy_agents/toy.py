@@ -48,6 +48,8 @@ def train(config: RunConfig, run: Run) -> Policy:
         time.sleep(config.agent.pause)
         run.log(100 * update, {"charts/episodic_return": update, "losses/critic": float("nan")}, update=update)
         run.evaluate_when_due(policy, 100 * update)
+        if run.save_due():
+            run.save(policy)
         if run.stopping and not config.agent.stubborn:
             break
     return policy

@@ -1,0 +1,194 @@
+"""Training by learners that learn from a replay of what was seen, in rounds between steps of the environments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from rlsample.learning.replay import Replay
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.loop import Watcher
+from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor, uniform_actions
+from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.snapshot import Snapshot, arrays_of, generator_state, tensors_from
+from rlsample.streams import Streams
+
+
+class OffPolicyLearner(Protocol):
+    """What `train_off_policy` drives.
+
+    Attributes:
+        policy: acts outside of compiled code; its weights are as of the last `publish`.
+        state: what was learned so far, a tree of tensors.
+        update: updates so far.
+        update_seeds: draws the seeds of updates.
+        warmup_steps: environment steps before the first.
+        set_temperature: sets the policy's temperature by its schedule, given the environment step.
+    """
+
+    policy: Policy
+    state: Any
+    update: int
+    update_seeds: np.random.Generator
+    warmup_steps: int
+    set_temperature: Callable[[Any], Any]
+
+    def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
+        """Makes the updates that are due after so many environment steps; returns the metrics of the last."""
+
+    def publish(self) -> Policy:
+        """Copies what was learned into `policy`, and returns it."""
+
+    def publish_averaged(self) -> Policy:
+        """The policy to judge and to keep."""
+
+
+class OffPolicyLoop:
+    """Environments, replay and learner, and the random numbers between them.
+
+    Attributes:
+        step: environment steps so far, over all environments.
+
+    Args:
+        envs: a vector environment.
+        learner: learns between the rounds.
+        fields: names of the fields of `Transition` that are kept.
+        capacity: rows of the replay.
+        steps_per_round: environment steps between rounds of updates.
+        total_steps: the least environment steps of the run.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        envs: gym.vector.VectorEnv,
+        learner: OffPolicyLearner,
+        *,
+        fields: Sequence[str],
+        capacity: int,
+        steps_per_round: int,
+        total_steps: int,
+        seed: int,
+    ) -> None:
+        self.step, self.learner = 0, learner
+        self._fields, self._steps_per_round, self._total_steps = fields, steps_per_round, total_steps
+        self._streams = streams = Streams(seed)
+        self._collector = GymnasiumCollector(envs, learner.policy.factors, streams.integer("environments"))
+        self._replay, self._replay_draws = Replay(capacity), streams.generator("replay")
+        self._warmup_draws, self._action_seeds = streams.generator("warm-up actions"), streams.generator("actions")
+        self._round_ends = max(steps_per_round, learner.warmup_steps)
+        self._act: NumpyAct = lambda features, mask: uniform_actions(self._warmup_draws, mask)
+        self._action_seed: np.ndarray | None = None
+        self._acted = False
+
+    def advance(self, run: Watcher) -> dict[str, float] | None:
+        """Steps the environments to the end of the round, and learns; None if the run is to stop before that."""
+        collector = self._collector
+        while not run.stopping:
+            fields = collector.step(self._act(collector.observation, collector.mask))._asdict()
+            self._replay.add({name: fields[name][fields["valid"]] for name in self._fields})
+            self.step, self._acted = self.step + collector.envs.num_envs, True
+            if self.step >= min(self._round_ends, self._total_steps):
+                self._round_ends = (self.step // self._steps_per_round + 1) * self._steps_per_round
+                metrics = self.learner.learn(self._replay, self._replay_draws, self.step)
+                self._act_anew()
+                return metrics | collector.pop_episodes()
+        return None
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs to go on from here: to the bit after a round, if the environments can be restored."""
+        columns, place = self._replay.snapshot()
+        collector = self._collector.snapshot()
+        arrays = arrays_of("state", self.learner.state) | {f"replay/{name}": rows for name, rows in columns.items()}
+        numbers = {
+            "step": self.step,
+            "update": self.learner.update,
+            "round_ends": self._round_ends,
+            "replay_next": place,
+            "action_seed": None if self._action_seed is None else self._action_seed.tolist(),
+            "acted": self._acted,
+            "generators": {name: generator_state(each) for name, each in self._generators().items()},
+        }
+        return Snapshot(arrays | dict(collector.arrays), numbers)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes on from a snapshot."""
+        arrays, numbers, learner = snapshot.arrays, snapshot.numbers, self.learner
+        learner.state, learner.update = tensors_from(arrays, "state", learner.state), numbers["update"]
+        self.step, self._round_ends = numbers["step"], numbers["round_ends"]
+        columns = {name: arrays[f"replay/{name}"] for name in self._fields}
+        self._replay.restore(columns, numbers["replay_next"])
+        for name, generator in self._generators().items():
+            generator.bit_generator.state = numbers["generators"][name]
+        self._collector.restore(snapshot, self._streams.integer("environments", self.step))
+        if numbers["action_seed"] is not None:
+            learner.set_temperature(self.step)
+            # Within a round the noise that was used is not used again.
+            self._act_anew(None if numbers["acted"] else np.array(numbers["action_seed"], np.int32))
+
+    def _act_anew(self, seed: np.ndarray | None = None) -> None:
+        self._action_seed = self._action_seeds.integers(-(2**31), 2**31, 2, np.int32) if seed is None else seed
+        self._act, self._acted = quickest_actor(self.learner.publish(), self._action_seed), False
+
+    def _generators(self) -> dict[str, np.random.Generator]:
+        return {
+            "replay": self._replay_draws,
+            "warm-up actions": self._warmup_draws,
+            "actions": self._action_seeds,
+            "updates": self.learner.update_seeds,
+        }
+
+
+def train_off_policy(
+    envs: gym.vector.VectorEnv,
+    learner: OffPolicyLearner,
+    run: Watcher,
+    *,
+    fields: Sequence[str],
+    capacity: int,
+    steps_per_round: int,
+    total_steps: int,
+    seed: int,
+) -> Policy:
+    """Trains to the end or until the run is asked to stop; arguments as of `OffPolicyLoop`.
+
+    Actions are uniform before the first updates. A run that is resumed goes on where its last checkpoint was saved.
+
+    Args:
+        envs: closed at the end.
+        learner: learns between the rounds.
+        run: what is told how it goes.
+        fields: names of the fields of `Transition` that are kept.
+        capacity: rows of the replay.
+        steps_per_round: environment steps between rounds of updates.
+        total_steps: the least environment steps of the run.
+        seed: of the run.
+
+    Returns:
+        The learner's averaged policy.
+    """
+    loop = OffPolicyLoop(
+        envs,
+        learner,
+        fields=fields,
+        capacity=capacity,
+        steps_per_round=steps_per_round,
+        total_steps=total_steps,
+        seed=seed,
+    )
+    run.plan(math.ceil(total_steps / envs.num_envs) * envs.num_envs)
+    if run.resumed is not None:
+        loop.restore(run.resumed)
+    while loop.step < total_steps and (metrics := loop.advance(run)) is not None:
+        run.log(loop.step, metrics, learner.update)
+        if run.evaluation_due(loop.step):
+            run.evaluate_when_due(learner.publish_averaged(), loop.step)
+        if run.save_due():
+            run.save(learner.publish_averaged(), loop.snapshot())
+    run.save(learner.publish_averaged(), loop.snapshot(), loop.step)
+    envs.close()
+    return learner.publish_averaged()

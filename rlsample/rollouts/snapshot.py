@@ -1,0 +1,63 @@
+"""All that a training loop needs to go on later as if it had never been stopped: arrays and plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks
+
+
+class Snapshot(NamedTuple):
+    """A moment of training.
+
+    Attributes:
+        arrays: by name, in host memory.
+        numbers: what JSON can hold: counters, states of generators.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    numbers: Mapping[str, Any]
+
+
+def arrays_of(name: str, tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a tree of tensors or arrays, as `{name}/0`, `{name}/1`, ...; leaves that are None are left out."""
+    leaves = enumerate(tf.nest.flatten(tree))
+    return {f"{name}/{index}": np.array(leaf) for index, leaf in leaves if leaf is not None}
+
+
+def tree_from(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Any:
+    """The tree that `arrays_of` took apart, with the structure of another one and its leaves' shapes and dtypes.
+
+    Raises:
+        ValueError: the arrays are those of something else; names the leaf.
+    """
+    leaves = []
+    for index, leaf in enumerate(tf.nest.flatten(like)):
+        saved = arrays.get(f"{name}/{index}")
+        present = None if leaf is None else np.asarray(leaf)
+        if _kind(saved) != _kind(present):
+            hint = "Resume with the configuration and the version that saved it."
+            received = {"saved": _kind(saved), "here": _kind(present)}
+            raise checks.invalid(f"{name}/{index} of the saved training to fit", **received, hint=hint)
+        leaves.append(saved)
+    return tf.nest.pack_sequence_as(like, leaves)
+
+
+def tensors_from(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Any:
+    """As `tree_from`, with tensors for leaves."""
+    return tf.nest.map_structure(
+        lambda leaf: None if leaf is None else tf.constant(leaf), tree_from(arrays, name, like)
+    )
+
+
+def generator_state(generator: np.random.Generator) -> dict[str, Any]:
+    """The state of a generator of `streams.Streams`, for `numbers`."""
+    return dict(generator.bit_generator.state)
+
+
+def _kind(value: np.ndarray | None) -> tuple[Any, ...] | None:
+    return None if value is None else (value.dtype.name, *value.shape)

@@ -1,0 +1,86 @@
+"""A run that was made before, opened to use what it learned.
+
+run = rlsample.runs.load("runs/mine")
+actions = run.policy.act(observations)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlsample import checks
+from rlsample.runs import checkpoint
+from rlsample.runs.agents import Agents, make_policy
+from rlsample.runs.block import ConfigError
+from rlsample.runs.config import RunConfig
+from rlsample.runs.loading import load_config
+from rlsample.runs.run_folder import BEST, CHECKPOINT, CONFIG, EVALUATION, METRICS
+from rlsample.runs.tracking import read_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """What a run left in its folder.
+
+    Attributes:
+        folder: where it is.
+        config: its configuration.
+        policy: what it learned; `policy.act(observations, mask=None, seed=None)`.
+        step: environment steps that the policy had learned from.
+        metrics: columns by name, float `[n]` each, one place per record; NaN where a record lacks a metric.
+        evaluation: what `evaluation.json` says; None if the run is not finished.
+    """
+
+    folder: Path
+    config: RunConfig[Any]
+    policy: Any
+    step: int
+    metrics: dict[str, np.ndarray]
+    evaluation: dict[str, float] | None
+
+
+def load(folder: str | Path, *, best: bool = False, agents: Agents | None = None) -> FinishedRun:
+    """Opens a run folder. Modules that register its environment or agent must have been imported.
+
+    Args:
+        folder: the run folder.
+        best: whether to take the policy that did best in the evaluations under way, not the latest one.
+        agents: the agents that may be named; by default those known everywhere, see `known_agents`.
+
+    Raises:
+        ConfigError: there is no run in it, or its configuration cannot be used here.
+        CheckpointError: its weights are absent or damaged.
+    """
+    folder, agents = Path(folder), agents or known_agents()
+    if not (folder / CONFIG).is_file():
+        raise ConfigError(str(checks.invalid("the folder of a run", folder=str(folder))))
+    config = load_config(folder / CONFIG, agents=agents, inherit=False)
+    policy = make_policy(agents.module(config.agent.name), config)
+    weights = folder / CHECKPOINT / BEST if best else folder / CHECKPOINT
+    step = checkpoint.load(weights, model=policy.model)
+    records = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
+    evaluation = json.loads((folder / EVALUATION).read_text("utf-8")) if (folder / EVALUATION).exists() else None
+    return FinishedRun(folder, config, policy, step, _columns(records), evaluation)
+
+
+def known_agents() -> Agents:
+    """Registered and installed agents, and those of the clone that rlsample was imported from, if it was."""
+    clone = Path(checks.__file__).parents[1]
+    packages = {}
+    for name in ("agents", "envs"):
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None and Path(spec.origin).parents[1] == clone:
+            packages[name] = importlib.import_module(name)
+    return Agents(packages.get("agents"))
+
+
+def _columns(records: list[dict[str, float]]) -> dict[str, np.ndarray]:
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: np.array([record.get(name, np.nan) for record in records]) for name in names}

@@ -1,0 +1,107 @@
+"""The folder of a run: claimed by one run, locked while it goes on, opened again to resume it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rlsample import checks
+from rlsample.rollouts.snapshot import Snapshot
+from rlsample.runs import checkpoint
+from rlsample.runs.config import RunConfig
+from rlsample.runs.loading import config_to_yaml
+from rlsample.runs.tracking import read_metrics
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+CONFIG, METRICS, CHECKPOINT, BEST = "config.yaml", "metrics.jsonl", "checkpoint", "best"
+EVALUATION, PICTURE = "evaluation.json", "learning_curve.png"
+
+
+class RunFolderError(ValueError):
+    """A folder that a run cannot be written to; the message says why and what to do."""
+
+
+def claim(folder: Path, config: RunConfig[Any]) -> int:
+    """Makes the folder and writes the configuration; of two runs that try, exactly one gets it.
+
+    Returns:
+        The lock, as of `lock`.
+
+    Raises:
+        RunFolderError: it holds a run, is a file, or cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / CONFIG).open("x", encoding="utf-8") as file:
+            file.write(config_to_yaml(config))
+    except FileExistsError:
+        rule = "a run folder without a run in it" if folder.is_dir() else "a folder for the run"
+        hint = f"Choose another --run-dir, remove this one, or go on with it: --resume {folder}."
+        raise RunFolderError(str(checks.invalid(rule, run_dir=str(folder), hint=hint))) from None
+    except OSError as cause:
+        error = checks.invalid(f"a folder that can be written to ({cause.strerror})", run_dir=str(folder))
+        raise RunFolderError(str(error)) from None
+    return lock(folder)
+
+
+def reopen(folder: Path, config: RunConfig[Any]) -> tuple[int, int, Snapshot | None]:
+    """Opens the folder of a run that is to go on, and undoes what it did after its last checkpoint.
+
+    Returns:
+        (the lock, the environment steps taken, what training goes on from). Without a checkpoint: 0 and None.
+
+    Raises:
+        RunFolderError: it holds no run, a finished one, one that is going on, or one without a usable checkpoint.
+    """
+    if not (folder / CONFIG).is_file():
+        raise RunFolderError(str(checks.invalid("the folder of a run to resume", run_dir=str(folder))))
+    held = lock(folder)
+    step, snapshot = 0, None
+    if (folder / CHECKPOINT / checkpoint.MANIFEST).exists():
+        try:
+            step, snapshot = checkpoint.load_snapshot(folder / CHECKPOINT)
+        except checkpoint.CheckpointError as error:
+            os.close(held)
+            raise RunFolderError(str(error)) from None
+    if (folder / EVALUATION).exists() and step >= config.total_steps:
+        hint = f"Raise it to go on: total_steps={2 * config.total_steps}."
+        received = {"run_dir": str(folder), "total_steps": config.total_steps}
+        os.close(held)
+        raise RunFolderError(str(checks.invalid("a run that is not finished", **received, hint=hint)))
+    (folder / EVALUATION).unlink(missing_ok=True)
+    _write(folder / CONFIG, config_to_yaml(config))
+    if (folder / METRICS).exists():
+        kept = [record for record in read_metrics(folder / METRICS) if record["global_step"] <= step]
+        _write(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+    return held, step, snapshot
+
+
+def lock(folder: Path) -> int:
+    """Holds the folder until the descriptor that is returned is closed, or the process ends, however it ends.
+
+    Raises:
+        RunFolderError: another run holds it.
+    """
+    if fcntl is None:  # On Windows two runs are told apart by the configuration alone.
+        return os.open(os.devnull, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        error = checks.invalid("a run that is not going on elsewhere", run_dir=str(folder))
+        raise RunFolderError(str(error)) from None
+    return descriptor
+
+
+def _write(path: Path, text: str) -> None:
+    """Replaces a file's text in one step."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,66 @@
+"""Training in one call, as the command line does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlsample import checks
+from rlsample.rollouts.evaluation import Evaluation
+from rlsample.runs.agents import Agents, make_policy
+from rlsample.runs.block import ConfigError
+from rlsample.runs.config import RunConfig
+from rlsample.runs.finished import FinishedRun, known_agents, load
+from rlsample.runs.loading import load_config, load_resumed
+from rlsample.runs.run import Run
+from rlsample.runs.run_folder import CONFIG
+
+
+def train(
+    config: RunConfig[Any] | str | Path,
+    folder: str | Path,
+    *overrides: str,
+    agents: Agents | None = None,
+    progress: bool = True,
+) -> FinishedRun:
+    """Trains, saves, evaluates and draws the learning curve.
+
+        run = rlsample.runs.train("agents/configs/cartpole.yaml", "runs/mine", "sampler=reinmax")
+
+    Args:
+        config: a configuration, or the YAML file of one.
+        folder: the run folder; must not hold a run yet.
+        *overrides: `key=value` words, laid over a file.
+        agents: the agents that may be named; by default as `load`.
+        progress: whether to show progress on the standard output.
+
+    Raises:
+        ConfigError, RunFolderError, EnvironmentFault: before anything is computed, or with the last checkpoint kept.
+    """
+    agents = agents or known_agents()
+    if not isinstance(config, RunConfig):
+        config = load_config(config, overrides, agents=agents)
+    elif overrides:
+        hint = "Use config.model_copy(update=...), or give the file."
+        raise ConfigError(str(checks.invalid("overrides for a file alone", overrides=overrides, hint=hint)))
+    carry_out(Run(folder, config, progress=progress), agents)
+    return load(folder, agents=agents)
+
+
+def resume(
+    folder: str | Path, *, total_steps: int | None = None, agents: Agents | None = None, progress: bool = True
+) -> FinishedRun:
+    """Goes on with a run from its last checkpoint, to its end or to more steps than were planned; see `train`."""
+    agents = agents or known_agents()
+    words = [] if total_steps is None else [f"total_steps={total_steps}"]
+    config = load_resumed(Path(folder) / CONFIG, words, agents=agents)
+    carry_out(Run(folder, config, progress=progress, resume=True), agents)
+    return load(folder, agents=agents)
+
+
+def carry_out(run: Run, agents: Agents) -> Evaluation | None:
+    """Trains the run's agent, and leaves in the folder what it learned; None if it was asked to stop."""
+    agent = agents.module(run.config.agent.name)
+    make_policy(agent, run.config)
+    with run:
+        return run.finish(agent.train(run.config, run))

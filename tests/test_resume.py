@@ -1,0 +1,227 @@
+"""Runs that are stopped and go on: the same as if they had never been stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from rlsample import runs
+from rlsample.learning.replay import Replay
+from rlsample.rollouts.snapshot import Snapshot, arrays_of, tree_from
+from rlsample.runs import ConfigError, Run, RunFolderError, checkpoint, config_from_dict, config_to_dict, read_metrics
+from rlsample.runs.training import carry_out
+from scripts import train
+from tests.helpers_agents import AGENTS, ALL_AGENTS, SMALL, small_config
+
+
+class Stopped(Run):
+    """Is asked to stop by the first record after some steps."""
+
+    after = 0
+
+    def log(self, step, metrics, update=None):
+        super().log(step, metrics, update)
+        self.stopping = self.stopping or step >= self.after
+
+
+def begin(folder, config, after=None):
+    run = Run(folder, config, progress=False) if after is None else Stopped(folder, config, progress=False)
+    run.after = after
+    carry_out(run, AGENTS)
+    return run
+
+
+def resume(folder, config):
+    run = Run(folder, config, progress=False, resume=True)
+    carry_out(run, AGENTS)
+    return run
+
+
+def saved(folder):
+    step, snapshot = checkpoint.load_snapshot(folder / "checkpoint")
+    numbers = {key: value for key, value in snapshot.numbers.items() if key != "run"}
+    return step, snapshot.arrays, numbers
+
+
+def untimed(folder):
+    records = read_metrics(folder / "metrics.jsonl")
+    return [{key: value for key, value in record.items() if key != "charts/steps_per_second"} for record in records]
+
+
+SETTINGS = {
+    "ppo": {"evaluation": {"every": 32, "episodes": 2}},
+    "relaxed_actor_critic": {},
+    "short_horizon_actor_critic": {"evaluation": {"every": 16, "episodes": 2}, "agent": {"population": 2}},
+}
+
+
+@pytest.mark.parametrize("name", ALL_AGENTS)
+def test_a_resumed_run_is_the_run_that_was_not_stopped_to_the_bit(name, tmp_path):
+    settings = {"evaluation": {"episodes": 2}} | SETTINGS[name]
+    config = small_config(name, total_steps=2 * SMALL[name]["total_steps"], **settings)
+    begin(tmp_path / "whole", config)
+    halted = begin(tmp_path / "halted", config, after=config.total_steps // 3)
+    assert halted.step < config.total_steps
+    assert not (tmp_path / "halted" / "evaluation.json").exists()
+    resume(tmp_path / "halted", config)
+    (step, arrays, numbers), (same_step, same, same_numbers) = map(saved, (tmp_path / "whole", tmp_path / "halted"))
+    assert (step, numbers) == (same_step, same_numbers)
+    assert arrays.keys() == same.keys()
+    for key in arrays:
+        np.testing.assert_array_equal(arrays[key], same[key], err_msg=key)
+    np.testing.assert_equal(untimed(tmp_path / "whole"), untimed(tmp_path / "halted"))
+    assert (tmp_path / "halted" / "evaluation.json").exists()
+
+
+def small(**settings):
+    return small_config("ppo", **({"evaluation": {"episodes": 2}} | settings))
+
+
+def test_a_population_and_python_s_environments_go_on(tmp_path):
+    config = small(env={"id": "FrozenLake-v1", "num_envs": 4}, total_steps=96)
+    begin(tmp_path / "run", config, after=32)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    for name in ("run", "copy"):
+        assert resume(tmp_path / name, config).step == 96
+    # Its episodes begin anew, from a seed that the step decides.
+    for one, two in zip(*(saved(tmp_path / name)[1].values() for name in ("run", "copy")), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_what_came_after_the_last_checkpoint_is_forgotten(tmp_path):
+    config = small(total_steps=96, checkpoint={"every": 32})
+    begin(tmp_path / "run", config, after=32)
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"global_step": 64, "losses/policy": 1.0}) + "\n" + '{"global_step": 9')
+    resume(tmp_path / "run", config)
+    steps = [record["global_step"] for record in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert steps == sorted(steps)
+    assert 1.0 not in [record.get("losses/policy") for record in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+
+
+def test_without_a_checkpoint_it_begins_anew(tmp_path):
+    config = small()
+    with Run(tmp_path / "run", config, progress=False):
+        pass
+    assert resume(tmp_path / "run", config).step == config.total_steps
+
+
+def test_more_steps_can_be_asked_for_and_nothing_else(tmp_path, capsys):
+    folder = tmp_path / "run"
+    begin(folder, small())
+    words = ["--resume", str(folder)]
+    assert train.main(words) == 2
+    assert "Expected a run that is not finished" in capsys.readouterr().err
+    for word, message in {
+        "seed=2": "all but total_steps. Received: seed=2 (it was 1)",
+        "agent.num_epochs=7": "Received: agent.num_epochs=7 (it was",
+        "total_steps=32": "total_steps not to be lowered below 64 when a run is resumed. Received: total_steps=32",
+    }.items():
+        assert train.main([*words, word]) == 2
+        assert message in capsys.readouterr().err
+    assert train.main([*words, "--run-dir", "other"]) == 2
+    assert "not both" in capsys.readouterr().err
+    assert (folder / "evaluation.json").exists()
+    assert train.main([*words, "total_steps=128"]) == 0
+    assert json.loads((folder / "evaluation.json").read_text())["global_step"] == 128
+    assert runs.load(folder).config.total_steps == 128
+
+
+def test_a_folder_that_cannot_be_resumed(tmp_path):
+    with pytest.raises(RunFolderError, match="Expected the folder of a run to resume"):
+        resume(tmp_path, small())
+    with Run(tmp_path / "run", small(), progress=False), pytest.raises(RunFolderError, match="not going on elsewhere"):
+        resume(tmp_path / "run", small())
+    with pytest.raises(ConfigError, match="folder of a run"):
+        runs.load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, damage):
+    config = small(checkpoint={"every": 32, "keep": 2}, total_steps=128)
+    begin(tmp_path / "run", config, after=96)
+    folder = tmp_path / "run" / "checkpoint"
+    assert len(list(folder.glob("training-*.npz"))) == 2
+    newest = max(folder.glob("training-*.npz"))
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "remove":
+        newest.unlink()
+    else:
+        newest.write_bytes(content if damage == "flip" else content[:-7])
+    with pytest.warns(RuntimeWarning, match=r"missing or damaged\. The checkpoint before it, of step 64, is used"):
+        step, _ = checkpoint.load_snapshot(folder)
+    assert step == 64
+
+
+def test_the_best_policy_is_kept(tmp_path):
+    config = small(evaluation={"every": 32, "episodes": 2}, total_steps=96)
+    begin(tmp_path / "run", config)
+    returns = {
+        record["global_step"]: record["evaluation/mean_return"]
+        for record in read_metrics(tmp_path / "run" / "metrics.jsonl")
+        if "evaluation/mean_return" in record
+    }
+    best = runs.load(tmp_path / "run", best=True)
+    assert returns[best.step] == max(returns.values())
+
+
+def test_a_run_in_three_lines(tmp_path):
+    made = runs.train(small(), tmp_path / "run", progress=False)
+    assert made.step == 64
+    assert made.evaluation["global_step"] == 64
+    again = runs.load(tmp_path / "run")
+    observations = np.zeros((3, *again.policy.observation_space.shape), np.float32)
+    np.testing.assert_array_equal(again.policy.act(observations), made.policy.act(observations))
+    assert again.metrics["global_step"][-1] == 64
+    assert np.isfinite(again.metrics["losses/policy"]).any()
+    assert config_to_dict(again.config) == config_to_dict(small())
+    assert runs.resume(tmp_path / "run", total_steps=96, progress=False).step == 96
+    with pytest.raises(ConfigError, match="overrides for a file alone"):
+        runs.train(small(), tmp_path / "other", "seed=2")
+
+
+def test_snapshots_refuse_what_does_not_fit():
+    arrays = arrays_of("state", {"a": np.zeros(3), "b": None, "c": np.ones((), bool)})
+    assert sorted(arrays) == ["state/0", "state/2"]
+    assert tree_from(arrays, "state", {"a": np.ones(3), "b": None, "c": np.zeros((), bool)})["c"]
+    with pytest.raises(
+        ValueError, match=r"Expected state/0 of the saved training to fit. Received: saved=\('float64', 3"
+    ):
+        tree_from(arrays, "state", {"a": np.ones(4), "b": None, "c": np.zeros((), bool)})
+
+
+@pytest.mark.parametrize("rows", [0, 3, 5, 8])
+def test_a_replay_comes_back_in_its_places(rows):
+    replay, copy = Replay(5), Replay(5)
+    for row in range(rows):
+        replay.add({"value": np.array([row])})
+    copy.restore(*replay.snapshot())
+    for each in (replay, copy):
+        each.add({"value": np.array([90, 91])})
+    draw = [each.sample(np.random.default_rng(0), (50,))["value"] for each in (replay, copy)]
+    np.testing.assert_array_equal(*draw)
+
+
+def test_saving_changes_nothing(tmp_path):
+    often, never = small(checkpoint={"every": 1}), small()
+    begin(tmp_path / "often", often)
+    begin(tmp_path / "never", never)
+    for one, two in zip(*(saved(tmp_path / name)[1].values() for name in ("often", "never")), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_checkpoint_without_a_snapshot_cannot_be_gone_on_from(tmp_path):
+    policy = runs.train(small(), tmp_path / "run", progress=False).policy
+    checkpoint.save(tmp_path / "weights", 3, model=policy.model)
+    with pytest.raises(checkpoint.CheckpointError, match="Received: one with weights alone"):
+        checkpoint.load_snapshot(tmp_path / "weights")
+    checkpoint.save(tmp_path / "weights", 4, model=policy.model, snapshot=Snapshot({"x": np.arange(3)}, {"y": 2**80}))
+    step, snapshot = checkpoint.load_snapshot(tmp_path / "weights")
+    assert (step, snapshot.numbers) == (4, {"y": 2**80})
+    np.testing.assert_array_equal(snapshot.arrays["x"], [0, 1, 2])
+    with pytest.raises(ConfigError, match=r"checkpoint\.keep"):
+        config_from_dict({**config_to_dict(small()), "checkpoint": {"keep": 0}}, agents=AGENTS)
