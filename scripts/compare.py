@@ -3,8 +3,8 @@
     python -m scripts.compare agents/configs/cartpole.yaml sampler=straight_through_gumbel_softmax,exact --seeds 10
 
 A word `key=a,b,c` makes one variant for each value (of each such word: their product); other words go to every run.
-Each run is a process of its own, `python -m scripts.train`, and its folder stays: a comparison that was interrupted
-goes on where it stopped, and one that is asked for again with more seeds runs those alone.
+Each run is a process of its own, `python -m scripts.train`, and its folder stays: a finished run that is there, of the
+same configuration, is not run again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rich import markup
@@ -122,17 +122,11 @@ def check_folder(folder: Path, asked: RunConfig) -> None:
     if not (folder / CONFIG).exists():
         return
     there = load_config(folder / CONFIG, agents=known_agents(), inherit=False)
-    changes = differences(config_to_dict(there), config_to_dict(asked))
-    if changes:
+    found = differences(config_to_dict(there), config_to_dict(asked))
+    if found:
+        lines = [f"  {name}: {here!r} there, {wanted!r} asked for" for name, (here, wanted) in found.items()]
         rule = f"Expected the run in {folder} to be of this configuration. Received another one:"
-        lines = [
-            f"  {name}: {_said(found)} there, {_said(wanted)} asked for" for name, (found, wanted) in changes.items()
-        ]
         raise ConfigError("\n".join([rule, *lines, "Choose another --folder, or remove this one."]))
-
-
-def _said(value: Any) -> str:
-    return "nothing" if value is None else str(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -155,10 +149,10 @@ def _folder(options: argparse.Namespace, variant: Variant, seed: int) -> Path:
 def _run(options: argparse.Namespace, variant: Variant, seed: int) -> Outcome:
     folder = _folder(options, variant, seed)
     if not (folder / EVALUATION).exists():
-        words = [str(options.config), *variant.words, f"seed={seed}", "--run-dir", str(folder)]
-        if (folder / CONFIG).exists():
-            words = ["--resume", str(folder)]
-        command = [sys.executable, "-m", "scripts.train", *import_words(options.imports), *words]
+        new = [str(options.config), *variant.words, f"seed={seed}"]
+        begun = (folder / CONFIG).exists()
+        command = [sys.executable, "-m", "scripts.train", *([] if begun else new), *import_words(options.imports)]
+        command += ["--resume" if begun else "--run-dir", str(folder)]
         log = folder.with_suffix(".log")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as out:

@@ -97,6 +97,12 @@ def test_right_samplers_pass_and_everything_is_written(tmp_path, capsys):
     assert (tmp_path / "audit" / "bias_variance.png").stat().st_size > 20_000
 
 
+def test_to_be_unbiased_is_a_claim_of_its_own(tmp_path):
+    """The table said "none" of samplers that are held to be unbiased and have no second implementation."""
+    assert run(tmp_path, "--samplers", "arsm", "--objectives", "linear", draws=400)[0] == 0
+    assert "hold" in (tmp_path / "audit" / "audit.md").read_text().splitlines()[2]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shrunk(LeaveOneOut):
     """The mean that includes the draw itself as baseline, without the factor that makes up for it."""

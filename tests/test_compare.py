@@ -28,7 +28,7 @@ def test_variants_are_the_product_of_values_split_outside_of_brackets():
 
 def finish_run(folder, returns, final):
     """A run folder as training leaves it, with an evaluation every 500 steps."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)
     rows = [{"global_step": 500 * (i + 1), "evaluation/mean_return": value} for i, value in enumerate(returns)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [{"global_step": 1}, *rows]))
     (folder / "evaluation.json").write_text(json.dumps({"mean_return": final, "seconds": 2.0}))
@@ -42,10 +42,12 @@ def commands(monkeypatch):
     def run(command, **_):
         commands.append([str(word) for word in command])
         folder = Path(command[-1])
-        finish_run(folder, [480.0], 490.0)
-        if command[-2] == "--run-dir":
-            config = load_config(command[3], command[4:-2], agents=known_agents())
-            (folder / "config.yaml").write_text(config_to_yaml(config))
+        if "--resume" in command:
+            (folder / "evaluation.json").write_text('{"mean_return": 490.0, "seconds": 2.0}')
+        else:
+            finish_run(folder, [480.0], 490.0)
+            words = [word for word in command[4:-2] if "=" in word]
+            (folder / "config.yaml").write_text(config_to_yaml(load_config(command[3], words, agents=known_agents())))
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(subprocess, "run", run)
@@ -98,19 +100,19 @@ def test_a_finished_run_of_another_configuration_counted_as_this_one(tmp_path, c
     message = capsys.readouterr().err
     assert str(tmp_path / "short_horizon_cartpole" / "sampler=zgr" / "seed1") in message
     assert "  total_steps: 20000 there, 4000 asked for\n" in message
-    assert "  temperature.start: nothing there, 2.0 asked for\n" in message
+    assert "  temperature.start: None there, 2.0 asked for\n" in message
     assert "seed:" not in message
     assert "Choose another --folder, or remove this one." in message
     assert len(commands) == 4
 
 
-def test_a_run_that_was_interrupted_stood_in_the_way(tmp_path, commands, capsys):
+def test_a_run_without_an_end_was_taken_for_a_finished_one_or_stood_in_the_way(tmp_path, commands):
     assert compare.main([CONFIG, "--seeds", "2", "--folder", str(tmp_path)]) == 0
     unfinished = tmp_path / "short_horizon_cartpole" / "as+configured" / "seed2"
     (unfinished / "evaluation.json").unlink()
     assert compare.main([CONFIG, "--seeds", "2", "--folder", str(tmp_path)]) == 0
+    assert commands[2][-2:] == ["--resume", str(unfinished)]
     assert len(commands) == 3
-    assert commands[-1][-2:] == ["--resume", str(unfinished)]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_an_id_with_its_module_was_refused(tmp_path, monkeypatch):
     word = "env.id=envs:rlsample/CartPole-v1,envs.acrobot:rlsample/Acrobot-v1"
     assert compare.main([CONFIG, word, "--seeds", "1", "--folder", str(tmp_path)]) == 1
     assert "env.id=rlsample/CartPole-v1" in commands[0]
-    assert "-m scripts.train --import envs --import envs.acrobot " in " ".join(commands[0])
+    assert " --import envs --import envs.acrobot " in " ".join(commands[0])
 
 
 @pytest.mark.parametrize("words", [["--seeds", "0"], ["--jobs", "none"]])

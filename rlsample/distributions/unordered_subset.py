@@ -26,8 +26,10 @@ class UnorderedSubsetDistribution(base.Distribution):
     the log-probability, the entropy, the divergence and the mode, for any number of items.
 
     Bias: exact, and without noise, if the objective is linear in the one-hots; a first-order approximation otherwise,
-    as `straight_through` is, which this is for one item. The law is not that of `SubsetDistribution`, which draws
-    without replacement: that gives rare items more. A sequence that is not in ascending order has probability 0.
+    as `straight_through` is, which this is for one item (two of five items, a quadratic objective: relative bias 0.89
+    and noise 1.18, against 0.44 and 1.51 of `SubsetDistribution` at temperature 1, 0.15 and 10.9 at 0.1). The
+    probabilities are not those of `SubsetDistribution`, which draws without replacement: that gives rare items more. A
+    sequence that is not in ascending order has probability 0.
 
     Args:
         logits: float `[..., K]`; -inf marks an illegal item.

@@ -25,9 +25,8 @@ def catnat(scores: TensorLike, exists: np.ndarray | None = None) -> tf.Tensor:
     descent; that of softmax has no zero. Scores are angles: a has the period 4 pi, and no range of them saturates.
 
     A side can be given up for good, which softmax cannot do: at a = 0 or 1 the gradient of an expectation to that angle
-    is 0, whatever is worth choosing there. Ascending the exact gradient, one of ten bandits of 50 arms ended at a worse
-    arm; the other nine took three quarters of the steps that softmax takes. Unimix or an entropy bonus keeps all sides
-    open.
+    is 0, whatever is worth choosing there. Ascending the exact gradient on ten bandits of 50 arms, the median took 0.77
+    of the steps that softmax takes, but one ended at a worse arm. Unimix or an entropy bonus keeps all sides open.
 
     Args:
         scores: float `[..., K - 1]`.

@@ -28,7 +28,7 @@ class DisARM(ExplicitGradient):
 
     Unbiased. It asks nothing of the objective but two values, whatever K is, and for a joint action of F factors too:
     each makes its pair with noise of its own. For two categories it is DisARM itself, ARM without the noise that does
-    not matter. Opposite choices make the two draws differ more often than independent ones do: it has 0.6 to 0.97 of
+    not matter. Opposite choices make the two draws differ more often than independent ones do: it has 0.6 to 0.99 of
     the variance of `leave_one_out` at the same cost, less the fewer categories a factor has, since the two draws share
     the choice at the root and few below. The order of the categories decides the tree, not the mean. The temperature
     is not used.

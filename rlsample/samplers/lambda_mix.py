@@ -26,9 +26,9 @@ class LambdaMix(Sampler):
     lambda = 0 is `straight_through`, lambda = 1 is `zgr`. Unbiased for objectives linear in the one-hot; for quadratic
     ones the bias is 1 - lambda times that of `straight_through`. The noise falls with lambda faster than the bias
     rises (half of lambda: 40 % of the variance on a quadratic four-way example), so that the larger the batch that
-    averages it, the larger lambda should be. In mean square error no worse than the estimator of least variance among
-    those without bias for quadratic objectives, which costs O(K^3) (Hooper and Shekhovtsov, 2026): at lambda = 1
-    that one saves under 3 % of the variance. The temperature is not used.
+    averages it, the larger lambda should be. Without bias for quadratic objectives little is left to gain over
+    lambda = 1: the estimator of least variance saves under 3 % there, for O(K^3) operations (Hooper and Shekhovtsov,
+    2026). The temperature is not used.
 
     Attributes:
         weight: lambda, from 0 to 1.

@@ -110,7 +110,7 @@ def _table(cells: Sequence[problem.Cell], failed: Sequence[claims.Check], **styl
         rows.setdefault((_name(cell.sampler), cell.temperature), []).append(cell)
     for (name, temperature), row in rows.items():
         sampler = row[0].sampler
-        stated = claims.claimed(sampler)
+        stated = sampler.unbiased != "never" or claims.claimed(sampler)
         holds = "broken" if (sampler.name, temperature) in broken else "hold" if stated else "none"
         written = f"{temperature:g}" if sampler.uses_temperature else "-"
         table.add_row(name, written, *[_bias_and_noise(cell.report) for cell in row], holds)

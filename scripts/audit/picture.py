@@ -24,8 +24,8 @@ COLORS = {
     "no sampling": "#9a6700",
 }
 MARKERS = "os^Dv*Pp<>X"
-# By default the same estimates as score_function and rebar.
-TWINS = ("categorical", "relax")
+# By default, or for a single categorical, the same estimates as score_function, exact and rebar.
+TWINS = ("categorical", "indecater", "relax")
 
 
 def draw(cells: Sequence[Cell], path: Path) -> None:
