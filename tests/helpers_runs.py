@@ -10,6 +10,10 @@ class Silent:
 
     def __init__(self):
         self.records, self.saved = [], []
+        self.planned = None
+
+    def plan(self, total_steps):
+        self.planned = total_steps
 
     def log(self, step, metrics, update=None):
         self.records.append({"step": step, "update": update, **metrics})

@@ -55,6 +55,7 @@ class TestEveryAgent:
         policy = AGENTS.module(name).train(small_config(name, total_steps=10**7), run)
         assert policy.model.built
         assert not run.records
+        assert run.planned >= 10**7
 
     def test_its_policy_acts_and_comes_back_from_a_checkpoint(self, name, tmp_path):
         policy, _ = trained(name)

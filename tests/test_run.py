@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from rlsample.runs import (
     AgentConfig,
@@ -18,6 +20,7 @@ from rlsample.runs import (
     load_config,
     read_metrics,
 )
+from rlsample.runs.progress import Progress
 from tests.toy_agents import toy
 
 AGENTS = {"toy": toy.Config}
@@ -221,6 +224,29 @@ def test_progress_prints_plain_lines_when_nobody_watches(tmp_path, capsys):
         assert word in lines[0]
     assert lines[1].startswith("300/300 steps  ")
     assert lines[1].endswith("entropy 0")
+
+
+def test_progress_ended_before_or_beyond_its_end(tmp_path, capsys):
+    with Run(tmp_path / "run", settings()) as run:
+        run.plan(384)
+        run.log(384, {})
+    said, progress = capsys.readouterr().out.splitlines()
+    assert said == "Training for 384 environment steps: 300, rounded up to whole rounds of all environments."
+    assert progress.startswith("384/384 steps  ")
+    with Run(tmp_path / "same", settings()) as run:
+        run.plan(300)
+        run.log(300, {})
+    (progress,) = capsys.readouterr().out.splitlines()
+    assert progress.startswith("300/300 steps  ")
+
+
+def test_the_bar_of_a_terminal_ends_where_the_run_does():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    progress = Progress(300, console)
+    progress.plan(384)
+    progress.log({"global_step": 384})
+    progress.close()
+    assert "384/384" in console.file.getvalue()
 
 
 def test_ctrl_c_leaves_the_processes_of_environments_alone():

@@ -28,6 +28,9 @@ class Watcher(Protocol):
     resumed: Snapshot | None
     due_every: int | None
 
+    def plan(self, total_steps: int) -> None:
+        """Takes the environment steps that there will be, once, before the first."""
+
     def log(self, step: int, metrics: Mapping[str, Any], update: int | None = None) -> None:
         """Takes the metrics of one moment."""
 
@@ -86,6 +89,7 @@ def train_in_turns(
     """
     steps_per_call = min(MAX_STEPS_PER_CALL, run.due_every or MAX_STEPS_PER_CALL)
     turns_per_call = max(1, min(loop.max_turns_per_call, steps_per_call // steps_per_turn))
+    run.plan(num_turns * steps_per_turn)
     done = 0 if run.resumed is None else loop.restore(run.resumed)
     while done < num_turns and not run.stopping:
         count = min(turns_per_call, num_turns - done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -179,6 +180,7 @@ def train_off_policy(
         total_steps=total_steps,
         seed=seed,
     )
+    run.plan(math.ceil(total_steps / envs.num_envs) * envs.num_envs)
     if run.resumed is not None:
         loop.restore(run.resumed)
     while loop.step < total_steps and (metrics := loop.advance(run)) is not None:

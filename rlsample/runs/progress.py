@@ -20,7 +20,7 @@ class Progress:
     """Shows progress on the screen.
 
     Args:
-        total_steps: environment steps the run will take.
+        total_steps: environment steps that the run was asked for.
         console: a `rich.console.Console`; by default the standard output.
     """
 
@@ -33,6 +33,18 @@ class Progress:
         self._printed_at = -math.inf
         self._printed_step = -1
         self._bar = self._open_bar() if self.console.is_terminal else None
+
+    def plan(self, total_steps: int) -> None:
+        """Counts to the steps that there will really be, and says so where others were asked for."""
+        if total_steps == self._total_steps:
+            return
+        rounded = f"{self._total_steps:,}, rounded up to whole rounds of all environments"
+        self.console.print(
+            f"Training for {total_steps:,} environment steps: {rounded}.", highlight=False, soft_wrap=True
+        )
+        self._total_steps = total_steps
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=total_steps)
 
     def log(self, record: Record) -> None:
         """Shows the newest metrics; those that a record lacks stay as they were."""

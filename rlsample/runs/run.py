@@ -75,6 +75,7 @@ class Run:
         self.step = 0
         self.update = 0
         self._show = progress
+        self._progress: Progress | None = None
         self._signal = 0
         self._handlers: dict[int, Any] = {}
         self._trackers: list[tracking.Tracker] = []
@@ -97,7 +98,8 @@ class Run:
             self._lock = claim(self.folder, self.config)
         self._trackers.append(tracking.JsonLines(self.folder / METRICS))
         if self._show:
-            self._trackers.append(Progress(self.config.total_steps))
+            self._progress = Progress(self.config.total_steps)
+            self._trackers.append(self._progress)
         wandb = tracking.open_wandb(self.config, self.folder, _warn)
         if wandb is not None:
             self._trackers.append(wandb)
@@ -129,6 +131,14 @@ class Run:
     def exit_code(self) -> int:
         """What the program should exit with: 0, or 128 + the signal that stopped the run."""
         return 128 + self._signal if self._signal else 0
+
+    def plan(self, total_steps: int) -> None:
+        """Takes the environment steps that the loop will take, for the progress shown; more than asked for are said.
+
+        For a loop to call once, before its first step, where it takes whole rollouts.
+        """
+        if self._progress is not None:
+            self._progress.plan(total_steps)
 
     def log(self, step: int, metrics: Mapping[str, Any], update: int | None = None) -> None:
         """Records the metrics of one moment, everywhere the run is tracked.
