@@ -190,13 +190,26 @@ def test_divergence_needs_two_of_a_kind():
 # ---- expectations
 
 
-def test_an_objective_without_the_batch_was_taken_for_one_with_it(policy):
-    total = lambda one_hot: tf.reduce_sum(one_hot) ** 2  # noqa: E731
-    if policy.pathwise:
-        assert policy.expectation(total, SEED).shape == ()
-        return
+def total(one_hot):
+    return tf.reduce_sum(one_hot) ** 2
+
+
+@pytest.mark.parametrize("sampler", ["exact", "score_function"])
+@pytest.mark.parametrize("form", ["categorical", "factored", "autoregressive"])
+def test_an_objective_without_the_batch_was_taken_for_one_with_it(form, sampler):
+    head = {
+        "categorical": lambda: heads.CategoricalHead(3, sampler),
+        "factored": lambda: heads.FactoredHead([2, 3], sampler),
+        "autoregressive": lambda: heads.AutoregressiveHead([2, 3], sampler, context_size=4),
+    }[form]()
+    policy = head.distribution(head(tf.zeros([4, 6])))
     with pytest.raises(ValueError, match=r"objective to return values .*values_shape=\(\)\. Every row needs a value"):
         policy.expectation(total, SEED)
+
+
+def test_draws_with_a_gradient_take_the_loss_of_a_batch(policy):
+    assert policy.pathwise
+    assert policy.expectation(total, SEED).shape == ()
 
 
 @pytest.mark.parametrize("sampler", ["exact", "arsm", "score_function", "zgr"])
