@@ -85,9 +85,9 @@ def test_right_samplers_pass_and_everything_is_written(tmp_path, capsys):
     # Two objectives; two temperatures for the two that have one (and the score function by its own name has none).
     assert len(rows) == 2 * (2 * 2 + 3)
     by_cell = {(row["sampler"], row["temperature"], row["objective"]): row for row in rows}
-    assert abs(float(by_cell["reinmax", "2.0", "linear"]["bias"]) - 0.62) < 0.1
-    assert float(by_cell["zgr", "1.0", "linear"]["bias"]) < 0.1
-    assert float(by_cell["zgr", "1.0", "cubic"]["bias"]) > 0.5
+    assert abs(float(by_cell["reinmax", "2.0", "linear"]["relative_bias"]) - 0.62) < 0.1
+    assert float(by_cell["zgr", "1.0", "linear"]["relative_bias"]) < 0.1
+    assert float(by_cell["zgr", "1.0", "cubic"]["relative_bias"]) > 0.5
     printed = capsys.readouterr().out
     assert "score_function baseline=1" in printed
     assert "BROKEN" not in printed
@@ -244,9 +244,9 @@ def test_the_page_runs_and_its_table_is_the_audits():
     cells: dict[str, list] = {}
     for row in csv.DictReader((DOCS / "images" / "audit" / "audit.csv").read_text().splitlines()):
         if row["temperature"] == "1.0":
-            bias, error = float(row["bias"]), float(row["bias_standard_error"])
+            bias, error = float(row["relative_bias"]), float(row["relative_bias_standard_error"])
             visible = bias > max(3 * error, claims.ROUNDING)
-            noise = float(row["variance"]) ** 0.5 / float(row["exact_norm"])
+            noise = float(row["relative_variance"]) ** 0.5
             cells.setdefault(row["sampler"], []).append((bias if visible else 0.0, noise))
     written = re.findall(r"^\| `(\w+)`[^|]*((?:\| [\d.]+, [\d.]+ ){5})\|", page, re.MULTILINE)
     assert len(written) > 15

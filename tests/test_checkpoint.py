@@ -171,8 +171,19 @@ def test_a_checkpoint_of_something_else_is_refused_before_anything_is_touched(tm
     assert value_of(model) == 0.0
     with pytest.raises(CheckpointError, match="It holds 4 variables, here there are 2"):
         checkpoint.load(tmp_path, model=keras.Sequential([keras.Input((3,)), keras.layers.Dense(8)]))
-    with pytest.raises(CheckpointError, match="'critic'"):
-        checkpoint.load(tmp_path, critic=network(0.0))
+
+
+def test_an_object_of_another_name_was_told_its_number_of_variables(tmp_path):
+    checkpoint.save(tmp_path, 1, model=network(1.0))
+    model = network(0.0)
+    message = r"names \['model'\] that .* holds\. Received: names=\['policy'\]\. Call load\(folder, model=\.\.\.\)"
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(tmp_path, policy=model)
+    assert value_of(model) == 0.0
+    with pytest.raises(CheckpointError, match=r"names=\['critic', 'model'\]"):
+        checkpoint.load(tmp_path, model=model, critic=network(0.0))
+    with pytest.raises(CheckpointError, match=r"names=\[\]"):
+        checkpoint.load(tmp_path)
 
 
 def test_an_unbuilt_model_is_refused(tmp_path):

@@ -250,6 +250,12 @@ def test_an_objective_of_integers_is_refused(name):
         samplers.create(name).expectation(lambda one_hot: tf.argmax(one_hot, -1), tf.zeros([2, 5]), SEED)
 
 
+@pytest.mark.parametrize("name", ["rebar", "relax"])
+def test_the_variance_of_an_objective_without_the_batch_is_refused(name):
+    with pytest.raises(ValueError, match=r"values_shape=\(\)\. Every row needs a value"):
+        samplers.create(name).variance_loss(lambda one_hot: tf.reduce_sum(one_hot) ** 2, tf.zeros([2, 5]), SEED)
+
+
 @pytest.mark.parametrize("name", ["arsm", "unordered_set"])
 def test_an_unknown_number_of_categories_is_refused_where_it_matters(name):
     @tf.function(input_signature=[tf.TensorSpec([None, None])], autograph=False)

@@ -58,6 +58,7 @@ def test_what_the_page_says_holds(page):
     np.testing.assert_array_equal(page["action"], page["same"])
     np.testing.assert_array_equal(page["would_be_next"], page["next_seed"])
     assert page["step"] == 1000
+    assert page["probabilities"].shape == (2,)
     assert page["log_prob"].shape == (8,)
     assert page["logits"].shape == (5, 4)
     assert page["drawn"].shape == (5,)

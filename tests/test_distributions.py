@@ -189,6 +189,58 @@ def test_divergence_needs_two_of_a_kind():
         SubsetDistribution(LOGITS, 2).kl_divergence(FACTORED)
 
 
+# ---- expectations
+
+
+def total(one_hot):
+    return tf.reduce_sum(one_hot) ** 2
+
+
+@pytest.mark.parametrize("sampler", ["exact", "score_function"])
+@pytest.mark.parametrize("form", ["categorical", "factored", "autoregressive"])
+def test_an_objective_without_the_batch_was_taken_for_one_with_it(form, sampler):
+    head = {
+        "categorical": lambda: heads.CategoricalHead(3, sampler),
+        "factored": lambda: heads.FactoredHead([2, 3], sampler),
+        "autoregressive": lambda: heads.AutoregressiveHead([2, 3], sampler, context_size=4),
+    }[form]()
+    policy = head.distribution(head(tf.zeros([4, 6])))
+    with pytest.raises(ValueError, match=r"objective to return values .*values_shape=\(\)\. Every row needs a value"):
+        policy.expectation(total, SEED)
+
+
+def test_draws_with_a_gradient_take_the_loss_of_a_batch(policy):
+    assert policy.pathwise
+    assert policy.expectation(total, SEED).shape == ()
+
+
+@pytest.mark.parametrize("sampler", ["exact", "arsm", "score_function", "zgr"])
+def test_one_joint_action_needs_no_batch(sampler):
+    policy = CategoricalDistribution(LOGITS, sampler, factored=True)
+    with tf.GradientTape() as tape:
+        tape.watch(policy.logits)
+        value = policy.expectation(lambda one_hot: tf.reduce_sum(one_hot[:, 0]) ** 2, SEED)
+    assert value.shape == ()
+    assert tape.gradient(value, policy.logits).shape == LOGITS.shape
+    if sampler == "exact":
+        chance = tf.nn.softmax(LOGITS)[:, 0].numpy()
+        np.testing.assert_allclose(value, chance.sum() ** 2 + (chance * (1 - chance)).sum(), rtol=1e-5)
+
+
+def test_rows_of_another_axis_were_taken_for_factors():
+    policy = CategoricalDistribution(tf.zeros([2, 3, 4]), "score_function")
+    with pytest.raises(ValueError, match=r"values_shape=\(2,\)\. Every row needs a value"):
+        policy.expectation(lambda one_hot: tf.reduce_sum(one_hot, [-2, -1]), SEED)
+
+
+@pytest.mark.parametrize("sampler", ["exact", "score_function"])
+def test_factors_that_depend_on_each_other_had_values_of_their_own(sampler):
+    head = heads.AutoregressiveHead([2, 3], sampler, context_size=4)
+    policy = head.distribution(head(tf.zeros([2, 6])))
+    with pytest.raises(ValueError, match=r"values of the batch shape \(2,\)\. Received: values_shape=\(2, 2\)"):
+        policy.expectation(lambda one_hot: one_hot[..., 0], SEED)
+
+
 # ---- across graphs
 
 

@@ -107,16 +107,31 @@ def test_exact_gradient_has_a_bound():
 def test_audit_finds_enumerated_bias_and_variance(name, objective, bias, cosine, variance):
     report = lab.audit(name, objective, THETA, num_draws=40_000, mask=MASK, seed=SEED)
     rounding = 6e-4
-    assert abs(report.bias - bias) < 2.5 * report.bias_standard_error + rounding
+    assert abs(report.relative_bias - bias) < 2.5 * report.relative_bias_standard_error + rounding
     assert abs(report.cosine - cosine) < Z * report.cosine_standard_error + rounding
     assert abs(report.variance - variance) < Z * report.variance_standard_error + rounding
     assert (np.abs(report.mean - report.exact)[~MASK] == 0).all()
-    size = np.linalg.norm(report.exact)
-    error = report.variance * (1 - 1 / report.num_draws) + (report.bias * size) ** 2
+    error = report.variance * (1 - 1 / report.num_draws) + report.bias**2
     np.testing.assert_allclose(report.mean_squared_error, error, rtol=1e-9, atol=1e-25)
     np.testing.assert_allclose(report.exact, all_action(WEIGHTS if objective is linear else WEIGHTS**2), rtol=1e-12)
     assert report.seconds > 0
     assert report.num_draws == 40_000
+
+
+def test_bias_was_relative_and_variance_absolute_and_no_name_said_so():
+    """Both come both ways: as they are, and divided by the length of the exact gradient or by its square."""
+    gradients, exact = np.array([[3.0, 4.0], [9.0, 12.0]]), np.array([0.0, 2.0])
+    report = lab.Audit.of(gradients, exact)
+    np.testing.assert_allclose([report.bias, report.variance], [np.hypot(6, 6), 2 * 25], rtol=1e-12)
+    np.testing.assert_allclose(report.mean_squared_error, (9 + 4 + 81 + 100) / 2, rtol=1e-12)
+    for number, power in (("bias", 1), ("variance", 2), ("mean_squared_error", 2)):
+        for name in (number, f"{number}_standard_error"):
+            np.testing.assert_allclose(getattr(report, f"relative_{name}"), getattr(report, name) / 2**power)
+    # In other units the relative numbers are the same.
+    scaled = lab.Audit.of(1000 * gradients, 1000 * exact)
+    np.testing.assert_allclose(scaled.bias, 1000 * report.bias)
+    np.testing.assert_allclose(scaled.variance, 1e6 * report.variance)
+    assert (scaled.relative_bias, scaled.relative_variance) == (report.relative_bias, report.relative_variance)
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +179,10 @@ def test_signal_to_noise_and_the_degenerate_cases():
     assert np.isnan(report.seconds)
     np.testing.assert_allclose(lab.Audit.of([[4.0, 4.0], [2.0, 4.0]], np.zeros(2)).signal_to_noise, 5 / np.sqrt(2))
     nowhere = lab.Audit.of(gradients, np.zeros(2))
-    assert nowhere.bias == np.inf
+    assert nowhere.bias == 5
+    assert nowhere.relative_bias == np.inf
     assert np.isnan(nowhere.cosine)
-    assert np.isnan(lab.Audit.of(np.zeros((2, 2)), np.zeros(2)).bias)
+    assert np.isnan(lab.Audit.of(np.zeros((2, 2)), np.zeros(2)).relative_bias)
     with pytest.raises(ValueError, match=r"Expected gradients of the shape \[N >= 2, \*\[3\]\]"):
         lab.Audit.of(gradients, np.zeros(3))
 
@@ -216,7 +232,35 @@ def test_objective_outside_tensorflow():
     unbiased = lab.audit("leave_one_out", black_box, THETA, **options)
     assert unbiased.bias < 2.5 * unbiased.bias_standard_error
     # No derivative, no gradient: visible as what it is.
-    assert lab.audit("straight_through", black_box, THETA, **options).bias == 1
+    assert lab.audit("straight_through", black_box, THETA, **options).relative_bias == 1
+
+
+def everything(one_hot):
+    """The axis forgotten: one value for all rows."""
+    return tf.reduce_sum(one_hot * tf.constant(WEIGHTS, one_hot.dtype)) ** 2
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda objective: lab.audit("zgr", objective, THETA, num_draws=16),
+        lambda objective: lab.audit("exact", objective, np.zeros((2, 5)), num_draws=16),
+        lambda objective: lab.sample_gradients("straight_through", objective, THETA, 16, SEED),
+        lambda objective: lab.sample_gradients("arsm", objective, THETA, 16, SEED),
+        lambda objective: lab.exact_gradient(objective, np.zeros((2, 5))),
+        lambda objective: lab.exact_gradient(objective, np.zeros((2, 3, 5))),
+        lambda objective: lab.online("zgr", objective, np.zeros((2, 5)), SEED),
+        lambda objective: tf.function(lambda logits: lab.online("zgr", objective, logits, SEED))(tf.zeros([2, 3, 5])),
+    ],
+)
+def test_an_objective_without_the_batch_was_audited_as_if_each_draw_had_its_value(measure):
+    with pytest.raises(ValueError, match=r"objective to return values of the batch shape .*values_shape=\(\)"):
+        measure(everything)
+
+
+def test_one_policy_without_a_batch_is_a_batch_of_shape_nothing():
+    np.testing.assert_allclose(lab.exact_gradient(everything, THETA, MASK), all_action(WEIGHTS**2), rtol=1e-12)
+    assert lab.online("zgr", everything, THETA, SEED, mask=MASK).variance > 0
 
 
 @pytest.mark.parametrize(
@@ -250,7 +294,7 @@ def reports_online(sampler, objective, logits, mask, number, num_draws, temperat
         def one(seed):
             return lab.online(sampler, objective, logits, seed, num_draws, temperature=temperature, mask=mask)
 
-        return tf.map_fn(one, seeds, fn_output_signature=lab.OnlineAudit(*[tf.float32] * 5))
+        return tf.map_fn(one, seeds, fn_output_signature=lab.OnlineAudit(*[tf.float32] * len(lab.OnlineAudit._fields)))
 
     seeds = np.stack([np.arange(number), np.full(number, 5)], -1)
     return lab.OnlineAudit(*(values.numpy().astype(np.float64) for values in run(tf.constant(seeds, tf.int32))))
@@ -272,7 +316,10 @@ def test_online_is_the_audit_in_expectation(name):
     for number in ("cosine", "signal_to_noise"):
         values = getattr(many, number)
         assert abs(values.mean() - getattr(audit, number)) < 0.03
-    assert abs(many.bias.mean() - audit.bias) < 0.05
+    assert abs(many.relative_bias.mean() - audit.relative_bias) < 0.05
+    size = np.sqrt(8) * np.linalg.norm(audit.exact)
+    for number, power in (("bias", 1), ("variance", 2), ("mean_squared_error", 2)):
+        np.testing.assert_allclose(getattr(many, f"relative_{number}"), getattr(many, number) / size**power, rtol=1e-4)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -294,11 +341,11 @@ def test_online_without_noise_and_without_signal():
     logits = tf.constant(THETA[None], tf.float32)
     straight = lab.online(samplers.create("straight_through"), linear, logits, SEED, mask=MASK)
     np.testing.assert_allclose(straight.cosine, 1, rtol=1e-6)
-    np.testing.assert_allclose([straight.bias, straight.variance], 0, atol=1e-5)
+    np.testing.assert_allclose([straight.relative_bias, straight.relative_variance], 0, atol=1e-5)
     assert straight.signal_to_noise > 1e5
     nothing = lab.online(samplers.create("zgr"), lambda d: 0 * linear(d), logits, SEED, mask=MASK)
-    assert (nothing.cosine, nothing.signal_to_noise, nothing.variance) == (0, 0, 0)
-    assert np.isnan(nothing.bias)
+    assert (nothing.cosine, nothing.signal_to_noise, nothing.variance, nothing.bias) == (0, 0, 0, 0)
+    assert np.isnan([nothing.relative_bias, nothing.relative_variance]).all()
 
 
 def test_online_carries_no_gradient_and_flags_a_broken_row():

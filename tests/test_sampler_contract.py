@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 
@@ -475,6 +476,55 @@ def test_bad_objectives_are_refused(sampler):
         sampler.expectation(lambda a: a, tf.zeros([2, 3]), SEED)
     with pytest.raises(ValueError, match="num_samples to be a whole number >= 1"):
         sampler.expectation(lambda a: a[..., 0], tf.zeros([2, 3]), SEED, num_samples=0)
+
+
+def everything(one_hot):
+    """One value for the whole batch: the axis forgotten, or the loss of the batch meant."""
+    return tf.reduce_sum(one_hot * tf.range(1.0, 5.0)) ** 2
+
+
+@contextlib.contextmanager
+def refused_unless(allowed):
+    if allowed:
+        yield
+        return
+    with pytest.raises(ValueError, match=r"objective to return values .*values_shape=\(\)\. Every row needs a value"):
+        yield
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 3, 4)], ids=["single", "joint"])
+@each_sampler
+def test_an_objective_without_the_batch_is_refused_or_the_loss_of_the_batch(sampler, shape):
+    logits = tf.random.stateless_normal(shape, (1, 2))
+    with refused_unless(sampler.pathwise):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = sampler.expectation(everything, logits, SEED)
+        np.testing.assert_allclose(value, everything(sampler(logits, SEED).one_hot), rtol=1e-5)
+        assert np.isfinite(tape.gradient(value, logits)).all()
+    with refused_unless(sampler.pathwise):
+        compiled = tf.function(lambda x: sampler.expectation(everything, x, SEED), autograph=False)
+        assert compiled.get_concrete_function(tf.TensorSpec(shape)).structured_outputs.shape == ()
+
+
+@each_sampler
+def test_a_policy_without_a_batch(sampler):
+    logits = tf.constant([0.5, -1.0, 0.2, 1.0])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = sampler.expectation(everything, logits, SEED)
+    assert value.shape == ()
+    assert np.isfinite(tape.gradient(value, logits)).all()
+
+
+@pytest.mark.parametrize("name", ["zgr", "score_function"])
+def test_a_size_that_only_the_graph_knows_is_asserted_there(name):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4])])
+    def run(logits):
+        return samplers.create(name).expectation(lambda a: tf.reduce_sum(a, 0), logits, SEED)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Expected objective to return values of the batch shape"):
+        run(tf.zeros([3, 4]))
 
 
 # ---- a sampler is its own config

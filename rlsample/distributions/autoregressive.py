@@ -118,7 +118,7 @@ class AutoregressiveDistribution(SequentialDistribution):
         estimates = []
         for each in tf.unstack(ops.split(seed, num_samples), num_samples):
             draw = self.sample(each)
-            values = tf.convert_to_tensor(objective(draw.one_hot))
+            values = self._joint_values(objective, draw.one_hot)
             advantages = self.sampler.advantages(values)
             if advantages is None:
                 raise checks.invalid(
@@ -128,6 +128,14 @@ class AutoregressiveDistribution(SequentialDistribution):
                 )
             estimates.append(score_function_surrogate(values, advantages, self.log_prob(draw.action)))
         return tf.add_n(estimates) / tf.cast(num_samples, estimates[0].dtype)
+
+    def _joint_values(self, objective: Objective, one_hot: tf.Tensor) -> tf.Tensor:
+        """Values of the batch shape alone: factors that depend on each other have none of their own."""
+        values, batch = self._values(objective, one_hot), one_hot.shape[: -self.event_ndims]
+        if values.shape.rank != batch.rank:
+            rule = f"objective to return values of the batch shape {batch}"
+            raise checks.invalid(rule, values_shape=tuple(values.shape))
+        return values
 
     def _exact_expectation(self, objective: Objective, max_outcomes: int) -> tf.Tensor:
         outcomes = np.stack(np.unravel_index(np.arange(np.prod(self.sizes)), self.sizes), -1)
@@ -143,7 +151,7 @@ class AutoregressiveDistribution(SequentialDistribution):
             action = tf.broadcast_to(tf.constant(outcome, tf.int32), tf.concat([batch, [len(self.sizes)]], 0))
             action = tf.ensure_shape(action, [*self.context.shape[:-1], len(self.sizes)])
             weight = tf.exp(self.log_prob(action))
-            value = objective(tf.one_hot(action, self.num_categories, dtype=self.context.dtype))
+            value = self._joint_values(objective, tf.one_hot(action, self.num_categories, dtype=self.context.dtype))
             # An outcome of probability 0 may have any value, NaN and inf included.
             total.append(weight * tf.where(weight > 0, value, tf.zeros_like(value)))
         return tf.add_n(total)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.samplers.objectives import mean_over_draws, objective_values
 from rlsample.spaces.conversion import dotted
 from rlsample.types import Objective, Sample, TensorLike
 
@@ -127,14 +128,22 @@ class Distribution(abc.ABC):
         """Estimates E[objective(one_hot)] with a gradient to the parameters and to what `objective` closes over.
 
         Args:
-            objective: one_hot `[..., K]` or `[..., F, K]` -> values `[...]`.
+            objective: one_hot `[..., K]` or `[..., F, K]` -> values `[...]`, one for every row. Where draws carry a
+                gradient (`pathwise`), one value for the whole batch will do, such as the mean over it.
             seed: stateless seed, int32 `[2]`.
             num_samples: how many independent draws to average.
+
+        Raises:
+            ValueError: an objective that returns integers, or values of another shape.
         """
         checks.check_count("num_samples", num_samples)
         seeds = [seed] if num_samples == 1 else tf.unstack(ops.split(seed, num_samples), num_samples)
-        values = [tf.convert_to_tensor(objective(self.sample(each).one_hot)) for each in seeds]
-        return tf.add_n(values) / tf.cast(num_samples, values[0].dtype)
+        return mean_over_draws([self._values(objective, self.sample(each).one_hot) for each in seeds])
+
+    def _values(self, objective: Objective, one_hot: tf.Tensor) -> tf.Tensor:
+        """What the objective says of a draw, checked; see `expectation`."""
+        batch_ndims = 0 if self.pathwise else one_hot.shape.rank - self.event_ndims
+        return objective_values(objective, one_hot, batch_ndims=batch_ndims)
 
     def to_tfp(self, **options: Any) -> Any:
         """The same as a TensorFlow Probability distribution over one-hots; see `rlsample.tfp.PolicyDistribution`.

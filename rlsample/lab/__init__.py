@@ -2,6 +2,7 @@
 
     report = lab.audit("reinmax", objective, logits, temperature=1.0, num_draws=100_000)
     report.bias, report.bias_standard_error, report.variance, report.cosine
+    report.relative_bias, report.relative_variance    # to the length of the exact gradient, and to its square
 
 `audit` is for experiments: one policy, many draws, numbers with standard errors. `online` is for a training loop: few
 draws for every row of a batch, in the graph, compiled with the update.

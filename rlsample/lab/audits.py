@@ -17,19 +17,21 @@ from rlsample.types import Objective, TensorLike
 class Audit:
     """What N independent gradient estimates say about an estimator.
 
-    With g an estimate as one flat vector, E[g] its mean, C its covariance and g* the exact gradient. What is relative
-    to g* is infinite or NaN where that is 0, and the cosine is NaN where it or the mean is.
+    With g an estimate as one flat vector, E[g] its mean, C its covariance, g* the exact gradient and |.| the Euclidean
+    length. A gradient has the units of the objective, and so has the bias; variance and mean squared error have their
+    square. What is `relative` has no units: it is divided by |g*| or |g*|^2, and infinite or NaN where g* is 0. The
+    cosine is NaN where g* or the mean is 0.
 
     Attributes:
-        bias: |E[g] - g*| / |g*|, with the sample mean for E[g]. It is not 0 for an unbiased estimator, but about
+        bias: |E[g] - g*|, with the sample mean for E[g]. It is not 0 for an unbiased estimator, but about
             `bias_standard_error`.
-        bias_standard_error: sqrt(trace(C) / N) / |g*|, the root mean square of what `bias` would be without any; the
-            standard deviation of `bias` is at most this.
+        bias_standard_error: sqrt(trace(C) / N), the root mean square of what `bias` would be without any; the standard
+            deviation of `bias` is at most this.
         variance: trace(C) = E |g - E[g]|^2.
         variance_standard_error: of `variance`.
         cosine: between E[g] and g*: whether the estimator points the right way on average.
         cosine_standard_error: of `cosine`, to second order in the error of the mean; a bound where the cosine is 1.
-        mean_squared_error: E |g - g*|^2: the variance plus the square of the bias, not relative.
+        mean_squared_error: E |g - g*|^2: the variance plus the square of the bias.
         mean_squared_error_standard_error: of `mean_squared_error`.
         seconds: wall-clock time of one estimate, amortised over the rows of a compiled call, objective included;
             NaN if it was not measured.
@@ -52,6 +54,40 @@ class Audit:
     mean: np.ndarray
     mean_standard_error: np.ndarray
     exact: np.ndarray
+
+    @property
+    def relative_bias(self) -> float:
+        """|E[g] - g*| / |g*|: `bias` relative to the length of the exact gradient."""
+        return _ratio(self.bias, self._size)
+
+    @property
+    def relative_bias_standard_error(self) -> float:
+        """`bias_standard_error` / |g*|."""
+        return _ratio(self.bias_standard_error, self._size)
+
+    @property
+    def relative_variance(self) -> float:
+        """trace(C) / |g*|^2: `variance` relative to the square of that length. Its root is the relative noise."""
+        return _ratio(self.variance, self._size**2)
+
+    @property
+    def relative_variance_standard_error(self) -> float:
+        """`variance_standard_error` / |g*|^2."""
+        return _ratio(self.variance_standard_error, self._size**2)
+
+    @property
+    def relative_mean_squared_error(self) -> float:
+        """E |g - g*|^2 / |g*|^2: 1 is an error as large as the gradient itself."""
+        return _ratio(self.mean_squared_error, self._size**2)
+
+    @property
+    def relative_mean_squared_error_standard_error(self) -> float:
+        """`mean_squared_error_standard_error` / |g*|^2."""
+        return _ratio(self.mean_squared_error_standard_error, self._size**2)
+
+    @property
+    def _size(self) -> float:
+        return float(np.linalg.norm(self.exact))
 
     @property
     def signal_to_noise(self) -> float:
@@ -79,11 +115,10 @@ class Audit:
         errors = ((estimates - target) ** 2).sum(1)
         variance = float(spread.sum() / (number - 1))
         cosine, cosine_error = _cosine(deviations, mean, target, variance)
-        size = float(np.linalg.norm(target))
         root = np.sqrt(number)
         return cls(
-            bias=_ratio(float(np.linalg.norm(mean - target)), size),
-            bias_standard_error=_ratio(float(np.sqrt(variance)) / root, size),
+            bias=float(np.linalg.norm(mean - target)),
+            bias_standard_error=float(np.sqrt(variance) / root),
             variance=variance,
             # The second term is that of the mean, all there is where every deviation is of the same size.
             variance_standard_error=float(np.hypot(spread.std() / root, np.sqrt(2) * variance / number)),

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, samplers
+from rlsample.samplers.objectives import objective_values
 from rlsample.types import Objective, TensorLike
 
 CALLS = 8
@@ -27,9 +28,9 @@ def exact_gradient(
     factors: the same over its K^F outcomes, if the objective gives one value per joint action.
 
     Args:
-        objective: one_hot of the shape of `logits` -> values `[...]`, as `Sampler.expectation` takes it; it needs no
-            derivative.
-        logits: float `[..., K]`, or `[..., F, K]` for joint actions.
+        objective: one_hot of the shape of `logits` -> values `[...]`, as `Sampler.expectation` takes it, one for every
+            row; it needs no derivative.
+        logits: float `[..., K]`, or `[..., F, K]` for joint actions, a single one `[1, F, K]`.
         mask: boolean, broadcasts to the logits, True = legal.
         max_outcomes: bound on K (on K^F).
 
@@ -60,7 +61,8 @@ def sample_gradients(
     Args:
         sampler: a sampler, or what `samplers.create` takes.
         objective: one_hot `[rows, *logits.shape]` -> values `[rows]` (or with more leading axes of the logits), for
-            any number of rows. Where it has no derivative, pathwise samplers have gradient 0.
+            any number of rows: each draw is a row, and a value that lacks the rows is refused. Where it has no
+            derivative, pathwise samplers have gradient 0.
         logits: float `[..., K]`.
         num_draws: N, at least 2.
         seed: stateless seed, int32 `[2]`.
@@ -103,9 +105,13 @@ def sample_gradients(
 def estimate_gradient(
     sampler: samplers.Sampler, objective: Objective, logits: tf.Tensor, seed: TensorLike, **options: Any
 ) -> tf.Tensor:
-    """One estimate of the gradient to the logits, a constant; 0 where the objective has no derivative for it."""
+    """One estimate of the gradient to the logits, a constant; 0 where the objective has no derivative for it.
+
+    Raises:
+        ValueError: values that lack the batch, which a pathwise sampler alone would take.
+    """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(logits)
-        values = sampler.expectation(objective, logits, seed, **options)
+        values = sampler.expectation(lambda one_hot: objective_values(objective, one_hot), logits, seed, **options)
     gradient = tape.gradient(values, logits, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return tf.stop_gradient(gradient)

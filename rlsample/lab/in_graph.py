@@ -14,22 +14,29 @@ from rlsample.types import Objective, TensorLike
 class OnlineAudit(NamedTuple):
     """How good the gradients of a batch are; float32 scalars that carry no gradient.
 
-    The batch's gradient to all its logits counts as one vector g, with mean E, covariance C and exact value g*. Squared
-    lengths of means are free of the noise's share, trace(C) / N, so that few draws suffice.
+    The batch's gradient to all its logits counts as one vector g, with mean E[g], covariance C and exact value g*; |.|
+    is the Euclidean length. Names, units and what `relative` means are those of `Audit`, but squared lengths of means
+    are free of the noise's share, trace(C) / N, so that few draws suffice.
 
     Attributes:
         signal_to_noise: |E[g]| / sqrt(trace(C)), of one draw; infinite without noise, 0 if only noise was seen.
         cosine: between E[g] and g*, cut off at -1 and 1; 0 if there is no gradient, or only noise was seen.
-        bias: |E[g] - g*| / |g*|; 0 if it is less than the noise, infinite or NaN where g* is 0.
+        bias: |E[g] - g*|; 0 if it is less than the noise.
+        relative_bias: |E[g] - g*| / |g*|; infinite or NaN where g* is 0, and so are the other two.
         variance: trace(C).
+        relative_variance: trace(C) / |g*|^2.
         mean_squared_error: E |g - g*|^2.
+        relative_mean_squared_error: E |g - g*|^2 / |g*|^2.
     """
 
     signal_to_noise: tf.Tensor
     cosine: tf.Tensor
     bias: tf.Tensor
+    relative_bias: tf.Tensor
     variance: tf.Tensor
+    relative_variance: tf.Tensor
     mean_squared_error: tf.Tensor
+    relative_mean_squared_error: tf.Tensor
 
 
 def online(
@@ -53,7 +60,8 @@ def online(
 
     Args:
         sampler: a sampler, or what `samplers.create` takes.
-        objective: one_hot of the shape of `logits` -> values, as `Sampler.expectation` takes it; closes over the batch.
+        objective: one_hot of the shape of `logits` -> values `[B]`, as `Sampler.expectation` takes it, one for every
+            row; closes over the batch.
         logits: float `[B, K]` or `[B, F, K]` (any batch shape); no gradient reaches them.
         seed: stateless seed, int32 `[2]`.
         num_draws: N, the number of independent estimates, at least 2.
@@ -94,12 +102,16 @@ def _online(exact: tf.Tensor, off: tf.Tensor, mean_square: tf.Tensor, num_draws:
     signal = tf.sqrt(_at_least_zero(tf.reduce_sum(mean**2) - variance / num_draws))
     size = tf.norm(exact)
     cosine = tf.math.divide_no_nan(tf.reduce_sum(mean * exact), signal * size)
+    bias = tf.sqrt(_at_least_zero(off_square - variance / num_draws))
     report = OnlineAudit(
         signal_to_noise=tf.where(signal > 0, signal / tf.sqrt(variance), signal),
         cosine=tf.clip_by_value(cosine, -1.0, 1.0),
-        bias=tf.sqrt(_at_least_zero(off_square - variance / num_draws)) / size,
+        bias=bias,
+        relative_bias=bias / size,
         variance=variance,
+        relative_variance=variance / size / size,
         mean_squared_error=mean_square,
+        relative_mean_squared_error=mean_square / size / size,
     )
     return OnlineAudit(*(tf.stop_gradient(value) for value in report))
 

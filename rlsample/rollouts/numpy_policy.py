@@ -83,11 +83,12 @@ class NumpyPolicy:
         self._policy = policy
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """float32 `[B, D]` -> `[B, K]` or `[B, F, K]`; what `Policy.model` gives, but for illegal entries."""
+        """float32 `[..., D]` -> `[..., K]` or `[..., F, K]`; what `Policy.model` gives, but for illegal entries."""
+        batch = features.shape[:-1]
         for (kernel, bias), activation in self._hidden:
             features = activation(features @ kernel + bias)
         (kernel, bias), _ = self._last
-        return (features @ kernel + bias).reshape(-1, *self._policy.factors.event_shape)
+        return (features @ kernel + bias).reshape(*batch, *self._policy.factors.event_shape)
 
     def draw(self, features: np.ndarray, mask: np.ndarray, noise: np.random.Generator) -> np.ndarray:
         """argmax(logits + Gumbel noise): the distribution of `Policy.sample`, by other noise; see `NumpyAct`."""

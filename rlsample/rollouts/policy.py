@@ -1,4 +1,4 @@
-"""Observation -> action: the model an agent trains, and the three ways to act with it."""
+"""Observation -> action: the model an agent trains, and the ways to act with it."""
 
 from __future__ import annotations
 
@@ -76,36 +76,61 @@ class Policy:
         return self._call(self._draw, features, mask, seed)
 
     def act(self, observations: Any, mask: Any = None, seed: Any = None) -> Any:
-        """Chooses actions for a batch of observations: the most probable legal ones, or draws if a seed is given.
+        """Chooses the most probable legal actions, or draws them if a seed is given.
 
         Args:
-            observations: a batch, as a vector environment returns it.
+            observations: one observation of the space, as an environment returns it, or a batch, as a vector
+                environment does; told apart by their shapes, as `observations.encode` says.
             mask: what is legal, in any form `Factors.mask` reads; by default the entry `action_mask` of Dict
-                observations.
+                observations. For one observation it is one mask; for a batch one mask or a batch of them.
             seed: stateless seed, int32 `[2]` or an integer; None for no noise.
 
         Returns:
-            A batch of actions, as the vector environment takes them.
+            For one observation an action that the action space contains; for a batch one of actions, as the vector
+            environment takes them.
+
+        Raises:
+            ValueError: observations or a mask of other shapes; names what was expected.
         """
         features, legal = self.read(observations, mask)
         if seed is None:
             return self.factors.to_env(self._call(self._mode, features, legal, (0, 0)))
         return self.factors.to_env(self._call(self._draw, features, legal, seed))
 
+    def action_probabilities(self, observations: Any, mask: Any = None) -> np.ndarray:
+        """The probability of each category of each factor of the action.
+
+        Args:
+            observations: as of `act`.
+            mask: as of `act`.
+
+        Returns:
+            float32 `[B, K]`, or `[B, F, K]` where actions have several factors; for one observation without the `B`.
+            Exactly 0 for what is illegal, padding included.
+        """
+        return self._call(self._probs, *self.read(observations, mask), (0, 0))
+
     def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """The features `[B, D]` of observations, and a mask of the shape of the logits; arguments as of `act`."""
+        """Features and a mask of the shape of the logits; arguments as of `act`.
+
+        Returns:
+            (float32 `[B, D]`, bool `[B, K]` or `[B, F, K]`); for one observation both without the `B`.
+        """
         features = encode(self.observation_space, observations)
         mask = observed_mask(observations) if mask is None else mask
-        legal = self.factors.mask(mask, batch=len(features))
-        return features, np.ones((len(features), *self.factors.event_shape), bool) if legal is None else legal
+        batch = features.shape[:-1]
+        legal = self.factors.mask(mask, batch)
+        return features, np.ones((*batch, *self.factors.event_shape), bool) if legal is None else legal
 
     def _call(
         self, function: Callable[..., tf.Tensor], features: np.ndarray, mask: np.ndarray, seed: Any
     ) -> np.ndarray:
+        if features.ndim == 1:
+            return self._call(function, features[None], mask[None], seed)[0]
         # A concrete function spares the Python dispatch, two thirds of the time of so small a call.
         key = function.__name__, len(features)
         if key not in self._concrete:
-            self._concrete[key] = tf.function(function).get_concrete_function(
+            self._concrete[key] = tf.function(function, autograph=False).get_concrete_function(
                 tf.TensorSpec(features.shape, tf.float32),
                 tf.TensorSpec(mask.shape, tf.bool),
                 tf.TensorSpec((2,), tf.int32),
@@ -114,6 +139,9 @@ class Policy:
 
     def _draw(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return self.head.sample(self.model(features), seed, mask=mask).action
+
+    def _probs(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.head.distribution(self.model(features), mask).probs(), tf.float32)
 
     def _mode(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return self.head.mode(self.model(features), mask=mask).action

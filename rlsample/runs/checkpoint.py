@@ -82,7 +82,8 @@ def load(folder: str | Path, **objects: Any) -> int:
 
     Args:
         folder: the checkpoint.
-        **objects: as in `save`, their variables built; they are not touched unless everything fits.
+        **objects: as in `save`, all of them by the same names, their variables built; they are not touched unless
+            everything fits. The checkpoint of a run holds one, its policy's model: `model=policy.model`.
 
     Returns:
         The environment steps taken when it was saved.
@@ -92,9 +93,12 @@ def load(folder: str | Path, **objects: Any) -> int:
     """
     folder = Path(folder)
     manifest = _read_intact(folder)
-    for name in sorted({*objects, *manifest["variables"]}):
-        saved = manifest["variables"].get(name, [])
-        present = _describe(objects[name]) if name in objects else []
+    held, asked = sorted(manifest["variables"]), sorted(objects)
+    if held != asked:
+        hint = f"Call load(folder, {', '.join(f'{name}=...' for name in held)}) with what stands under each name."
+        raise CheckpointError(str(checks.invalid(f"the names {held} that {folder} holds", names=asked, hint=hint)))
+    for name, saved in manifest["variables"].items():
+        present = _describe(objects[name])
         if saved != present:
             raise CheckpointError(f"Expected the checkpoint {folder} to fit {name!r}. {_difference(saved, present)}")
     copies = {name: [tf.Variable(variable) for variable in _variables(item)] for name, item in objects.items()}

@@ -24,9 +24,12 @@ METRICS = {
     "sampler/temperature": "Temperature of the sampler in the latest updates.",
     "sampler/signal_to_noise": "Of the sampler's gradient, against the present critics: |mean| / standard deviation.",
     "sampler/cosine": "Between the mean of the sampler's gradient and the exact one.",
-    "sampler/bias": "Of the sampler's gradient, relative to the exact one.",
-    "sampler/variance": "Of the sampler's gradient, absolute.",
-    "sampler/mean_squared_error": "Of the sampler's gradient, absolute.",
+    "sampler/bias": "Distance of the mean of the sampler's gradient from the exact one, over all logits of a batch.",
+    "sampler/relative_bias": "The same over the length of the exact gradient.",
+    "sampler/variance": "Of the sampler's gradient: mean squared distance of an estimate from their mean.",
+    "sampler/relative_variance": "The same over the squared length of the exact gradient.",
+    "sampler/mean_squared_error": "Of the sampler's gradient: mean squared distance of an estimate from the exact one.",
+    "sampler/relative_mean_squared_error": "The same over the squared length of the exact gradient.",
     "members/return_*": "In a population: mean return of the latest episodes of each member, numbered from 00.",
 }
 """Name -> meaning; `*` stands for a number."""

@@ -93,7 +93,7 @@ class Sampler(abc.ABC):
     def estimate(self, objective: Objective, prepared: PreparedLogits, seeds: list[tf.Tensor]) -> tf.Tensor:
         """Estimates E[objective(one_hot)] from checked arguments, with this sampler's gradient of it.
 
-        Here the pathwise estimate: the mean of the objective at the samples.
+        Here the pathwise estimate: the mean of the objective at the samples, which may be one value for the batch.
 
         Args:
             objective: as in `expectation`, whose values `objective_values` checks.
@@ -103,7 +103,8 @@ class Sampler(abc.ABC):
         Returns:
             `[...]`, of the shape the objective returns.
         """
-        return mean_over_draws([objective_values(objective, self.sample(prepared, seed).one_hot) for seed in seeds])
+        draws = [self.sample(prepared, seed).one_hot for seed in seeds]
+        return mean_over_draws([objective_values(objective, one_hot, batch_ndims=0) for one_hot in draws])
 
     def __call__(
         self, logits: TensorLike, seed: TensorLike, *, temperature: TensorLike = 1.0, mask: TensorLike | None = None
@@ -144,9 +145,13 @@ class Sampler(abc.ABC):
         objective at its samples.
 
         Args:
-            objective: one_hot of the shape of `logits` -> values `[...]`. If the values have fewer axes than the
-                logits have rows, the missing axes are the factors of one joint action: `[B, F, K]` -> `[B]`.
-            logits: float `[..., K]` or `[..., F, K]`.
+            objective: one_hot of the shape of `logits` -> values, one for every row: `[...]`. If the values have
+                fewer axes than the logits have rows, the missing axes are the factors of one joint action:
+                `[B, F, K]` -> `[B]`. The first axis is never one of them, and values are not broadcast.
+                A pathwise sampler also takes one value for the whole batch, `[]`, such as the mean over it. The
+                others weigh the score of every row by its own value, and refuse that.
+            logits: float `[..., K]` or `[..., F, K]`. One policy without a batch is `[K]`, for a joint action
+                `[1, F, K]`.
             seed: stateless seed, int32 `[2]`.
             temperature: as in `__call__`.
             mask: as in `__call__`.
@@ -156,7 +161,8 @@ class Sampler(abc.ABC):
             The estimate, of the shape the objective returns.
 
         Raises:
-            ValueError: as in `__call__`, or an objective whose values do not have the shape of leading logits axes.
+            ValueError: as in `__call__`, or an objective whose values do not have the shape of leading logits axes,
+                or lack the first of them where every row needs a value.
         """
         seeds = independent_seeds(seed, self.num_draws(checks.check_count("num_samples", num_samples)))
         return self.estimate(objective, self.prepare(logits, temperature, mask), seeds)

@@ -8,19 +8,41 @@ from rlsample import checks
 from rlsample.types import Objective
 
 
-def objective_values(objective: Objective, one_hot: tf.Tensor) -> tf.Tensor:
-    """Values of the objective, checked to be floats of the shape of leading axes of `one_hot` without its last."""
+def objective_values(objective: Objective, one_hot: tf.Tensor, *, batch_ndims: int = 1) -> tf.Tensor:
+    """Values of the objective at draws, checked to be floats with a value for every row.
+
+    Args:
+        objective: as `Sampler.expectation` takes it.
+        one_hot: float `[..., K]` or `[..., F, K]`.
+        batch_ndims: how many axes of `one_hot` are surely the batch's, which the values must have; those that follow
+            may be factors. 0 where one value for the whole batch will do.
+
+    Returns:
+        Of the shape of leading axes of `one_hot` without its last.
+
+    Raises:
+        ValueError: integers, or values of another shape. A size that is known only when a graph runs is asserted there.
+    """
     values = tf.convert_to_tensor(objective(one_hot))
     if not values.dtype.is_floating:
         raise checks.invalid("objective to return floats", dtype=values.dtype.name, hint="Integers have no gradient.")
-    rank = values.shape.rank
-    batch = one_hot.shape[:-1]
+    rank, batch = values.shape.rank, one_hot.shape[:-1]
+    rule = f"objective to return values of the batch shape {batch}, or of leading axes (one value per joint action)"
     if rank is None or rank > batch.rank or not values.shape.is_compatible_with(batch[:rank]):
+        raise checks.invalid(rule, values_shape=tuple(values.shape))
+    if rank < min(batch_ndims, batch.rank):
         raise checks.invalid(
-            f"objective to return values of the batch shape {batch}, or of leading axes (one value per joint action)",
+            rule,
             values_shape=tuple(values.shape),
+            hint="Every row needs a value of its own: reduce over the axes of one action, not over all. "
+            "A single joint action of F factors is a batch of one: logits [1, F, K].",
         )
-    return values
+    if values.shape.is_fully_defined() and batch[:rank].is_fully_defined():
+        return values
+    # Before anything that would only say that two sizes differ.
+    same = tf.debugging.assert_equal(tf.shape(values), tf.shape(one_hot)[:rank], f"Expected {rule}.")
+    with tf.control_dependencies([same]):
+        return tf.identity(values)
 
 
 def mean_over_draws(values: list[tf.Tensor]) -> tf.Tensor:

@@ -127,6 +127,8 @@ def as_array(value: Any, name: str) -> np.ndarray:
     Raises:
         ValueError: the value is a symbolic tensor, or rows of different lengths.
     """
+    if type(value) is np.ndarray:
+        return value
     if tf.is_symbolic_tensor(value):
         raise checks.invalid(
             f"{name} to hold values",

@@ -32,12 +32,18 @@ from scripts.audit import claims, picture, problem, published
 NUMBERS = (
     "bias",
     "bias_standard_error",
+    "relative_bias",
+    "relative_bias_standard_error",
     "variance",
     "variance_standard_error",
+    "relative_variance",
+    "relative_variance_standard_error",
     "cosine",
     "cosine_standard_error",
     "mean_squared_error",
     "mean_squared_error_standard_error",
+    "relative_mean_squared_error",
+    "relative_mean_squared_error_standard_error",
     "num_draws",
 )
 
@@ -119,8 +125,8 @@ def _table(cells: Sequence[problem.Cell], failed: Sequence[claims.Check], **styl
 
 def _bias_and_noise(report: lab.Audit) -> str:
     """Both relative to the exact gradient; a bias within three of its standard errors is written as 0."""
-    noise = np.sqrt(report.variance) / np.linalg.norm(report.exact)
-    bias = report.bias if report.bias > max(3 * report.bias_standard_error, claims.ROUNDING) else 0.0
+    noise, bias = np.sqrt(report.relative_variance), report.relative_bias
+    bias = bias if bias > max(3 * report.relative_bias_standard_error, claims.ROUNDING) else 0.0
     return f"{bias:.2f}, {noise:.2f}" if bias else f"0, {noise:.2f}"
 
 

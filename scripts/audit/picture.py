@@ -88,9 +88,9 @@ def _draw_paths(axes: Any, cells: Sequence[Cell], styles: dict[str, tuple[str, s
 
 def _point(report: lab.Audit, place: float) -> tuple[float, float]:
     """Where a report stands in the plane; without visible bias it stands at its sampler's place in the band."""
-    noise = np.sqrt(report.variance) / np.linalg.norm(report.exact)
-    visible = report.bias > max(3 * report.bias_standard_error, 1e-5)
-    bias = min(report.bias, LARGEST_BIAS) if visible else place
+    noise = np.sqrt(report.relative_variance)
+    visible = report.relative_bias > max(3 * report.relative_bias_standard_error, 1e-5)
+    bias = min(report.relative_bias, LARGEST_BIAS) if visible else place
     return bias, float(np.clip(noise, SMALLEST_NOISE, LARGEST_NOISE)) if noise > 1e-6 else NO_NOISE
 
 
