@@ -21,6 +21,9 @@ from rlsample.runs import (
     load_config,
     yaml_files,
 )
+from rlsample.runs.agents import Agents
+from rlsample.runs.loading import check_config
+from tests import toy_agents
 
 
 class ToyConfig(AgentConfig):
@@ -285,6 +288,16 @@ def test_yaml_that_is_not_plain_data_is_refused(tmp_path, monkeypatch, text):
 @pytest.mark.parametrize("name", ["../toy", "os", "agents.toy", "/etc/passwd", "__init__", "toy.py", "toy\x00", ""])
 def test_an_agent_is_found_by_its_listed_name_only(name):
     assert "agent: Unknown agent" in refused(agent={"name": name})
+
+
+@pytest.mark.parametrize("word", ["agent.lerning_rate=1", "env.foo=1", "seed=-1", "foo=1", "agent=toi", "agent=[]"])
+def test_what_is_told_without_tensorflow_is_what_is_told_with_it(word):
+    messages = []
+    for read in (check_config, load_config):
+        with pytest.raises(ConfigError) as error:
+            read(Path(toy_agents.__path__[0]) / "toy.yaml", [word], agents=Agents(toy_agents))
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
 
 
 def test_an_id_that_would_import_a_module_is_refused():
