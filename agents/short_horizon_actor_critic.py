@@ -220,7 +220,9 @@ class Learner:
         agent, segment, before = self.agent, played.segment, state
         norm = global_norm(gradient)
         sums = tf.reduce_sum(segment.observation + segment.next_observation, -1)
-        finite &= tf.reduce_all(tf.math.is_finite(tf.square(played.returns) + played.entropy + sums), 0)
+        finite &= tf.reduce_all(
+            tf.math.is_finite(played.returns + played.entropy + sums + tf.square(segment.reward)), 0
+        )
         policy, adam = self.policy_optimizer.step(gradient, state.policy_adam, state.policy, state.learning_rate)
         averaged = move_towards(state.averaged, policy, agent.average_rate)
         state = state._replace(policy=policy, averaged=averaged, policy_adam=adam)

@@ -204,15 +204,30 @@ def _named(envs: gym.vector.VectorEnv, when: str, call: Callable[[], Any]) -> An
     except EnvironmentFault:
         raise
     except (EOFError, ConnectionError) as error:
-        dead = [(i, p) for i, p in enumerate(getattr(envs.unwrapped, "processes", ())) if not p.is_alive()]
-        ends = ", ".join(f"that of environment {i} ended with exit code {p.exitcode}" for i, p in dead) or str(error)
+        codes = _end_processes(envs.unwrapped)
+        ends = ", ".join(f"that of environment {i} ended with exit code {code}" for i, code in codes.items())
         hint = "A negative code is the signal that ended it; -9 is often for lack of memory."
-        name = _id(envs)
-        envs.close(terminate=True)
+        name, ends = _id(envs), ends or str(error)
         text = f"Expected the processes of {name} to live as long as the run. Received: {ends}, {when}. {hint}"
         raise EnvironmentFault(text) from error
     except Exception as error:
         raise EnvironmentFault(failure(_id(envs), when, error)) from error
+
+
+def _end_processes(envs: Any) -> dict[int, int]:
+    """Ends the processes of a vector environment that has lost some; returns the exit codes of those by index.
+
+    Gymnasium's own `close` would wait for the answers of the lost ones, and fail.
+    """
+    processes = list(getattr(envs, "processes", ()))
+    for process in processes:
+        process.join(timeout=0.2)
+    codes = {index: process.exitcode for index, process in enumerate(processes) if process.exitcode is not None}
+    for process in processes:
+        process.kill()
+        process.join(timeout=1.0)
+    envs.closed = True
+    return codes
 
 
 def _id(envs: gym.vector.VectorEnv) -> str:
