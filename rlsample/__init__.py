@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING
+
+from rlsample import lazy
 
 if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
     raise ImportError(
@@ -12,14 +13,7 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
         "rlsample is written in TensorFlow: unset the variable, or set it to tensorflow."
     )
 
-from rlsample import checks, ops, samplers, schedules, spaces
-from rlsample.functional import gumbel_softmax
-from rlsample.types import Sample
-
 __version__ = "0.1.0"
-
-# Loaded on first use: TensorFlow Probability, and what only some programs need, stay out of `import rlsample`.
-_LAZY = ("distributions", "heads", "in_graph", "lab", "layers", "learning", "networks", "rollouts", "runs", "tfp")
 
 __all__ = [
     "Sample",
@@ -41,12 +35,27 @@ __all__ = [
     "tfp",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return importlib.import_module(f"rlsample.{name}")
-    raise AttributeError(f"module 'rlsample' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if TYPE_CHECKING:
+    from rlsample import (
+        checks,
+        distributions,
+        heads,
+        in_graph,
+        lab,
+        layers,
+        learning,
+        networks,
+        ops,
+        rollouts,
+        runs,
+        samplers,
+        schedules,
+        spaces,
+        tfp,
+    )
+    from rlsample.functional import gumbel_softmax
+    from rlsample.types import Sample
+else:
+    # Loaded on first use: what one program needs, TensorFlow Probability or a configuration, another does not.
+    _NAMES = {"functional": ["gumbel_softmax"], "types": ["Sample"]}
+    __getattr__, __dir__ = lazy.attach(__name__, _NAMES, set(__all__) - {"gumbel_softmax", "Sample"})

@@ -27,7 +27,7 @@ from rich.table import Column, Table
 
 from rlsample.runs import ConfigError, RunConfig, config_to_dict, load_config, read_metrics
 from rlsample.runs.agents import import_modules
-from rlsample.runs.loading import differences
+from rlsample.runs.loading import check_config, differences
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CONFIG, EVALUATION, METRICS
 from scripts.arguments import add_import_option, import_words, move_modules, whole_number
@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs = [(variant, seed) for variant in expand(choices) for seed in range(1, options.seeds + 1)]
     try:
         import_modules(options.imports)
+        for variant, seed in jobs:  # First what takes no TensorFlow to know.
+            check_config(options.config, [*variant.words, f"seed={seed}"], agents=known_agents())
         for variant, seed in jobs:
             asked = load_config(options.config, [*variant.words, f"seed={seed}"], agents=known_agents())
             check_folder(_folder(options, variant, seed), asked)

@@ -13,18 +13,20 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gymnasium
 
-from rlsample.rollouts.evaluation import SupportsAct
-from rlsample.runs import ConfigError, RunConfig, evaluate, load_config
+from rlsample.runs import ConfigError, RunConfig, load_config
 from rlsample.runs.agents import Agents, import_modules, make_policy
-from rlsample.runs.checkpoint import CheckpointError
-from rlsample.runs.checkpoint import load as load_weights
+from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CHECKPOINT, CONFIG
 from scripts.arguments import add_import_option, whole_number
 from scripts.catalogue import known_agents
+
+if TYPE_CHECKING:
+    from rlsample.rollouts.evaluation import SupportsAct
 
 VIDEO_HINT = "Install the extra `video`: pip install 'rlsample[video]'"
 
@@ -35,6 +37,24 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     agents = agents or known_agents()
     try:
         import_modules(options.imports)
+        check_config(options.run / CONFIG, agents=agents, inherit=False)
+        if options.video and importlib.util.find_spec("moviepy") is None:
+            raise ConfigError(f"A video needs moviepy. {VIDEO_HINT}")
+        return _evaluate(options, agents)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _evaluate(options: argparse.Namespace, agents: Agents) -> int:
+    # These load TensorFlow: all that can be told without has been.
+    from rlsample.runs import evaluate
+    from rlsample.runs.checkpoint import CheckpointError
+    from rlsample.runs.checkpoint import load as load_weights
+
+    try:
         config = load_config(options.run / CONFIG, agents=agents, inherit=False)
         policy = make_policy(agents.module(config.agent.name), config)
         step = load_weights(options.run / CHECKPOINT, model=policy.model)
@@ -47,11 +67,9 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
         )
         if video is not None:
             print(video)
-    except (ConfigError, CheckpointError) as error:
+    except CheckpointError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
@@ -67,12 +85,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _record(policy: SupportsAct, config: RunConfig, folder: Path, seed: int | None) -> Path:
     """Plays one episode in front of a camera; returns the path of the video."""
+    from rlsample.runs import evaluate
 
     def film(env: gymnasium.Env) -> gymnasium.Env:
         return gymnasium.wrappers.RecordVideo(env, str(folder), episode_trigger=lambda episode: episode == 0)
 
-    if importlib.util.find_spec("moviepy") is None:
-        raise ConfigError(f"A video needs moviepy. {VIDEO_HINT}")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*Overwriting existing videos")

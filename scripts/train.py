@@ -12,22 +12,26 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from rlsample.rollouts.environment_faults import EnvironmentFault
-from rlsample.rollouts.evaluation import Evaluation
-from rlsample.runs import ConfigError, Run, RunConfig, RunFolderError, config_to_yaml, load_config, load_resumed
+from rlsample.runs import ConfigError, RunConfig, RunFolderError, config_to_yaml, load_config, load_resumed
 from rlsample.runs.agents import Agents, import_modules
-from rlsample.runs.describe import help_text
+from rlsample.runs.describe import FieldText, describe_fields, help_text
+from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
-from rlsample.runs.run_folder import CONFIG, PICTURE
-from rlsample.runs.training import carry_out
+from rlsample.runs.run_folder import CONFIG, PICTURE, check_free
 from scripts.arguments import add_import_option, import_words, move_modules
 from scripts.catalogue import known_agents
+
+if TYPE_CHECKING:
+    from rlsample.rollouts.evaluation import Evaluation
+    from rlsample.runs import Run
 
 
 def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -> int:
@@ -37,7 +41,13 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     words, imports = move_modules(options.words, options.imports)
     try:
         import_modules(imports)
-        run = _open(options, words, agents)
+        path, words = _source(options, words)
+        check_config(path, words, agents=agents, inherit=options.resume is None)
+        if options.run_dir is not None:
+            check_free(options.run_dir)
+        from rlsample.runs.training import carry_out  # Loads TensorFlow: all that can be told without has been.
+
+        run = _open(options, path, words, agents)
         print(config_to_yaml(run.config), flush=True)
         outcome = carry_out(run, agents)
     except (ConfigError, RunFolderError) as error:
@@ -52,28 +62,39 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     return run.exit_code
 
 
-def _open(options: argparse.Namespace, words: list[str], agents: Agents) -> Run:
+def _source(options: argparse.Namespace, words: list[str]) -> tuple[Path, list[str]]:
+    """The file of the configuration, and the words that are laid over it."""
     if options.resume is not None:
         if options.run_dir is not None:
             raise ConfigError("Expected --resume RUN or --run-dir RUN, not both: a run goes on in its own folder.")
-        return Run(options.resume, load_resumed(options.resume / CONFIG, words, agents=agents), resume=True)
+        return options.resume / CONFIG, words
     if not words:
         raise ConfigError(
             "Expected a YAML file, such as agents/configs/cartpole.yaml, or --resume RUN. Received: neither."
         )
-    path = Path(words[0])
-    config = load_config(path, words[1:], agents=agents)
+    return Path(words[0]), words[1:]
+
+
+def _open(options: argparse.Namespace, path: Path, words: list[str], agents: Agents) -> Run:
+    from rlsample.runs import Run
+
+    if options.resume is not None:
+        return Run(options.resume, load_resumed(path, words, agents=agents), resume=True)
+    config = load_config(path, words, agents=agents)
     return Run(options.run_dir or _default_folder(path, config), config)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Shows every field of a configuration below its own help, which importing the agents takes."""
+    """Shows every field of a configuration below its own help."""
 
     def format_help(self) -> str:
         """The help text."""
         agents = known_agents()
-        blocks = [f"fields of the agent {name}:\n{help_text(agents[name], 'agent.')}" for name in agents]
-        return "\n\n".join([super().format_help(), f"fields of a configuration:\n{help_text(RunConfig)}", *blocks, ""])
+        blocks: dict[str, Iterable[FieldText]] = {"a configuration": describe_fields(RunConfig)}
+        # An agent whose source does not say its fields plainly is imported.
+        blocks |= {f"the agent {name}": agents.peek(name) or describe_fields(agents[name], "agent.") for name in agents}
+        texts = [f"fields of {owner}:\n{help_text(fields)}" for owner, fields in blocks.items()]
+        return "\n\n".join([super().format_help(), *texts, ""])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,6 +21,9 @@ from rlsample.runs import (
     load_config,
     yaml_files,
 )
+from rlsample.runs.agents import Agents
+from rlsample.runs.loading import check_config
+from tests import toy_agents
 
 
 class ToyConfig(AgentConfig):
@@ -287,6 +290,16 @@ def test_an_agent_is_found_by_its_listed_name_only(name):
     assert "agent: Unknown agent" in refused(agent={"name": name})
 
 
+@pytest.mark.parametrize("word", ["agent.lerning_rate=1", "env.foo=1", "seed=-1", "foo=1", "agent=toi", "agent=[]"])
+def test_what_is_told_without_tensorflow_is_what_is_told_with_it(word):
+    messages = []
+    for read in (check_config, load_config):
+        with pytest.raises(ConfigError) as error:
+            read(Path(toy_agents.__path__[0]) / "toy.yaml", [word], agents=Agents(toy_agents))
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+
+
 def test_an_id_that_would_import_a_module_is_refused():
     message = refused(env="antigravity:Env-v0")
     assert "an id without a module" in message
@@ -345,7 +358,7 @@ configs = st.fixed_dictionaries(
 )
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(derandomize=True, max_examples=60, deadline=None)
 @given(configs)
 def test_yaml_gives_an_equal_config_back(data):
     config = config_from_dict(data, agents=AGENTS)

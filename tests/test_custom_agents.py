@@ -139,11 +139,14 @@ def test_the_ppo_script_learns_in_any_space(env_id, steps, gain):
 # ---- the other snippets
 
 
-@pytest.mark.parametrize("sampler", ["straight_through_gumbel_softmax", "reinmax"])
+@pytest.mark.parametrize(
+    "sampler", ["straight_through_gumbel_softmax", pytest.param("reinmax", marks=pytest.mark.slow)]
+)
 def test_the_tape_loop_learns(sampler):
     assert gradient_tape.train(sampler, steps=150) > 0.8  # chance is 0.34
 
 
+@pytest.mark.slow
 def test_fit_learns_by_imitation_and_from_values():
     keras.utils.set_random_seed(0)
     observations, values = keras_fit.example()

@@ -214,7 +214,7 @@ def test_float64_stays():
     assert head.sample(head(tf.zeros([2, 6], tf.float64)), SEED).one_hot.dtype == tf.float64
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_fit_learns_through_the_draw(jit_compile):
     """A critic that likes category 1: the policy must find it through the gradient of its own draws."""
 

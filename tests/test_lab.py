@@ -300,7 +300,7 @@ def reports_online(sampler, objective, logits, mask, number, num_draws, temperat
     return lab.OnlineAudit(*(values.numpy().astype(np.float64) for values in run(tf.constant(seeds, tf.int32))))
 
 
-@pytest.mark.parametrize("name", ["straight_through_gumbel_softmax", "reinmax"])
+@pytest.mark.parametrize("name", [pytest.param("straight_through_gumbel_softmax", marks=pytest.mark.slow), "reinmax"])
 def test_online_is_the_audit_in_expectation(name):
     sampler, temperature = samplers.create(name), 0.7
     logits = tf.constant(np.tile(THETA, (8, 1)), tf.float32)

@@ -70,7 +70,7 @@ def test_learns_the_best_arm(collector):
 @pytest.mark.parametrize(
     ("env", "collector"),
     [
-        ("rlsample/MultiDiscrete-v0", "in_graph"),
+        pytest.param("rlsample/MultiDiscrete-v0", "in_graph", marks=pytest.mark.slow),
         ("rlsample/GridWorld-v0", "in_graph"),
         ("rlsample/RaggedDict-v0", "gymnasium"),
     ],
@@ -176,6 +176,7 @@ class TestPopulation:
         assert learned == 32 > still
         assert loop.scores[2] < 16 < loop.scores[0]
 
+    @pytest.mark.slow
     def test_the_first_member_is_the_single_run(self):
         options = {"num_envs": 4, "jit_compile": False}
         single, several = (configure("rlsample/CartPole-v1", 512, population=size, **options) for size in (1, 2))

@@ -54,7 +54,7 @@ def spaces_of(config):
     return made.single_observation_space, made.single_action_space
 
 
-@pytest.mark.parametrize("critic", ["linear", "concatenating"])
+@pytest.mark.parametrize("critic", [pytest.param("linear", marks=pytest.mark.slow), "concatenating"])
 def test_learns_a_joint_action(critic):
     config = configure("rlsample/MultiDiscrete-v0", 1024, discount=0.0, critic=critic)
     before = runs.evaluate(agent.make_policy(config, *spaces_of(config)), config, episodes=20).mean_return

@@ -233,6 +233,7 @@ def test_the_real_thing_learns_for_two_rounds_and_plays(tmp_path, capsys):
     command = [sys.executable, "-m", "scripts.train", "agents/configs/cartpole.yaml", *words, "--run-dir", folder]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+    assert "oneDNN" not in done.stderr, "what TensorFlow says of the machine buries what the command says"
     records = read_metrics(folder / "metrics.jsonl")
     assert [record["global_step"] for record in records if "update" in record] == [64, 128]
     assert all("sampler/temperature" in record for record in records)
@@ -294,6 +295,45 @@ def test_a_configuration_file_names_no_module_to_import(tmp_path, capsys, brough
     assert train.main([str(tmp_path / "mine.yaml"), "--run-dir", str(tmp_path / "run")], AGENTS) == 2
     assert f"give --import {brought} and env.id=Brought-v0" in capsys.readouterr().err
     assert brought not in sys.modules
+
+
+WRONG = [
+    ("train", "--help", "agent.num_minibatches (4)"),
+    ("train", "nowhere.yaml", "a configuration file that is there"),
+    ("train", "--no-such-option", "unrecognized arguments"),
+    ("train", f"{TOY} reinmax", "key=value"),
+    ("train", f"{TOY} foo=1", "foo: Unknown key"),
+    ("train", f"{TOY} agent=ppo env.foo=1", "env.foo: Unknown key"),
+    ("train", f"{TOY} agent=ppo agent.num_step=1", "agent.num_step: Unknown key 'num_step'. Did you mean 'num_steps'?"),
+    ("train", f"{TOY} agent=pppo", "Did you mean 'ppo'?"),
+    ("train", f"{TOY} agent=ppo env=rlsample/CartPole-v2", "Did you mean 'rlsample/CartPole-v1'?"),
+    ("train", f"{TOY} agent=ppo total_steps=0", "total_steps: "),
+    ("train", f"{TOY} agent=ppo --run-dir RUN", "a run folder without a run in it"),
+    ("train", "--resume nowhere", "a configuration file that is there"),
+    ("evaluate", "nowhere", "a configuration file that is there"),
+    ("compare", f"{TOY} agent=ppo agent.num_step=1,2", "agent.num_step: Unknown key"),
+]
+
+
+def test_what_takes_no_tensorflow_to_know_was_told_after_it_was_loaded(tmp_path):
+    (tmp_path / "config.yaml").write_text("")
+    cases = [(command, words.replace("RUN", str(tmp_path)).split()) for command, words, _ in WRONG]
+    program = f"""
+import importlib, sys
+for command, words in {cases}:
+    print("\\0", flush=True)
+    try:
+        importlib.import_module("scripts." + command).main(words)
+    except SystemExit:
+        pass
+    sys.stdout.flush()
+    assert "tensorflow" not in sys.modules, (command, words)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    for (*_, said), output in zip(WRONG, done.stdout.split("\0")[1:], strict=True):
+        assert said in output
 
 
 def test_help_has_a_sentence_for_every_field(capsys):

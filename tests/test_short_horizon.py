@@ -54,7 +54,7 @@ def score(config):
     return runs.evaluate(policy, config).mean_return, run
 
 
-@pytest.mark.parametrize("sampler", ["reinmax", "gumbel_softmax"])
+@pytest.mark.parametrize("sampler", ["reinmax", pytest.param("gumbel_softmax", marks=pytest.mark.slow)])
 def test_learns_to_copy_the_observation(sampler):
     """32 symbols an episode; acting at random copies 8 of them."""
     result, run = score(configure("rlsample/Identity-v0", 64 * 32, sampler))

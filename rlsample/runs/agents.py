@@ -15,14 +15,19 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import gymnasium
 
 from rlsample import checks
 from rlsample.rollouts.environment_faults import EnvironmentFault, failure
-from rlsample.rollouts.evaluation import SupportsAct
 from rlsample.runs.block import ConfigError
 from rlsample.runs.config import AgentConfig, RunConfig
+from rlsample.runs.describe import FieldText, describe_fields
+from rlsample.runs.source_fields import read_fields
+
+if TYPE_CHECKING:
+    from rlsample.rollouts.evaluation import SupportsAct
 
 GROUP = "rlsample.agents"
 CONTRACT = ("Config", "make_policy", "train")
@@ -46,8 +51,8 @@ class Agents(Mapping[str, type[AgentConfig]]):
         Raises:
             ConfigError: it cannot be imported, or is no agent.
         """
-        if name in self._packaged():
-            return check_agent(importlib.import_module(f"{self._packaged()[name]}.{name}"))
+        if self._package is not None and name in self._packaged():
+            return check_agent(importlib.import_module(f"{self._package.__name__}.{name}"))
         if name in _registered:
             return _registered[name]
         point = _installed()[name]
@@ -57,11 +62,17 @@ class Agents(Mapping[str, type[AgentConfig]]):
             owner = point.dist.name if point.dist else point.value
             raise ConfigError(f"The agent {name!r} of the package {owner!r} cannot be imported: {error}") from error
 
-    def _packaged(self) -> dict[str, str]:
+    def peek(self, name: str) -> list[FieldText] | None:
+        """The agent's hyper-parameters in words, without importing it; None where only the import tells them."""
+        if name in self._packaged():
+            return read_fields(self._packaged()[name], "agent.")
+        return list(describe_fields(_registered[name].Config, "agent.")) if name in _registered else None
+
+    def _packaged(self) -> dict[str, Path]:
         if self._package is None:
             return {}
         files = Path(self._package.__path__[0]).glob("*.py")
-        return {file.stem: self._package.__name__ for file in files if not file.stem.startswith("_")}
+        return {file.stem: file for file in files if not file.stem.startswith("_")}
 
     def __getitem__(self, name: str) -> type[AgentConfig]:
         return self.module(name).Config

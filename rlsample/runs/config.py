@@ -13,24 +13,29 @@ Names come from registries, never from import paths: a configuration file cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import pydantic
 from pydantic import Field, SerializeAsAny
 
-from rlsample import checks, samplers, schedules
+from rlsample import checks
 from rlsample.runs.block import Block
 from rlsample.runs.env_config import EnvConfig
 
+WITHOUT_TENSORFLOW = "without TensorFlow"
+"""In the context of a validation: leave sampler and temperature as they are, which TensorFlow would build."""
 
-def _built_by(create: Callable[[Any], Any]) -> pydantic.BeforeValidator:
+
+def _built_by(registry: str) -> pydantic.BeforeValidator:
     """Turns a registry's `create` into a validator, to which a value of an impossible type is a problem like others."""
 
-    def build(value: Any) -> Any:
+    def build(value: Any, info: pydantic.ValidationInfo) -> Any:
+        if WITHOUT_TENSORFLOW in (info.context or ()):
+            return value
         try:
-            return create(value)
+            return importlib.import_module(registry).create(value)
         except TypeError as error:
             raise ValueError(f"{error}. Received: {value!r:.80}.") from None
 
@@ -127,11 +132,11 @@ class RunConfig(Block, Generic[Agent]):
 
     agent: SerializeAsAny[Agent] = Field(description="The agent's name and hyper-parameters.")
     env: EnvConfig = Field(description="The environment.")
-    sampler: Annotated[Any, _built_by(samplers.create)] = Field(
+    sampler: Annotated[Any, _built_by("rlsample.samplers")] = Field(
         default="straight_through_gumbel_softmax",
         description="The gradient estimator: its name and options, as rlsample.samplers.create takes them.",
     )
-    temperature: Annotated[Any, _built_by(schedules.create)] = Field(
+    temperature: Annotated[Any, _built_by("rlsample.schedules")] = Field(
         default=1.0,
         description="The schedule of its temperature: a number, or name and options, as rlsample.schedules.create "
         "takes them.",

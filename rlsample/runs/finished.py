@@ -72,7 +72,7 @@ def load(folder: str | Path, *, best: bool = False, agents: Agents | None = None
 
 def known_agents() -> Agents:
     """Registered and installed agents, and those of the clone that rlsample was imported from, if it was."""
-    clone = Path(checks.__file__).parents[1]
+    clone = Path(__file__).parents[2]
     packages = {}
     for name in ("agents", "envs"):
         spec = importlib.util.find_spec(name)

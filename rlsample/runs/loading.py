@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 
 from rlsample import checks
 from rlsample.runs import yaml_files
 from rlsample.runs.block import Block, ConfigError
-from rlsample.runs.config import AgentConfig, RunConfig
+from rlsample.runs.config import WITHOUT_TENSORFLOW, AgentConfig, RunConfig
+
+if TYPE_CHECKING:
+    from rlsample.runs.agents import Agents
 
 
 def load_config(
@@ -33,11 +36,24 @@ def load_config(
         ConfigError: anything is wrong with the file, the words or what they say; each problem is one line that begins
             with the dotted name of its place.
     """
-    try:
-        data = yaml_files.override(yaml_files.read(Path(path), inherit=inherit), overrides)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    return config_from_dict(data, agents=agents, source=str(path))
+    return config_from_dict(_read(path, overrides, inherit), agents=agents, source=str(path))
+
+
+def check_config(path: str | Path, overrides: Iterable[str] = (), *, agents: Agents, inherit: bool = True) -> None:
+    """Tells what is wrong with a configuration as far as that can be known without TensorFlow; arguments as there.
+
+    That is all but the values of agent, sampler and temperature. A command calls it before `load_config`, so that a
+    word that was mistyped is told at once and not after the seconds that TensorFlow takes to load.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    data, problems = _read(path, overrides, inherit), []
+    if "agent" in data:
+        problems += _unknown_keys(data["agent"], agents)
+        data["agent"] = AgentConfig(name="unknown")
+    _validated(RunConfig, data, "", problems, context={WITHOUT_TENSORFLOW: True})
+    _raise_for(problems, str(path))
 
 
 def load_resumed(
@@ -82,8 +98,7 @@ def config_from_dict(
     if "agent" in data:
         data["agent"] = _agent(data["agent"], agents, problems)
     config = _validated(RunConfig, data, "", problems)
-    if config is None or problems:
-        raise ConfigError("\n  ".join([f"{source} cannot be used:", *problems]))
+    _raise_for(problems, source)
     return config
 
 
@@ -97,6 +112,30 @@ def config_to_yaml(config: RunConfig) -> str:
     return yaml_files.dump(config_to_dict(config))
 
 
+def _read(path: str | Path, overrides: Iterable[str], inherit: bool) -> dict[str, Any]:
+    try:
+        return yaml_files.override(yaml_files.read(Path(path), inherit=inherit), overrides)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _raise_for(problems: list[str], source: str) -> None:
+    if problems:
+        raise ConfigError("\n  ".join([f"{source} cannot be used:", *problems]))
+
+
+def _unknown_keys(block: Any, agents: Agents) -> list[str]:
+    """The problems of the agent's block that its source shows: another agent's name, keys that it does not have."""
+    name = block.get("name") if isinstance(block, dict) else block
+    if not (isinstance(name, str) and name in agents and isinstance(block, dict)):
+        return [f"agent: {checks.unknown('agent', name, agents)}"]
+    fields = agents.peek(name)
+    if fields is None:
+        return []
+    keys = ["name", *(field.key.removeprefix("agent.") for field in fields)]
+    return [f"agent.{key}: {checks.unknown('key', key, keys)}" for key in block if key not in keys]
+
+
 def _agent(block: Any, agents: Mapping[str, type[AgentConfig]], problems: list[str]) -> Any:
     """Builds the agent's block with the class its name stands for; on a problem, notes it and returns a stand-in."""
     name = block.get("name") if isinstance(block, dict) else block
@@ -108,9 +147,11 @@ def _agent(block: Any, agents: Mapping[str, type[AgentConfig]], problems: list[s
     return agent or AgentConfig(name="unknown")
 
 
-def _validated(model: type[Block], data: Any, prefix: str, problems: list[str]) -> Any:
+def _validated(
+    model: type[Block], data: Any, prefix: str, problems: list[str], context: dict[str, bool] | None = None
+) -> Any:
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except pydantic.ValidationError as error:
         problems.extend(prefix + _describe(model, item) for item in error.errors(include_url=False))
         return None

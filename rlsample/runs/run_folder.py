@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlsample import checks
-from rlsample.rollouts.snapshot import Snapshot
-from rlsample.runs import checkpoint
 from rlsample.runs.config import RunConfig
 from rlsample.runs.loading import config_to_yaml
 from rlsample.runs.tracking import read_metrics
+
+if TYPE_CHECKING:
+    from rlsample.rollouts.snapshot import Snapshot
 
 try:
     import fcntl
@@ -41,13 +42,23 @@ def claim(folder: Path, config: RunConfig[Any]) -> int:
         with (folder / CONFIG).open("x", encoding="utf-8") as file:
             file.write(config_to_yaml(config))
     except FileExistsError:
-        rule = "a run folder without a run in it" if folder.is_dir() else "a folder for the run"
-        hint = f"Choose another --run-dir, remove this one, or go on with it: --resume {folder}."
-        raise RunFolderError(str(checks.invalid(rule, run_dir=str(folder), hint=hint))) from None
+        raise _taken(folder) from None
     except OSError as cause:
         error = checks.invalid(f"a folder that can be written to ({cause.strerror})", run_dir=str(folder))
         raise RunFolderError(str(error)) from None
     return lock(folder)
+
+
+def check_free(folder: Path) -> None:
+    """Raises RunFolderError if a folder holds a run, or is a file: before anything is computed for another one."""
+    if (folder / CONFIG).exists() or (folder.exists() and not folder.is_dir()):
+        raise _taken(folder)
+
+
+def _taken(folder: Path) -> RunFolderError:
+    rule = "a run folder without a run in it" if folder.is_dir() else "a folder for the run"
+    hint = f"Choose another --run-dir, remove this one, or go on with it: --resume {folder}."
+    return RunFolderError(str(checks.invalid(rule, run_dir=str(folder), hint=hint)))
 
 
 def reopen(folder: Path, config: RunConfig[Any]) -> tuple[int, int, Snapshot | None]:
@@ -59,6 +70,8 @@ def reopen(folder: Path, config: RunConfig[Any]) -> tuple[int, int, Snapshot | N
     Raises:
         RunFolderError: it holds no run, a finished one, one that is going on, or one without a usable checkpoint.
     """
+    from rlsample.runs import checkpoint
+
     if not (folder / CONFIG).is_file():
         raise RunFolderError(str(checks.invalid("the folder of a run to resume", run_dir=str(folder))))
     held = lock(folder)

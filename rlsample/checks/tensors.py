@@ -1,68 +1,13 @@
-"""Every error the library raises about its input is worded here: the rule, the value, the way out."""
+"""The rules for tensors: seeds, temperatures, masks, logits, actions."""
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-
-def invalid(expected: str, *, hint: str = "", **received: Any) -> ValueError:
-    """Builds the error for a value that breaks a rule.
-
-    Args:
-        expected: the rule, to be read after the word "Expected".
-        hint: the way out, a full sentence; may be empty.
-        **received: the offending values by name.
-
-    Returns:
-        `ValueError("Expected <rule>. Received: <name>=<value>. <hint>")`, for the caller to raise.
-    """
-    values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-    return ValueError(f"Expected {expected}. Received: {values}." + (f" {hint}" if hint else ""))
-
-
-def unknown(kind: str, name: Any, choices: Iterable[str], *, limit: int | None = None, hint: str = "") -> ValueError:
-    """Builds the error for a name that is not among `choices`, with the nearest one suggested.
-
-    Args:
-        kind: what the name is of.
-        name: as received.
-        choices: the names there are.
-        limit: how many of them to say, the nearest first; by default all.
-        hint: the way out if it is none of them, a full sentence; may be empty.
-    """
-    choices = sorted(choices)
-    near = difflib.get_close_matches(str(name), choices, n=1)
-    suggestion = f"Did you mean {near[0]!r}? " if near else ""
-    if limit is None or len(choices) <= limit:
-        rest = f"Choose one of: {', '.join(choices)}." if choices else "It takes none."
-    else:
-        nearest = difflib.get_close_matches(str(name), choices, n=limit, cutoff=0.0)
-        rest = f"The nearest of {len(choices)}: {', '.join(nearest)}."
-    return ValueError(f"Unknown {kind} {name!r}. {suggestion}{rest}" + (f" {hint}" if hint else ""))
-
-
-def check_positive(name: str, value: float) -> float:
-    """Returns `value` as a float if it is a finite number above zero; raises ValueError otherwise."""
-    received: dict[str, Any] = {name: value}
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise invalid(f"{name} to be a number", **received)
-    if not (math.isfinite(value) and value > 0):
-        raise invalid(f"{name} to be a finite number > 0", **received)
-    return float(value)
-
-
-def check_count(name: str, value: int, minimum: int = 1) -> int:
-    """Returns `value` as an int if it is a whole number of at least `minimum`; raises ValueError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        received: dict[str, Any] = {name: value}
-        raise invalid(f"{name} to be a whole number >= {minimum}", **received)
-    return int(value)
+from rlsample.checks.wording import check_positive, invalid
 
 
 def static_value(tensor: tf.Tensor) -> np.ndarray | None:

@@ -1,0 +1,76 @@
+"""The fields of a `class Config`, read from its source: an agent's module loads TensorFlow, which takes seconds.
+
+What is read is what `describe_fields` says of the class. Where the source leaves room for doubt, nothing is read.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from rlsample.runs import config
+from rlsample.runs.block import Block
+from rlsample.runs.describe import REQUIRED, FieldText, describe_fields, value_text
+
+
+class _Doubt(Exception):  # noqa: N818 (nothing went wrong)
+    """The source does not say it plainly."""
+
+
+def read_fields(path: Path, prefix: str = "") -> list[FieldText] | None:
+    """The fields of the `Config` that a Python file defines, those of its base first; None where they are not plain.
+
+    Plain is a class at the top of the file, whose one base is of `rlsample.runs`, and whose fields have literal
+    defaults, alone or in `Field(default=..., description="...")`.
+    """
+    try:
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        (definition,) = (node for node in module.body if isinstance(node, ast.ClassDef) and node.name == "Config")
+        fields = {field.key: field for field in _base_fields(definition)}
+        fields |= {field.key: field for field in _own_fields(definition)}
+    except (OSError, SyntaxError, ValueError, _Doubt):
+        return None
+    return [field._replace(key=prefix + field.key) for field in fields.values() if field.key != "name"]
+
+
+def _base_fields(definition: ast.ClassDef) -> Iterator[FieldText]:
+    (base,) = definition.bases
+    name = base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
+    block = getattr(config, name, None)
+    if not (isinstance(block, type) and issubclass(block, Block)) or definition.keywords:
+        raise _Doubt
+    return describe_fields(block)
+
+
+def _own_fields(definition: ast.ClassDef) -> Iterator[FieldText]:
+    for node in definition.body:
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        if "ClassVar" in _names(node.annotation) or node.target.id.startswith("_"):
+            continue
+        if "Field" in _names(node.annotation):
+            raise _Doubt
+        yield FieldText(node.target.id, *_default_and_sentence(node.value))
+
+
+def _default_and_sentence(value: ast.expr | None) -> tuple[str, str]:
+    if value is None:
+        return REQUIRED, ""
+    if not isinstance(value, ast.Call):
+        return value_text(ast.literal_eval(value)), ""
+    options = {keyword.arg: keyword.value for keyword in value.keywords}
+    if _names(value.func)[:1] != ["Field"] or value.args or not options.keys().isdisjoint(_RENAMING):
+        raise _Doubt
+    sentence = ast.literal_eval(options["description"]) if "description" in options else ""
+    return value_text(ast.literal_eval(options["default"])) if "default" in options else REQUIRED, sentence
+
+
+_RENAMING = {None, "alias", "validation_alias", "default_factory"}
+"""Arguments of `Field` after which a field's name or default is not what stands there; None is `**options`."""
+
+
+def _names(node: ast.AST) -> list[str]:
+    """The names in an expression, the last part of dotted ones."""
+    found = [each for each in ast.walk(node) if isinstance(each, (ast.Name, ast.Attribute))]
+    return [each.attr if isinstance(each, ast.Attribute) else each.id for each in found]
