@@ -57,7 +57,11 @@ def test_numbers_are_shown_only_where_there_are_some():
     [
         (["samplers", "--only", "zgr"], ["zgr", "Forward and backward at [8, 3]"]),
         (["pieces", "--only", "act"], ["head acting for 8 environments, XLA"]),
-        (["training", "--only", "gymnasium"], ["PPO, Gymnasium's CartPole", "rlsample, 4 environments"]),
+        pytest.param(
+            ["training", "--only", "gymnasium"],
+            ["PPO, Gymnasium's CartPole", "rlsample, 4 environments"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_smallest_contest_of_each_suite(words, expected, capsys):

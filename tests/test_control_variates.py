@@ -90,7 +90,10 @@ def test_variance_loss_is_the_squared_gradient_and_its_derivative_that_of_finite
             np.testing.assert_allclose(gradient[index], (ends[0] - ends[1]) / 2e-5, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["rebar", pytest.param("relax", marks=pytest.mark.slow), "relax black box"])
+@pytest.mark.parametrize(
+    "name",
+    ["rebar", pytest.param("relax", marks=pytest.mark.slow), pytest.param("relax black box", marks=pytest.mark.slow)],
+)
 def test_the_variance_falls_as_the_control_variate_trains(name):
     keras.utils.set_random_seed(5)
     if name == "relax black box":

@@ -126,7 +126,7 @@ def test_three_lines_change_and_mean_the_same_for_discrete():
     [
         pytest.param("CartPole-v1", 5000, 1.4, marks=pytest.mark.slow),
         pytest.param("MultiDiscrete-v0", 5000, 1.4, marks=pytest.mark.slow),
-        ("RaggedDict-v0", 5000, 1.25),
+        pytest.param("RaggedDict-v0", 5000, 1.25, marks=pytest.mark.slow),
     ],
 )
 def test_the_ppo_script_learns_in_any_space(env_id, steps, gain):

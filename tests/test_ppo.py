@@ -72,7 +72,7 @@ def test_learns_the_best_arm(collector):
     [
         pytest.param("rlsample/MultiDiscrete-v0", "in_graph", marks=pytest.mark.slow),
         ("rlsample/GridWorld-v0", "in_graph"),
-        ("rlsample/RaggedDict-v0", "gymnasium"),
+        pytest.param("rlsample/RaggedDict-v0", "gymnasium", marks=pytest.mark.slow),
     ],
 )
 def test_learns_with_several_factors_and_masks_and_acts_legally(env, collector, monkeypatch):

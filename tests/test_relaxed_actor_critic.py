@@ -39,7 +39,7 @@ def score(config):
     return runs.evaluate(policy, config, episodes=20).mean_return, run
 
 
-@pytest.mark.parametrize("sampler", ["exact", "gumbel_softmax", "score_function"])
+@pytest.mark.parametrize("sampler", ["exact", pytest.param("gumbel_softmax", marks=pytest.mark.slow), "score_function"])
 def test_learns_to_copy_the_observation(sampler):
     config = configure("rlsample/Identity-v0", 768, sampler, discount=0.0)
     fresh = agent.make_policy(config, *spaces_of(config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -140,21 +141,29 @@ def test_a_folder_that_cannot_be_resumed(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, damage):
-    config = small(checkpoint={"every": 32, "keep": 2}, total_steps=128)
-    begin(tmp_path / "run", config, after=96)
-    folder = tmp_path / "run" / "checkpoint"
-    assert len(list(folder.glob("training-*.npz"))) == 2
-    newest = max(folder.glob("training-*.npz"))
-    content = bytearray(newest.read_bytes())
+@pytest.mark.parametrize("kind", ["training", "weights", "manifest"])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, damage, kind):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    for step in (32, 64, 96):
+        snapshot = Snapshot({"x": np.full(100, step)}, {"turns": step})
+        checkpoint.save(tmp_path, step, snapshot=snapshot, keep=2, model=model)
+    assert len(list(tmp_path.glob("training-*.npz"))) == 2
+    newest = {"training": "training-000003.npz", "manifest": "manifest.json"}
+    path = tmp_path / newest.get(kind, "weights-000003.data-00000-of-00001")
+    content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     if damage == "remove":
-        newest.unlink()
+        path.unlink()
     else:
-        newest.write_bytes(content if damage == "flip" else content[:-7])
-    with pytest.warns(RuntimeWarning, match=r"missing or damaged\. The checkpoint before it, of step 64, is used"):
-        step, _ = checkpoint.load_snapshot(folder)
-    assert step == 64
+        path.write_bytes(content if damage == "flip" else content[:-7])
+    if kind == "manifest":
+        # The manifest of the newest is there twice: its own, and the one that will stand for it later.
+        (tmp_path / "manifest-000003.json").unlink()
+    with pytest.warns(RuntimeWarning, match=r"The checkpoint before it, of step 64, is used"):
+        step, restored = checkpoint.load_snapshot(tmp_path)
+    assert (step, restored.numbers, restored.arrays["x"][0]) == (64, {"turns": 64}, 64)
+    with pytest.warns(RuntimeWarning, match=r"The checkpoint before it, of step 64, is used"):
+        assert checkpoint.load(tmp_path, model=model) == 64
 
 
 def test_the_best_policy_is_kept(tmp_path):
