@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -41,11 +42,11 @@ def evaluate(
     episodes = episodes or config.evaluation.episodes
     options = {"num_envs": min(episodes, MAX_EVALUATION_ENVS)} | options
     limit = config.evaluation.max_episode_steps
-    if limit is None and gymnasium.spec(config.env.id).max_episode_steps is None:
-        limit = MAX_EPISODE_STEPS
+    unlimited = limit is None and gymnasium.spec(config.env.id).max_episode_steps is None
+    limit = MAX_EPISODE_STEPS if unlimited else limit
     envs = config.env.make(max_episode_steps=limit, **options)
     try:
-        return play_episodes(
+        outcome = play_episodes(
             policy,
             envs,
             episodes,
@@ -55,3 +56,8 @@ def evaluate(
         )
     finally:
         envs.close()
+    if unlimited and outcome.truncated_episodes:
+        cut = f"{outcome.truncated_episodes} of {outcome.episodes} episodes were cut after {limit:,} steps"
+        hint = "evaluation.max_episode_steps sets another limit."
+        warnings.warn(f"{cut}: {config.env.id} has none of its own. {hint}", RuntimeWarning, stacklevel=2)
+    return outcome
