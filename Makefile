@@ -7,7 +7,7 @@ CONFIG ?= agents/configs/cartpole.yaml
 ARGS ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: setup train test test-all lint benchmark
+.PHONY: setup train test test-all reliability lint benchmark
 .DEFAULT_GOAL := test
 
 setup: $(STAMP)
@@ -22,10 +22,13 @@ train: setup
 	@$(BIN)/python -m scripts.train $(CONFIG) $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not reliability" $(ARGS)
 
 test-all: setup
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not reliability" $(ARGS)
+
+reliability: setup
+	@$(BIN)/python -m pytest -m reliability tests/reliability $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

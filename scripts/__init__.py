@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from scripts.console import end_at_once_by_signal
+
 # Read by TensorFlow when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -54,3 +56,6 @@ def _closed_errors() -> Iterator[None]:
 
 
 sys.meta_path.insert(0, _QuietTensorFlow())
+
+if sys.argv[:1] == ["-m"]:  # This is the program, and not a library that somebody imports.
+    end_at_once_by_signal()

@@ -3,8 +3,9 @@
     python -m scripts.train agents/configs/cartpole.yaml sampler=reinmax temperature.start=2.0 --run-dir runs/mine
     python -m scripts.train --resume runs/mine total_steps=60000
 
-Ends with 0 when it trained to the end, with 1 when the environment failed, with 2 when what it was given cannot
-be used, and with 130 or 143 when Ctrl-C or SIGTERM stopped it, after saving what it had learned.
+Ends with 0 when it trained to the end, with 1 when it failed (environment, disk, divergence), with 2 when what it was
+given cannot be used, and with 130 or 143 when Ctrl-C or SIGTERM stopped it, after saving what it had learned. A failure
+is told in a few lines: what happened, what is kept, how to go on; its traceback goes to the run folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +27,10 @@ from rlsample.runs.agents import Agents, import_modules
 from rlsample.runs.describe import FieldText, describe_fields, help_text
 from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
-from rlsample.runs.run_folder import CONFIG, PICTURE, check_free
+from rlsample.runs.run_folder import CONFIG, PICTURE, TRACEBACK, check_free
 from scripts.arguments import add_import_option, import_words, move_modules
 from scripts.catalogue import known_agents
+from scripts.console import protect_output
 
 if TYPE_CHECKING:
     from rlsample.rollouts.evaluation import Evaluation
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_intermixed_args(arguments)
-    agents = agents or known_agents()
+    agents, run = agents or known_agents(), None
     words, imports = move_modules(options.words, options.imports)
     try:
         import_modules(imports)
@@ -53,13 +56,35 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     except (ConfigError, RunFolderError) as error:
         print(error, file=sys.stderr)
         return 2
-    except EnvironmentFault as error:
-        print(error, file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if run is None and not isinstance(error, EnvironmentFault):
+            raise
+        print(_failure(error, run, imports), file=sys.stderr)
+        if options.traceback:
+            traceback.print_exc()
+        return 1
     _show(run, outcome, imports)
     return run.exit_code
+
+
+def _failure(error: Exception, run: Run | None, imports: list[str]) -> str:
+    """What a person needs to know of a run that failed."""
+    known = isinstance(error, (EnvironmentFault, ValueError, OSError))
+    lines = [str(error) if known else f"{type(error).__name__}: {error}"]
+    if run is None or not run.folder.is_dir():
+        return lines[0]
+    lines.append(f"The run failed after {run.step:,} steps.")
+    if run.saved_step is not None:
+        again = " ".join(["python -m scripts.train --resume", str(run.folder), *import_words(imports)])
+        lines.append(f"What it had learned after {run.saved_step:,} is kept. To go on from there: {again}")
+    try:
+        (run.folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        lines.append(f"The traceback is in {run.folder / TRACEBACK}.")
+    except OSError as problem:
+        lines.append(f"The traceback could not be written ({problem.strerror}); --traceback shows it.")
+    return "\n".join(lines)
 
 
 def _source(options: argparse.Namespace, words: list[str]) -> tuple[Path, list[str]]:
@@ -114,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         "--resume", type=Path, metavar="RUN", help="go on with the run in this folder; takes total_steps=N and no FILE"
     )
     parser.add_argument("--run-dir", type=Path, help="where the run goes; by default a new folder in runs/")
+    parser.add_argument("--traceback", action="store_true", help="show the traceback of a failure, too")
     add_import_option(parser)
     return parser
 
@@ -141,4 +167,5 @@ def _show(run: Run, outcome: Evaluation | None, imports: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    protect_output()
     sys.exit(main())

@@ -17,8 +17,6 @@ import dataclasses
 import json
 import math
 import os
-import signal
-import threading
 import time
 import types
 from collections.abc import Mapping
@@ -34,6 +32,7 @@ from rlsample.runs.evaluating import evaluate
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.progress import Progress
 from rlsample.runs.run_folder import BEST, CHECKPOINT, EVALUATION, METRICS, PICTURE, claim, reopen
+from rlsample.runs.stopping import StopSignals
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 """Where the configuration names no number of steps."""
@@ -77,7 +76,7 @@ class Run:
         self._show = progress
         self._progress: Progress | None = None
         self._signal = 0
-        self._handlers: dict[int, Any] = {}
+        self._signals = StopSignals(self._stop)
         self._trackers: list[tracking.Tracker] = []
         self._start = self._saved_at = time.monotonic()
         self._saved_step, self._saved_whole = -1, False
@@ -103,8 +102,7 @@ class Run:
         wandb = tracking.open_wandb(self.config, self.folder, _warn)
         if wandb is not None:
             self._trackers.append(wandb)
-        if threading.current_thread() is threading.main_thread():
-            self._handlers = {each: signal.signal(each, self._stop) for each in (signal.SIGINT, signal.SIGTERM)}
+        self._signals.open()
         self._start = self._saved_at = time.monotonic()
         return self
 
@@ -115,7 +113,7 @@ class Run:
         traceback: types.TracebackType | None,
     ) -> None:
         """Closes the trackers and gives the signals back."""
-        self._restore_handlers()
+        self._signals.close()
         for tracker in self._trackers:
             tracker.close(failed=kind is not None)
         if self._lock is not None:
@@ -126,6 +124,11 @@ class Run:
     def seconds(self) -> float:
         """Wall-clock time that the run took so far, before it was resumed too."""
         return self._earlier_seconds + time.monotonic() - self._start
+
+    @property
+    def saved_step(self) -> int | None:
+        """Environment steps of the latest checkpoint that the run can be resumed from; None without one."""
+        return self._saved_step if self._saved_whole else None
 
     @property
     def exit_code(self) -> int:
@@ -177,10 +180,17 @@ class Run:
             policy: its weights are saved.
             snapshot: what the training loop needs to go on from here; without one the run cannot be resumed.
             step: environment steps so far; by default as last logged.
+
+        Raises:
+            FileNotFoundError: somebody removed the run folder.
+            OSError, tf.errors.OpError: the disk is full or not writable; the checkpoints before are as they were.
         """
         self.step = self.step if step is None else int(step)
         if self._saved_step == self.step and (snapshot is None or self._saved_whole):
             return
+        if not self.folder.is_dir():
+            hint = "Leave it there until the run has ended."
+            raise FileNotFoundError(str(checks.invalid("the run folder to stay", removed=str(self.folder), hint=hint)))
         if snapshot is not None:
             own = {
                 "update": self.update,
@@ -262,18 +272,8 @@ class Run:
         for tracker in self._trackers:
             tracker.log(record)
 
-    def _stop(self, number: int, frame: types.FrameType | None) -> None:
-        if self.stopping:
-            self._restore_handlers()
-            signal.raise_signal(number)
-            return
+    def _stop(self, number: int) -> None:
         self.stopping, self._signal = True, number
-        print("\nStopping after this update; what was learned will be saved. Once more to stop at once.", flush=True)
-
-    def _restore_handlers(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
 
 
 def _scalar(name: str, value: Any) -> float:

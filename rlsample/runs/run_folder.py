@@ -21,7 +21,7 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 CONFIG, METRICS, CHECKPOINT, BEST = "config.yaml", "metrics.jsonl", "checkpoint", "best"
-EVALUATION, PICTURE = "evaluation.json", "learning_curve.png"
+EVALUATION, PICTURE, TRACEBACK = "evaluation.json", "learning_curve.png", "traceback.txt"
 
 
 class RunFolderError(ValueError):
