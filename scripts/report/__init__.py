@@ -1,0 +1,1 @@
+"""One page about runs that opens anywhere: curves, diagnostics, differences, results; no network, no script."""
