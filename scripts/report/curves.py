@@ -60,7 +60,8 @@ def _draw(axes: Any, group: Group, metric: str, colour: str) -> None:
         axes.fill_between(common, low, high, color=colour, alpha=0.18, linewidth=0)
         return
     for index, each in enumerate(series):
-        axes.plot(list(each), list(each.values()), color=colour, linewidth=1, label=None if index else label)
+        style = {"color": colour, "linewidth": 1, "marker": "o" if len(each) == 1 else None}
+        axes.plot(list(each), list(each.values()), label=None if index else label, **style)
 
 
 def _series(records: Sequence[dict[str, float]], metric: str) -> dict[float, float]:

@@ -28,7 +28,7 @@ FIRST = {
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
 td, th { padding: .25rem .75rem; text-align: left; border-bottom: 1px solid #8c959f55; }
 figure { margin: 1rem 0; background: #fff; color: #24292f; padding: .5rem; border-radius: 6px; }
 figure svg { width: 100%; height: auto; } figcaption { font-size: 13px; } code { font-size: 13px; }
