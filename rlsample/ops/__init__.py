@@ -2,6 +2,7 @@
 
 from rlsample.ops.categorical import entropy, kl_divergence, log_prob, mode
 from rlsample.ops.catnat import catnat, catnat_given_legal
+from rlsample.ops.convolution import convolution
 from rlsample.ops.cross_entropy import softmax_cross_entropy, sparse_softmax_cross_entropy
 from rlsample.ops.noise import exponential, fold_in, gumbel, split, uniform
 from rlsample.ops.products import narrow_matmul
@@ -25,6 +26,7 @@ __all__ = [
     "SHARPNESS",
     "catnat",
     "catnat_given_legal",
+    "convolution",
     "entropy",
     "exponential",
     "fold_in",
