@@ -39,8 +39,8 @@ def convolution(
     pair = (strides, strides) if isinstance(strides, int) else tuple(strides)
     if len(pair) != 2 or min(pair) < 1:
         raise checks.invalid("strides of at least 1, one or two", strides=strides)
+    shapes: dict[str, Any] = {"inputs": tuple(inputs.shape), "kernel": tuple(kernel.shape)}
     if inputs.shape.rank != 4 or kernel.shape.rank != 4 or inputs.shape[3] != kernel.shape[2]:
-        shapes = {"inputs": tuple(inputs.shape), "kernel": tuple(kernel.shape)}
         raise checks.invalid("inputs [B, H, W, C] and a kernel [h, w, C, O] of as many channels", **shapes)
     if padding not in ("valid", "same"):
         raise checks.invalid("padding to be valid or same", padding=padding)
@@ -48,7 +48,6 @@ def convolution(
         around = [_around(*sizes) for sizes in zip(inputs.shape[1:3], kernel.shape[:2], pair, strict=True)]
         inputs = tf.pad(inputs, [(0, 0), *around, (0, 0)])
     if inputs.shape[1] < kernel.shape[0] or inputs.shape[2] < kernel.shape[1]:
-        shapes = {"inputs": tuple(inputs.shape), "kernel": tuple(kernel.shape)}
         raise checks.invalid("a kernel no larger than the inputs", **shapes)
     return _valid(pair)(inputs, kernel)
 
