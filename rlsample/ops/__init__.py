@@ -4,6 +4,7 @@ from rlsample.ops.categorical import entropy, kl_divergence, log_prob, mode
 from rlsample.ops.catnat import catnat, catnat_given_legal
 from rlsample.ops.convolution import convolution
 from rlsample.ops.cross_entropy import softmax_cross_entropy, sparse_softmax_cross_entropy
+from rlsample.ops.gated_recurrence import gated_recurrence
 from rlsample.ops.noise import exponential, fold_in, gumbel, split, uniform
 from rlsample.ops.products import narrow_matmul
 from rlsample.ops.rounders import ROUNDERS, SHARPNESS
@@ -30,6 +31,7 @@ __all__ = [
     "entropy",
     "exponential",
     "fold_in",
+    "gated_recurrence",
     "gumbel",
     "kl_divergence",
     "legal_logits",

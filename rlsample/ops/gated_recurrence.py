@@ -1,0 +1,118 @@
+"""A gated recurrent unit over many steps, with a gradient that is quick in compiled programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from rlsample import checks
+from rlsample.types import TensorLike
+
+
+def gated_recurrence(
+    inputs: TensorLike,
+    kernel: TensorLike,
+    bias: TensorLike,
+    state: TensorLike,
+    starts: TensorLike,
+) -> tf.Tensor:
+    """The states of a gated recurrent unit (GRU): Keras's, with the reset gate after the product, over T steps.
+
+        k_t = 0 where an episode starts at t, else h_{t-1}
+        (z, r, c) = k_t U + b,  (x_z, x_r, x_n) = inputs_t
+        z = sigmoid(x_z + z),  r = sigmoid(x_r + r),  n = tanh(x_n + r c)
+        h_t = z k_t + (1 - z) n
+
+    Backward, one loop over time carries dh alone; the gradient of U is one matrix product of all steps after it, where
+    automatic differentiation makes one for each step. Any number of derivatives.
+
+    Args:
+        inputs: float `[T, B, 3 H]`, the products of what comes in with the input kernel, its bias added; update gate,
+            reset gate, candidate, as Keras orders them. T known when traced.
+        kernel: U, float `[H, 3 H]`, the recurrent kernel.
+        bias: b, float `[3 H]`, the recurrent bias.
+        state: h before the first step, float `[B, H]`.
+        starts: bool `[T, B]`, whether an episode begins at the step, so that nothing before it counts.
+
+    Returns:
+        h, float `[T, B, H]`.
+
+    Raises:
+        ValueError: shapes that do not fit each other.
+
+    Source: Cho et al. (2014), arXiv 1406.1078, in the form of `keras.layers.GRU(reset_after=True)`.
+    """
+    inputs = tf.convert_to_tensor(inputs)
+    kernel, bias, state = (tf.convert_to_tensor(each, inputs.dtype) for each in (kernel, bias, state))
+    goes_on = tf.cast(~tf.cast(starts, tf.bool), inputs.dtype)[..., None]
+    units = kernel.shape[0]
+    fits = inputs.shape.rank == 3 and inputs.shape[0] is not None and kernel.shape == (units, 3 * units)
+    fits = fits and bias.shape == (3 * units,) and state.shape.is_compatible_with([inputs.shape[1], units])
+    if not (fits and inputs.shape[2] == 3 * units and goes_on.shape[:2].is_compatible_with(inputs.shape[:2])):
+        tensors = {"inputs": inputs, "kernel": kernel, "bias": bias, "state": state, "starts": goes_on[..., 0]}
+        shapes: dict[str, Any] = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        rule = "inputs [T, B, 3 H], kernel [H, 3 H], bias [3 H], state [B, H] and starts [T, B]"
+        raise checks.invalid(rule, **shapes)
+    return _recurrence(inputs, kernel, bias, state, goes_on)
+
+
+@tf.custom_gradient
+def _recurrence(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, state: tf.Tensor, goes_on: tf.Tensor) -> Any:
+    units = kernel.shape[0]
+
+    def step(index: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
+        kept = state * goes_on[index]
+        update, reset, candidate = _gates(inputs[index], kept @ kernel + bias)
+        return update * kept + (1 - update) * tf.tanh(candidate[0] + reset * candidate[1])
+
+    states = _stack_over(range(inputs.shape[0]), step, state)
+
+    def backward(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+        # What every step computed, for all steps at once: quicker than to have stored it step by step.
+        kept = tf.concat([state[None], states[:-1]], 0) * goes_on
+        recurrent = tf.tensordot(kept, kernel, 1) + bias
+        update, reset, candidate = _gates(inputs, recurrent)
+        new = tf.tanh(candidate[0] + reset * candidate[1])
+        # The slopes of h_t, by what each of its parts depends on.
+        to_new = (1 - update) * (1 - new * new)
+        to_update = (kept - new) * update * (1 - update)
+        to_reset = to_new * candidate[1] * reset * (1 - reset)
+        slopes = tf.concat([to_update, to_reset, to_new * reset], -1)
+        turned = tf.transpose(kernel)
+
+        def step(index: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
+            """From the gradient of k_{t+1} to that of k_t."""
+            here = later + upstream[index]
+            return (here * update[index] + (tf.tile(here, [1, 3]) * slopes[index]) @ turned) * goes_on[index]
+
+        from_later = _stack_over(range(inputs.shape[0])[::-1], step, tf.zeros_like(state))
+        here = upstream + tf.concat([from_later[1:], tf.zeros_like(from_later[:1])], 0)
+        by_recurrent = tf.tile(here, [1, 1, 3]) * slopes
+        by_inputs = tf.concat([by_recurrent[..., : 2 * units], here * to_new], -1)
+        by_kernel = tf.tensordot(kept, by_recurrent, [[0, 1], [0, 1]])
+        return by_inputs, by_kernel, tf.reduce_sum(by_recurrent, [0, 1]), from_later[0], None
+
+    return states, backward
+
+
+def _gates(inputs: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+    """Update gate, reset gate, and the two parts of the candidate."""
+    update, reset, candidate = tf.split(inputs, 3, -1)
+    update_again, reset_again, candidate_again = tf.split(recurrent, 3, -1)
+    return tf.sigmoid(update + update_again), tf.sigmoid(reset + reset_again), (candidate, candidate_again)
+
+
+def _stack_over(steps: range, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], state: tf.Tensor) -> tf.Tensor:
+    """All states of state = function(step, state), each in the row of its step: `[T, B, H]`."""
+
+    def body(count: tf.Tensor, state: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        index = steps.start + steps.step * count
+        state = function(index, state)
+        # Not a TensorArray, which XLA does not compile for several members at once.
+        return count + 1, state, tf.tensor_scatter_nd_update(rows, [[index]], state[None])
+
+    rows = tf.tile(tf.zeros_like(state)[None], [len(steps), 1, 1])
+    loop = (tf.constant(0), state, rows)
+    return tf.while_loop(lambda count, *_: count < len(steps), body, loop, maximum_iterations=len(steps))[2]
