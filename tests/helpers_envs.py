@@ -22,6 +22,7 @@ ALL_ENVS = (
     "rlsample/MountainCar-v0",
     "rlsample/MultiDiscrete-v0",
     "rlsample/RaggedDict-v0",
+    "rlsample/TMaze-v0",
 )
 DIFFERENTIABLE_ENVS = tuple(name for name in ALL_ENVS if name != "rlsample/Breakout-v0")
 PORTS = ("Acrobot-v1", "CartPole-v1", "MountainCar-v0")

@@ -292,6 +292,7 @@ def test_equal_arguments_share_one_program_and_keep_their_own_spaces():
         ("rlsample/GridWorld-v0", {"layout": ("S.",)}, "one 'G'"),
         ("rlsample/GridWorld-v0", {"layout": ("S#.G",)}, "walled in"),
         ("rlsample/Identity-v0", {"num_actions": 0}, "num_actions to be a whole number >= 1"),
+        ("rlsample/TMaze-v0", {"length": 200}, "length below 200, the time limit"),
     ],
 )
 def test_bad_arguments_are_refused(name, arguments, message):

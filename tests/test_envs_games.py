@@ -1,4 +1,4 @@
-"""Rules that belong to one environment: GridWorld, Breakout, Bandit, MultiDiscrete and RaggedDict."""
+"""Rules that belong to one environment: GridWorld, Breakout, Bandit, MultiDiscrete, RaggedDict and TMaze."""
 
 import numpy as np
 import pytest
@@ -263,3 +263,53 @@ def test_ragged_dict_pays_for_right_and_illegal_choices():
     action = best.numpy()
     action[row, factor] = category
     assert env.step(state, tf.constant(action), seed_of(4)).reward.numpy()[row] == pytest.approx(1 - 2 / 5)
+
+
+AHEAD, TURN_LEFT, TURN_RIGHT = range(3)
+
+
+def test_t_maze_shows_its_sign_at_the_entrance_alone():
+    env = functional_env("rlsample/TMaze-v0", length=3)
+    state = env.initial(seed_of(3), 2)
+    sign = state.sign.numpy()
+    np.testing.assert_array_equal(env.observation(state), np.concatenate([sign, [[1, 0]] * 2], 1))
+    # (action, what is seen after it, reward): nothing moves by a turn in the corridor, nor ahead at the junction.
+    script = [
+        (TURN_LEFT, [*sign[0], 1, 0], -1 / 3),
+        (AHEAD, [0, 0, 1, 0], 0),
+        (TURN_RIGHT, [0, 0, 1, 0], -1 / 3),
+        (AHEAD, [0, 0, 1, 0], 0),
+        (AHEAD, [0, 0, 0, 1], 0),
+        (AHEAD, [0, 0, 0, 1], -1 / 3),
+    ]
+    for action, seen, reward in script:
+        step = env.step(state, tf.fill([2], action), seed_of(1))
+        state = step.state
+        np.testing.assert_array_equal(step.observation[0], np.float32(seen))
+        np.testing.assert_allclose(step.reward[0], reward, rtol=1e-6)
+        assert not step.terminated.numpy().any()
+    for turn, side in ((TURN_LEFT, 0), (TURN_RIGHT, 1)):
+        step = env.step(state, tf.fill([2], turn), seed_of(1))
+        np.testing.assert_array_equal(step.reward, sign[:, side])
+        assert step.terminated.numpy().all()
+
+
+def test_t_maze_draws_both_signs():
+    signs = functional_env("rlsample/TMaze-v0").initial(seed_of(5), 10_000).sign.numpy()[:, 0]
+    assert abs(signs.mean() - 0.5) < 4.9 * 0.005  # 5 deviations of the mean: fails by chance once in a million seeds
+
+
+@pytest.mark.parametrize("length", [1, 50])
+def test_t_maze_without_memory_is_worth_a_half(length):
+    """Whatever is drawn at the junction, it cannot depend on the sign; the best that is left is one sign of two."""
+    env = functional_env("rlsample/TMaze-v0", length=length)
+    state = env.initial(seed_of(0), 64)
+    total = np.zeros(64)
+    for _ in range(length):
+        step = env.step(state, tf.fill([64], AHEAD), seed_of(1))
+        state, total = step.state, total + step.reward.numpy()
+    assert (env.observation(state).numpy() == [0, 0, 0, 1]).all()  # all the same, so one decision for all
+    earned = np.stack([total + env.step(state, tf.fill([64], turn), seed_of(1)).reward for turn in (1, 2)])
+    np.testing.assert_array_equal(earned.sum(0), 1)
+    remembered = np.where(state.sign.numpy()[:, 0] == 1, earned[0], earned[1])
+    np.testing.assert_array_equal(remembered, 1)

@@ -83,7 +83,7 @@ def test_gradients_are_the_same_under_xla(name):
 
 
 def test_rewards_of_linear_tasks_carry_gradients_themselves():
-    for name in ("Bandit-v0", "Identity-v0", "MultiDiscrete-v0", "RaggedDict-v0", "GridWorld-v0"):
+    for name in ("Bandit-v0", "Identity-v0", "MultiDiscrete-v0", "RaggedDict-v0", "GridWorld-v0", "TMaze-v0"):
         env = functional_env(f"rlsample/{name}")
         assert env.differentiable
         state, action = env.initial(seed_of(1), 2), relaxed_actions(env, 2, np.random.default_rng(0))
