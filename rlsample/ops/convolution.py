@@ -34,6 +34,16 @@ def convolution(
 
     Raises:
         ValueError: shapes that do not fit each other, strides below 1, another padding.
+
+    Examples:
+        >>> image = tf.reshape(tf.range(9.0), [1, 3, 3, 1])
+        >>> kernel = tf.Variable(tf.ones([2, 2, 1, 1]))
+        >>> with tf.GradientTape() as tape:
+        ...     sums = ops.convolution(image, kernel)
+        >>> print(sums.numpy().squeeze().tolist())
+        [[8.0, 12.0], [20.0, 24.0]]
+        >>> print(tape.gradient(sums, kernel).numpy().squeeze().tolist())
+        [[8.0, 12.0], [20.0, 24.0]]
     """
     inputs, kernel = tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel)
     pair = (strides, strides) if isinstance(strides, int) else tuple(strides)

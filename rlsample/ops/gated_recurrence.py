@@ -43,6 +43,12 @@ def gated_recurrence(
         ValueError: shapes that do not fit each other.
 
     Source: Cho et al. (2014), arXiv 1406.1078, in the form of `keras.layers.GRU(reset_after=True)`.
+
+    Examples:
+        >>> inputs, kernel, bias = tf.ones([4, 1, 6]), tf.zeros([2, 6]), tf.zeros([6])  # 4 steps, 2 units
+        >>> states = ops.gated_recurrence(inputs, kernel, bias, tf.zeros([1, 2]), [[False], [False], [True], [False]])
+        >>> print(states[:, 0, 0].numpy())  # the third step begins an episode: what came before is forgotten
+        [0.205 0.355 0.205 0.355]
     """
     inputs = tf.convert_to_tensor(inputs)
     kernel, bias, state = (tf.convert_to_tensor(each, inputs.dtype) for each in (kernel, bias, state))

@@ -28,6 +28,12 @@ def factorise(action_space: gym.Space) -> Factors:
 
     Raises:
         ValueError: a part of the space is not discrete or is empty; the message names it by its path.
+
+    Examples:
+        >>> space = gym.spaces.Dict({"arm": gym.spaces.MultiDiscrete([2, 3]), "fire": gym.spaces.Discrete(2, start=1)})
+        >>> factors = spaces.factorise(space)
+        >>> factors.sizes, factors.names, factors.event_shape
+        ((2, 3, 2), ("Dict['arm'][0]", "Dict['arm'][1]", "Dict['fire']"), (3, 3))
     """
     root = build(action_space, type(action_space).__name__)
     for part in root.factors:
@@ -49,6 +55,17 @@ class Factors:
     Attributes:
         space: the Gymnasium space.
         root: the tree of its parts.
+
+    Examples:
+        >>> factors = spaces.factorise(gym.spaces.Tuple([gym.spaces.Discrete(3, start=5), gym.spaces.MultiBinary(2)]))
+        >>> factors.padding_mask
+        array([[ True,  True,  True],
+               [ True,  True, False],
+               [ True,  True, False]])
+        >>> factors.from_env((np.array([6]), np.array([[1, 0]])))
+        array([[1, 1, 0]], dtype=int32)
+        >>> factors.to_env(np.array([[1, 1, 0]]))
+        (array([6]), array([[1, 0]], dtype=int8))
     """
 
     space: gym.Space
@@ -100,15 +117,17 @@ class Factors:
         """Reads a mask of legal actions in any form in use into the one form the library takes.
 
         Entries are bool, or integers 0 and 1; leading axes `...` are the batch, and may be absent. Forms:
-          None                      everything legal
-          [..., n]                  Discrete: Taxi's `info["action_mask"]`, PettingZoo's `observation["action_mask"]`
-          [..., sum(sizes)]         the factors one after another (sb3-contrib)
-          [..., F, K]               padded; what the padding says is ignored
-          list or tuple             one mask [..., size] per factor
-          as `Space.sample(mask=)`  tuples and dicts nested like the space, None for an entry without a mask; for
-                                    MultiBinary an integer array [..., *shape] of 0, 1, or 2 for either
-          object array [B]          one of the above per row, None where a row has none: what a vector environment
-                                    makes of masks that are not arrays
+
+            None                      everything legal
+            [..., n]                  Discrete: Taxi's `info["action_mask"]`, PettingZoo's `observation["action_mask"]`
+            [..., sum(sizes)]         the factors one after another (sb3-contrib)
+            [..., F, K]               padded; what the padding says is ignored
+            list or tuple             one mask [..., size] per factor
+            as `Space.sample(mask=)`  tuples and dicts nested like the space, None for an entry without a mask; for
+                                      MultiBinary an integer array [..., *shape] of 0, 1, or 2 for either
+            object array [B]          one of the above per row, None where a row has none: what a vector environment
+                                      makes of masks that are not arrays
+
         Entries of a Tuple or Dict may each have a form of their own. Flags that a vector environment adds inside a
         dict (`_key`) are honoured. Integers of shape [..., *shape] for a MultiBinary are always taken as Gymnasium
         means them; padded masks that could be mistaken for that must be bool.
