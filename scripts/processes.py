@@ -30,14 +30,15 @@ class Job:
         words: laid over it.
         folder: the run folder. What the process writes goes to a file beside it, `log`.
         resumed: whether there was a run when it was last started.
+        told_to_stop: whether it was asked to end early since.
     """
 
     config: Path
     words: list[str]
     folder: Path
     resumed: bool = False
+    told_to_stop: bool = False
     _process: subprocess.Popen[bytes] | None = None
-    _told_to_stop: bool = False
 
     @property
     def log(self) -> Path:
@@ -51,7 +52,7 @@ class Job:
 
     def start(self, imports: Sequence[str]) -> None:
         """Starts the process, which imports these modules first."""
-        self.resumed, self._told_to_stop = (self.folder / CONFIG).exists(), False
+        self.resumed, self.told_to_stop = (self.folder / CONFIG).exists(), False
         command = [sys.executable, "-m", "scripts.train", *([] if self.resumed else [str(self.config), *self.words])]
         command += [*import_words(list(imports)), "--resume" if self.resumed else "--run-dir", str(self.folder)]
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +66,8 @@ class Job:
 
     def stop(self) -> None:
         """Asks the run for a clean end; a second time would end it at once, and is not passed on."""
-        if self._process is not None and not self._told_to_stop:
-            self._told_to_stop = True
+        if self._process is not None and not self.told_to_stop:
+            self.told_to_stop = True
             self._process.send_signal(signal.SIGTERM)
 
 

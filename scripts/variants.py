@@ -88,7 +88,8 @@ def check_values(values: Any) -> tuple[Any, ...]:
         ValueError: it is no list, has nothing in it or something twice.
     """
     if not isinstance(values, (list, tuple)) or not values:
-        raise checks.invalid("a list with at least one value", values=values)
+        received = list(values) if isinstance(values, tuple) else values
+        raise checks.invalid("a list with at least one value", values=received)
     for index, value in enumerate(values):
         if value in values[:index]:
             raise checks.invalid("no value twice", values=list(values), twice=value)

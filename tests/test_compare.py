@@ -15,6 +15,7 @@ import pytest
 from scripts import processes
 from scripts.compare import __main__ as compare
 from scripts.compare import outcomes, study
+from scripts.compare.picture import draw
 from scripts.runs_on_disk import read
 from tests.helpers_runs_on_disk import Processes, finish_run
 
@@ -33,8 +34,9 @@ words: {{total_steps: 4000}}
 
 @pytest.fixture
 def fits(monkeypatch):
-    """Any agent can use any sampler: building policies to find out takes seconds."""
+    """Without what takes seconds: policies that show whether a sampler fits, and pictures."""
     monkeypatch.setattr(compare, "make_policy", lambda agent, config: None)
+    monkeypatch.setattr(compare, "draw", lambda results, path: None)
 
 
 @pytest.fixture
@@ -105,7 +107,8 @@ def test_a_word_in_brackets_is_shown_as_it_is(tmp_path, runs, capsys):
     assert capsys.readouterr().out.count("tracking.tags=[a]") == 3
 
 
-def test_a_study_is_run_in_every_environment_and_summed_up(tmp_path, runs, study_file, capsys):
+def test_a_study_is_run_in_every_environment_and_summed_up(tmp_path, runs, study_file, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "draw", draw)
     assert compare.main([str(study_file), "--folder", str(tmp_path), "--jobs", "3"]) == 0
     assert len(runs.commands) == 12
     folder = tmp_path / "mine"

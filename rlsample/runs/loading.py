@@ -172,21 +172,23 @@ def _validated(
     try:
         return model.model_validate(data, context=context)
     except pydantic.ValidationError as error:
-        problems.extend(prefix + _describe(model, item) for item in error.errors(include_url=False))
+        problems.extend(_describe(model, item, prefix) for item in error.errors(include_url=False))
         return None
 
 
-def _describe(model: type[Block], problem: Any) -> str:
+def _describe(model: type[Block], problem: Any, prefix: str) -> str:
     """Turns one of pydantic's findings into a line: where, which rule, what came, what to do."""
-    location = ".".join(str(part) for part in problem["loc"])
+    # What concerns a block as a whole has no place inside of it.
+    place = (prefix + ".".join(str(part) for part in problem["loc"])).rstrip(".")
+    where = f"{place}: " if place else ""
     if problem["type"] == "extra_forbidden":
         fields = _block_at(model, problem["loc"][:-1]).model_fields
-        return f"{location}: {checks.unknown('key', problem['loc'][-1], fields)}"
+        return f"{where}{checks.unknown('key', problem['loc'][-1], fields)}"
     if problem["type"] == "missing":
-        return f"{location}: Expected a value. Received: none."
+        return f"{where}Expected a value. Received: none."
     if problem["type"] == "value_error":
-        return f"{location}: {problem['ctx']['error']}"
-    return f"{location}: {problem['msg']}. Received: {problem['input']!r:.80}."
+        return f"{where}{problem['ctx']['error']}"
+    return f"{where}{problem['msg']}. Received: {problem['input']!r:.80}."
 
 
 def _block_at(model: type[Block], location: Iterable[Any]) -> type[Block]:

@@ -32,6 +32,7 @@ from scripts.compare.picture import draw
 from scripts.compare.scores import scores_of
 from scripts.compare.study import Planned, plan, unnormalised
 from scripts.compare.tables import FEW_SEEDS, tables_of
+from scripts.console import protect_output
 from scripts.processes import carry_out
 from scripts.runs_on_disk import check_same, read
 from scripts.tables import markdown, show
@@ -157,4 +158,5 @@ def _show(results: Results, planned: Planned, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    protect_output()
     sys.exit(main())
