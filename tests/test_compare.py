@@ -121,7 +121,7 @@ def test_a_study_is_run_in_every_environment_and_summed_up(tmp_path, runs, study
     assert "Over all environments" in shown
     # Of (490 - 0) / 500 and (490 + 500) / 400; seeds are drawn anew within each, where nothing varies.
     assert "1.73 [1.73, 1.73]" in shown
-    assert "0.50 [0.5, 0.5]" in shown
+    assert "0.50 [0.50, 0.50]" in shown
     with (folder / "outcomes.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 12
     text = (folder / "comparison.md").read_text()

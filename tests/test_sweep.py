@@ -128,6 +128,7 @@ def test_ctrl_c_leaves_trials_that_the_next_call_goes_on_with(file, monkeypatch,
     monkeypatch.setattr(subprocess, "Popen", made)
     assert run(file, "--jobs", "2") == 130
     assert made.stopped == len(made.commands) == 2
+    assert "The same command goes on." in capsys.readouterr().out
     begun = {name: [trial.params for trial in each] for name, each in trials(file).items()}
     made.outcome = outcome
     assert run(file) == 0
@@ -175,6 +176,20 @@ def test_a_failed_trial_is_told_and_tried_once_more(file, monkeypatch, capsys):
     assert states == ["COMPLETE", "FAIL", "COMPLETE"]
     assert "sampler=zgr: 2 complete, 1 failed" in shown
     assert len(made.commands) == 6 + 4
+
+
+def test_a_trial_whose_run_still_goes_on_elsewhere_is_left_for_later(file, monkeypatch, capsys):
+    """A sweep that was killed leaves its runs, which hold their folders."""
+    made = Processes(lambda folder, words, resumed: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(subprocess, "Popen", made)
+    assert run(file, "trials=1") == 130
+    made.outcome = lambda folder, words, resumed: 2 if resumed else outcome(folder, words, resumed)
+    assert run(file, "trials=1") == 0
+    assert "sampler=zgr trial 0: left for another call" in capsys.readouterr().out
+    assert [trial.state.name for trial in trials(file)["sampler=zgr"]] == ["RUNNING"]
+    made.outcome = outcome
+    assert run(file, "trials=1") == 0
+    assert [trial.state.name for trial in trials(file)["sampler=zgr"]] == ["COMPLETE"]
 
 
 def test_a_configuration_that_is_refused_is_not_tried_again(file, monkeypatch):

@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     code = carry_out(iter(jobs), options.jobs, ended=ended, imports=options.imports)
     if code:
+        print("Stopped early. The same command goes on.")
         return code
     if failures:
         print("\n".join(f"Expected every run to end well. Received: {each}." for each in failures), file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -61,7 +61,8 @@ def _improvements(results: Results) -> Table:
     for one, other in itertools.combinations(results.variants, 2):
         ones, others = results.returns(one), results.returns(other)
         value = probability_of_improvement(ones, others)
-        rows.append([one, other, f"{value:.2f} {_ends(improvement_interval(ones, others), [*ones, *others])}"])
+        ends = _ends(improvement_interval(ones, others), [*ones, *others], "{:.2f}".format)
+        rows.append([one, other, f"{value:.2f} {ends}"])
     title = "How probable a run of X ends higher than one of Y, mean over environments"
     return Table(title, ["X", "Y", "P(X > Y) [95%]"], rows)
 
@@ -70,6 +71,6 @@ def _with_interval(samples: Sequence[np.ndarray]) -> str:
     return f"{shown(interquartile_mean(*samples))} {_ends(interval(*samples), samples)}"
 
 
-def _ends(ends: tuple[float, float], samples: Sequence[np.ndarray]) -> str:
+def _ends(ends: tuple[float, float], samples: Sequence[np.ndarray], text: Callable[[float], str] = shown) -> str:
     enough = min(map(len, samples)) >= TOO_FEW_SEEDS
-    return f"[{shown(ends[0])}, {shown(ends[1])}]" if enough else "[-]"
+    return f"[{text(ends[0])}, {text(ends[1])}]" if enough else "[-]"

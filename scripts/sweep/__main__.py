@@ -128,7 +128,9 @@ def _search(asked: Asked, jobs: int) -> int:
     with Search(asked.folder, asked.sweep, config.seed) as search:
         trials = Trials(asked.folder, asked.config, asked.words, asked.sweep, search, config.evaluation.every)
         code = carry_out(trials.jobs(), jobs, ended=trials.ended, watch=trials.watch, imports=asked.imports)
-        if not code:
+        if code:
+            print("Stopped early. The same command goes on.")
+        else:
             _show(asked, search, config.seed)
     return code
 
