@@ -68,5 +68,6 @@ def _draw_range(axes: Any, trials: list[optuna.trial.FrozenTrial], key: str, eac
         places = [trial.params[key] for trial in trials]
     else:
         axes.set_xticks(range(len(each.ends)), each.ends, fontsize=8)
+        axes.set_xlim(-0.5, len(each.ends) - 0.5)
         places = [each.ends.index(trial.params[key]) for trial in trials]
     axes.scatter(places, [trial.values[0] for trial in trials], color=colour, s=12)
