@@ -28,6 +28,7 @@ PURPOSES = (
     "updates",
     "evaluation environments",
     "evaluation actions",
+    "search",
 )
 """What random numbers are drawn for. The order is part of what a seed means: new ones go to the end."""
 

@@ -23,6 +23,7 @@ from rlsample.runs import (
 )
 from rlsample.runs.agents import Agents
 from rlsample.runs.loading import check_config
+from scripts.catalogue import known_agents
 from tests import toy_agents
 
 
@@ -283,6 +284,20 @@ def test_yaml_that_is_not_plain_data_is_refused(tmp_path, monkeypatch, text):
         with pytest.raises(ConfigError):
             load_config(written(tmp_path, document), agents=AGENTS)
     assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    "value", [1e-5, 3, True, None, "1e-5", "no", "a, b", "{", "", [[4], []], {"name": "gumbel_rao", "steps": (1, 2)}]
+)
+def test_a_value_on_one_line_is_read_back_as_it_was(value):
+    data = yaml_files.override({}, [f"key={yaml_files.flow(value)}"])
+    assert data["key"] == ({**value, "steps": [1, 2]} if isinstance(value, dict) else value)
+
+
+def test_a_rule_about_a_whole_block_is_told_at_the_block():
+    words = ["agent=ppo", "agent.learning_rate=0"]
+    with pytest.raises(ConfigError, match=r"\n  agent: Expected learning_rate > 0"):
+        load_config(CARTPOLE, words, agents=known_agents())
 
 
 @pytest.mark.parametrize("name", ["../toy", "os", "agents.toy", "/etc/passwd", "__init__", "toy.py", "toy\x00", ""])

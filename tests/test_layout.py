@@ -160,7 +160,14 @@ def test_what_configures_and_what_names_are_is_loaded_without_tensorflow():
     """A word that was mistyped is told without waiting for it."""
     light = ["agents", "checks", "config", "describe", "env_config", "loading", "progress", "run_folder", "tracking"]
     modules = ["rlsample", "rlsample.checks", *(f"rlsample.runs.{name}" for name in light if name != "checks")]
-    modules += ["agents", "envs", "scripts.train", "scripts.evaluate", "scripts.compare", "scripts.learning_curves"]
+    modules += [
+        "agents",
+        "envs",
+        "scripts.train",
+        "scripts.evaluate",
+        "scripts.compare.__main__",
+        "scripts.sweep.__main__",
+    ]
     code = f"""
 import importlib, sys
 for name in {modules}:

@@ -311,12 +311,19 @@ WRONG = [
     ("train", f"{TOY} agent=ppo --run-dir RUN", "a run folder without a run in it"),
     ("train", "--resume nowhere", "a configuration file that is there"),
     ("evaluate", "nowhere", "a configuration file that is there"),
-    ("compare", f"{TOY} agent=ppo agent.num_step=1,2", "agent.num_step: Unknown key"),
+    ("compare.__main__", f"{TOY} agent=ppo agent.num_step=1,2", "agent.num_step: Unknown key"),
+    ("compare.__main__", "RUN/study.yaml seeds=[1,1]", "seeds: Expected no value twice"),
+    ("compare.__main__", "RUN/study.yaml", "agent.horison: Unknown key 'horison'. Did you mean 'horizon'?"),
+    ("sweep.__main__", "RUN/sweep.yaml", "agent.horison: Unknown key 'horison'. Did you mean 'horizon'?"),
+    ("sweep.__main__", "RUN/sweep.yaml trials=0", "trials: "),
 ]
 
 
 def test_what_takes_no_tensorflow_to_know_was_told_after_it_was_loaded(tmp_path):
     (tmp_path / "config.yaml").write_text("")
+    base = f"config: {ROOT}/agents/configs/short_horizon_cartpole.yaml"
+    (tmp_path / "study.yaml").write_text(f"{base}\naxes: {{agent.horison: [1, 2]}}")
+    (tmp_path / "sweep.yaml").write_text(f"{base}\nranges: {{agent.horison: {{low: 1, high: 2}}}}")
     cases = [(command, words.replace("RUN", str(tmp_path)).split()) for command, words, _ in WRONG]
     program = f"""
 import importlib, sys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pydantic
 
@@ -15,6 +15,8 @@ from rlsample.runs.config import WITHOUT_TENSORFLOW, AgentConfig, RunConfig
 
 if TYPE_CHECKING:
     from rlsample.runs.agents import Agents
+
+AnyBlock = TypeVar("AnyBlock", bound=Block)
 
 
 def load_config(
@@ -75,6 +77,23 @@ def load_resumed(
         rule = f"total_steps not to be lowered below {saved.total_steps} when a run is resumed"
         raise ConfigError(str(checks.invalid(rule, total_steps=config.total_steps)))
     return config
+
+
+def load_block(model: type[AnyBlock], path: str | Path, overrides: Iterable[str] = ()) -> AnyBlock:
+    """Reads a file that is one block of its own, such as the ranges of a search.
+
+    Args:
+        model: what the file says.
+        path: a YAML file; its `base:` names a file to inherit from.
+        overrides: `key=value` words, laid over the file.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    problems: list[str] = []
+    block = _validated(model, _read(path, overrides, inherit=True), "", problems)
+    _raise_for(problems, str(path))
+    return block
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
@@ -153,19 +172,29 @@ def _validated(
     try:
         return model.model_validate(data, context=context)
     except pydantic.ValidationError as error:
-        problems.extend(prefix + _describe(model, item) for item in error.errors(include_url=False))
+        problems.extend(_describe(model, item, prefix) for item in error.errors(include_url=False))
         return None
 
 
-def _describe(model: type[Block], problem: Any) -> str:
+def _describe(model: type[Block], problem: Any, prefix: str) -> str:
     """Turns one of pydantic's findings into a line: where, which rule, what came, what to do."""
-    location = ".".join(str(part) for part in problem["loc"])
+    # What concerns a block as a whole has no place inside of it.
+    place = (prefix + ".".join(str(part) for part in problem["loc"])).rstrip(".")
+    where = f"{place}: " if place else ""
     if problem["type"] == "extra_forbidden":
-        for part in problem["loc"][:-1]:
-            model = model.model_fields[part].annotation  # type: ignore[assignment]
-        return f"{location}: {checks.unknown('key', problem['loc'][-1], model.model_fields)}"
+        fields = _block_at(model, problem["loc"][:-1]).model_fields
+        return f"{where}{checks.unknown('key', problem['loc'][-1], fields)}"
     if problem["type"] == "missing":
-        return f"{location}: Expected a value. Received: none."
+        return f"{where}Expected a value. Received: none."
     if problem["type"] == "value_error":
-        return f"{location}: {problem['ctx']['error']}"
-    return f"{location}: {problem['msg']}. Received: {problem['input']!r:.80}."
+        return f"{where}{problem['ctx']['error']}"
+    return f"{where}{problem['msg']}. Received: {problem['input']!r:.80}."
+
+
+def _block_at(model: type[Block], location: Iterable[Any]) -> type[Block]:
+    """The block at a place in another one; blocks may be the values of a mapping there."""
+    found: Any = model
+    for part in location:
+        inside = isinstance(found, type) and issubclass(found, Block)
+        found = found.model_fields[part].annotation if inside else get_args(found)[-1]
+    return found

@@ -5,6 +5,7 @@ Nothing here knows what the keys mean, except that a block of `TAGGED` is one th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -82,6 +83,12 @@ def parse(text: str | bytes, source: str) -> Any:
 def dump(data: Mapping[str, Any]) -> str:
     """Returns `data` as YAML, keys in order, the innermost blocks on one line."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+
+
+def flow(value: Any) -> str:
+    """Returns a value as YAML on one line: what stands behind `key=` in a word of `override`."""
+    text = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf)
+    return text.strip()[1:-1]
 
 
 def read(path: Path, *, inherit: bool = True) -> dict[str, Any]:

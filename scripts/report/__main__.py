@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlsample.runs import ConfigError
-from scripts.report.groups import group, read
+from scripts.report.groups import group
 from scripts.report.page import page
+from scripts.runs_on_disk import read
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,36 +1,12 @@
-"""Runs on disk, and those of them that differ by their seed alone."""
+"""Runs that differ by their seed alone."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from rlsample import checks
-from rlsample.runs import ConfigError, read_metrics
 from rlsample.runs.loading import differences
-from rlsample.runs.run_folder import CONFIG, EVALUATION, METRICS
-
-
-class RunOnDisk(NamedTuple):
-    """What a run left; read without its agent or environment, which may not be there.
-
-    Attributes:
-        folder: where it is.
-        config: as plain data.
-        records: of its metrics.
-        evaluation: what `evaluation.json` says; None if it is not finished.
-        video: a recording, if there is one.
-    """
-
-    folder: Path
-    config: dict[str, Any]
-    records: list[dict[str, float]]
-    evaluation: dict[str, float] | None
-    video: Path | None
+from scripts.runs_on_disk import RunOnDisk
 
 
 class Group(NamedTuple):
@@ -38,19 +14,6 @@ class Group(NamedTuple):
 
     name: str
     runs: list[RunOnDisk]
-
-
-def read(folder: Path) -> RunOnDisk:
-    """Reads a run folder.
-
-    Raises:
-        ConfigError: there is no run in it.
-    """
-    if not (folder / CONFIG).is_file() or not (folder / METRICS).is_file():
-        raise ConfigError(str(checks.invalid("the folder of a run", folder=str(folder))))
-    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    evaluation = json.loads((folder / EVALUATION).read_text("utf-8")) if (folder / EVALUATION).exists() else None
-    return RunOnDisk(folder, config, read_metrics(folder / METRICS), evaluation, next(folder.glob("video/*.mp4"), None))
 
 
 def group(runs: Sequence[RunOnDisk]) -> tuple[list[Group], dict[str, list[Any]]]:

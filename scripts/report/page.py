@@ -12,7 +12,8 @@ import numpy as np
 from rlsample.runs.metrics import meaning_of
 from rlsample.runs.numbers import shown
 from scripts.report.curves import draw
-from scripts.report.groups import Group, RunOnDisk
+from scripts.report.groups import Group
+from scripts.runs_on_disk import RunOnDisk
 from scripts.statistics import interquartile_mean, interval
 
 LARGEST_VIDEO = 20_000_000

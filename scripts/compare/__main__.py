@@ -1,0 +1,163 @@
+"""Compares variants of a run over seeds, in one environment or several.
+
+    python -m scripts.compare agents/configs/studies/cartpole_agents.yaml
+    python -m scripts.compare agents/configs/cartpole.yaml sampler=straight_through_gumbel_softmax,exact --seeds 10
+
+The first names a study: variants, environments and seeds in a YAML file (docs/comparing.md). The second names a
+configuration: a word `key=a,b,c` makes one variant for each value (of each such word: their product), other words go to
+every run.
+
+Each run is a process of its own, `python -m scripts.train`, and its folder stays: a finished run that is there, of the
+same configuration, is not run again, and one that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.runs import ConfigError, RunConfig, config_to_dict, load_config
+from rlsample.runs.agents import import_modules, make_policy
+from rlsample.runs.loading import check_config
+from rlsample.runs.numbers import shown
+from rlsample.runs.run_folder import CONFIG
+from scripts.arguments import add_import_option, move_modules, whole_number
+from scripts.catalogue import known_agents
+from scripts.compare.outcomes import ComparedRun, Results, gather, outcome_of, write_csv
+from scripts.compare.picture import draw
+from scripts.compare.scores import scores_of
+from scripts.compare.study import Planned, plan, unnormalised
+from scripts.compare.tables import FEW_SEEDS, tables_of
+from scripts.console import protect_output
+from scripts.processes import carry_out
+from scripts.runs_on_disk import check_same, read
+from scripts.tables import markdown, show
+from scripts.variants import split
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parser().parse_intermixed_args(arguments)
+    words = []
+    for word in options.words:
+        values, options.imports = move_modules(split(word), options.imports)
+        words.append(f"{word.partition('=')[0]}={','.join(value.partition('=')[2] for value in values)}")
+    try:
+        import_modules(options.imports)
+        planned = plan(options.file, words, options.seeds, options.threshold)
+        folder = options.folder / planned.name
+        jobs = list(jobs_of(planned, folder))
+        _check(jobs)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except EnvironmentFault as error:
+        print(error, file=sys.stderr)
+        return 1
+    failures: list[str] = []
+
+    def ended(job: ComparedRun, code: int) -> None:
+        if job.finished:
+            _tell(job, planned.threshold)
+        else:
+            failures.append(f"exit code {code}; its output is in {job.log}")
+
+    code = carry_out(iter(jobs), options.jobs, ended=ended, imports=options.imports)
+    if code:
+        print("Stopped early. The same command goes on.")
+        return code
+    if failures:
+        print("\n".join(f"Expected every run to end well. Received: {each}." for each in failures), file=sys.stderr)
+        return 1
+    _show(gather(planned.tasks, jobs, planned.threshold), planned, folder)
+    return 0
+
+
+def jobs_of(planned: Planned, folder: Path) -> Iterator[ComparedRun]:
+    """Yields the runs of a comparison, whose folders lie in `folder`."""
+    for task in planned.tasks:
+        place = folder if task.name is None else folder / task.name.replace("/", "-")
+        for variant, config in planned.variants:
+            for seed in planned.seeds:
+                words = [*planned.shared, *task.words, *variant.words, f"seed={seed}"]
+                run = place / variant.folder / f"seed{seed}"
+                yield ComparedRun(config=config, words=words, folder=run, task=task, variant=variant, seed=seed)
+
+
+def _check(jobs: Sequence[ComparedRun]) -> None:
+    """Tells what is wrong with any run before the first one begins; first what takes no TensorFlow to know."""
+    agents = known_agents()
+    for job in jobs:
+        check_config(job.config, job.words, agents=agents)
+    asked = [load_config(job.config, job.words, agents=agents) for job in jobs]
+    for job, config in zip(jobs, asked, strict=True):
+        _check_folder(job.folder, config)
+    # Whether an agent can use a sampler, in an environment, does not depend on the seed.
+    distinct = {(job.task.name, job.variant.name): config for job, config in zip(jobs, asked, strict=True)}
+    unfinished = {(job.task.name, job.variant.name) for job in jobs if not job.finished}
+    for place in sorted(unfinished, key=list(distinct).index):
+        make_policy(agents.module(distinct[place].agent.name), distinct[place])
+
+
+def _check_folder(folder: Path, asked: RunConfig) -> None:
+    """Makes sure that what is in a folder can stand for the run that is asked for, or that nothing is."""
+    if (folder / CONFIG).exists():
+        there = load_config(folder / CONFIG, agents=known_agents(), inherit=False)
+        check_same("run", folder, config_to_dict(there), config_to_dict(asked))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.compare", description="Compares variants over seeds and environments."
+    )
+    parser.add_argument("file", type=Path, help="a study, or a configuration such as agents/configs/cartpole.yaml")
+    parser.add_argument("words", nargs="*", metavar="key=value[,value]", help="variants, and words for every run")
+    parser.add_argument(
+        "--seeds", type=whole_number(1), help="runs of each variant, seeds 1 to this; by default the study's, or 10"
+    )
+    parser.add_argument(
+        "--threshold", type=float, help="return that counts as solved; by default the study's, or the environment's own"
+    )
+    parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at a time")
+    parser.add_argument("--folder", type=Path, default=Path("runs/compare"), help="where the runs go")
+    add_import_option(parser)
+    return parser
+
+
+def _tell(job: ComparedRun, threshold: float | None) -> None:
+    outcome = outcome_of(job, read(job.folder), threshold)
+    place = "" if job.task.name is None else f"{outcome.environment} "
+    reached = ""
+    if outcome.threshold is not None:
+        steps = "" if outcome.steps is None else f"{outcome.threshold:g} at {outcome.steps:,} steps"
+        reached = f", {steps or f'never reached {outcome.threshold:g}'}"
+    print(f"{place}{job.variant.name} seed {job.seed}: {shown(outcome.final_return)}{reached}", flush=True)
+
+
+def _show(results: Results, planned: Planned, folder: Path) -> None:
+    tables = list(tables_of(results))
+    notes = [] if not planned.shared else [f"All with {' '.join(planned.shared)}"]
+    missing = unnormalised(planned.tasks) if len(planned.tasks) > 1 else []
+    if missing:
+        notes.append(f"No score over all environments: `low` and `high` are missing for {', '.join(missing)}.")
+    if len(planned.seeds) < FEW_SEEDS:
+        notes.append(f"From fewer than {FEW_SEEDS} seeds an interval says little: --seeds {FEW_SEEDS} or more.")
+    for table in tables:
+        show(table)
+    for note in notes:
+        print(note)
+    write_csv(folder / "outcomes.csv", results)
+    text = "\n".join([*(markdown(table) for table in tables), *(f"{note}\n" for note in notes)])
+    (folder / "comparison.md").write_text(text, encoding="utf-8")
+    (folder / "scores.json").write_text(json.dumps(scores_of(results)) + "\n", encoding="utf-8")
+    draw(results, folder / "comparison.png")
+    print(f"In {folder}: comparison.md, comparison.png, outcomes.csv, scores.json")
+
+
+if __name__ == "__main__":
+    protect_output()
+    sys.exit(main())
