@@ -49,6 +49,13 @@ def gumbel_softmax(
 
     Raises:
         ValueError: an axis out of range, both words for one thing, or as for every sampler.
+
+    Examples:
+        >>> from rlsample import gumbel_softmax
+        >>> print(gumbel_softmax([[0.0, 1.0, 2.0]], temperature=0.5, seed=(0, 1)).numpy())
+        [[0.477 0.522 0.001]]
+        >>> print(gumbel_softmax([[0.0, 1.0, 2.0]], temperature=0.5, hard=True, seed=(0, 1)).numpy())
+        [[0. 1. 0.]]
     """
     if tau is not None:
         if temperature is not _DEFAULT_TEMPERATURE:

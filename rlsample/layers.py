@@ -30,6 +30,15 @@ class SurrogateGradient(keras.layers.Layer):
 
     Raises:
         ValueError: one of the two is not a Keras layer; when built, their outputs differ in shape.
+
+    Examples:
+        >>> hard = keras.layers.Lambda(tf.sign)
+        >>> layer = layers.SurrogateGradient(hard, keras.layers.Activation("tanh"))
+        >>> x = tf.Variable([[0.2, -2.7]])
+        >>> with tf.GradientTape() as tape:
+        ...     y = layer(x)
+        >>> print(y.numpy(), tape.gradient(y, x).numpy())
+        [[ 1. -1.]] [[0.961 0.018]]
     """
 
     def __init__(self, forward_layer: keras.layers.Layer, backward_layer: keras.layers.Layer, **kwargs: Any) -> None:

@@ -20,7 +20,15 @@ from rlsample.types import TensorLike
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule(abc.ABC):
-    """A positive value that moves with the environment step; frozen, and equal after `create(to_config())`."""
+    """A positive value that moves with the environment step; frozen, and equal after `create(to_config())`.
+
+    Examples:
+        >>> temperature = schedules.create({"name": "linear", "start": 1.0, "end": 0.5, "steps": 100})
+        >>> print([round(float(temperature(step)), 3) for step in (-1, 0, 50, 100, 1000)])
+        [1.0, 1.0, 0.75, 0.5, 0.5]
+        >>> temperature.to_config()
+        {'name': 'linear', 'start': 1.0, 'end': 0.5, 'steps': 100}
+    """
 
     name: ClassVar[str]
 
@@ -46,7 +54,12 @@ class Schedule(abc.ABC):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """`value` at every step."""
+    """`value` at every step.
+
+    Examples:
+        >>> float(schedules.Constant(value=0.5)(1_000_000))
+        0.5
+    """
 
     name: ClassVar[str] = "constant"
 
@@ -75,7 +88,13 @@ class _Decay(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Linear(_Decay):
-    """From `start` to `end` in `steps` equal steps, then `end`."""
+    """From `start` to `end` in `steps` equal steps, then `end`.
+
+    Examples:
+        >>> temperature = schedules.Linear(start=1.0, end=0.2, steps=100)
+        >>> print([round(float(temperature(step)), 3) for step in (0, 50, 100, 200)])
+        [1.0, 0.6, 0.2, 0.2]
+    """
 
     name: ClassVar[str] = "linear"
 
@@ -86,7 +105,13 @@ class Linear(_Decay):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exponential(_Decay):
-    """start * (end / start)^(step / steps), then `end`: the schedule of Jang, Gu and Poole (2017) and of TAGS."""
+    """start * (end / start)^(step / steps), then `end`: the schedule of Jang, Gu and Poole (2017) and of TAGS.
+
+    Examples:
+        >>> temperature = schedules.Exponential(start=1.0, end=0.01, steps=100)
+        >>> print([round(float(temperature(step)), 3) for step in (0, 50, 100, 200)])
+        [1.0, 0.1, 0.01, 0.01]
+    """
 
     name: ClassVar[str] = "exponential"
 
@@ -97,7 +122,13 @@ class Exponential(_Decay):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cosine(_Decay):
-    """Half a cosine from `start` to `end`: slow at both ends, then `end`."""
+    """Half a cosine from `start` to `end`: slow at both ends, then `end`.
+
+    Examples:
+        >>> temperature = schedules.Cosine(start=1.0, end=0.2, steps=100)
+        >>> print([round(float(temperature(step)), 3) for step in (0, 10, 50, 100)])
+        [1.0, 0.98, 0.6, 0.2]
+    """
 
     name: ClassVar[str] = "cosine"
 
@@ -108,7 +139,13 @@ class Cosine(_Decay):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Piecewise(Schedule):
-    """`values[i]` up to and including step `boundaries[i]`, the last value after the last boundary."""
+    """`values[i]` up to and including step `boundaries[i]`, the last value after the last boundary.
+
+    Examples:
+        >>> temperature = schedules.Piecewise(boundaries=[100, 200], values=[1.0, 0.5, 0.1])
+        >>> print([round(float(temperature(step)), 3) for step in (0, 100, 101, 201)])
+        [1.0, 1.0, 0.5, 0.1]
+    """
 
     name: ClassVar[str] = "piecewise"
 
@@ -157,6 +194,12 @@ def create(config: float | str | Mapping[str, Any] | Schedule) -> Schedule:
 
     Raises:
         ValueError: an unknown name or option (with the nearest one suggested), or a value the schedule refuses.
+
+    Examples:
+        >>> schedules.create(0.5)
+        Constant(value=0.5)
+        >>> schedules.create({"name": "cosine", "end": 0.2, "steps": 10_000})
+        Cosine(start=1.0, end=0.2, steps=10000)
     """
     if isinstance(config, Schedule):
         return config

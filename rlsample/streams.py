@@ -40,6 +40,16 @@ class Streams:
         seed: of the run, a whole number >= 0.
 
     Source: NumPy's `SeedSequence`, whose spawn keys give independent streams.
+
+    Examples:
+        >>> from rlsample.streams import Streams
+        >>> streams = Streams(seed=1)
+        >>> streams.integer("environments"), streams.integer("weights")
+        (1645468115, 1511999270)
+        >>> streams.pair("actions")
+        array([ 278071048, 1018743176], dtype=int32)
+        >>> streams.generator("replay").integers(100, size=3)
+        array([ 6, 95, 41])
     """
 
     seed: int

@@ -49,6 +49,11 @@ def wrap(distribution: Distribution, **options: Any) -> PolicyDistribution:
 
     Raises:
         ValueError: a distribution of another kind.
+
+    Examples:
+        >>> policy = tfp.wrap(distributions.CategoricalDistribution([[0.0, 1.0, 2.0]]))
+        >>> print(policy.entropy().numpy(), policy.mode().numpy())
+        [0.832] [[0. 0. 1.]]
     """
     wrapper = _wrapper(type(distribution))
     return wrapper(**distribution.arguments, **options)
@@ -60,6 +65,13 @@ class PolicyDistribution(tfp.distributions.AutoCompositeTensorDistribution):
     Its parameters are the arguments of the distribution it is made from. Those that are tensors may be variables,
     which are read at each use. `log_prob(draw)` is the log-mass of the discrete action at the largest entries of
     `draw`, as `Distribution.log_prob` says; `log_prob_of_action` takes integers.
+
+    Examples:
+        >>> policy = distributions.CategoricalDistribution([[0.0, 1.0, 2.0]], "reinmax").to_tfp()
+        >>> print(policy.sample(seed=(0, 1)).numpy(), policy.log_prob_of_action([2]).numpy())
+        [[0. 0. 1.]] [-0.408]
+        >>> policy.batch_shape, policy.event_shape
+        (TensorShape([1]), TensorShape([3]))
     """
 
     _kind: type[Distribution]

@@ -28,6 +28,11 @@ class Sample(NamedTuple):
             eager and graph code raise).
         one_hot: float `[..., K]` in the dtype of the logits: exactly one-hot for hard samplers, a point of the
             simplex for relaxed ones. Differentiable where the sampler is pathwise.
+
+    Examples:
+        >>> sample = samplers.create("straight_through")([[0.0, 1.0, 2.0]] * 2, seed=(0, 1))
+        >>> sample.action.numpy(), sample.one_hot.shape
+        (array([2, 2], dtype=int32), TensorShape([2, 3]))
     """
 
     action: tf.Tensor
@@ -49,6 +54,13 @@ class Rollout(NamedTuple):
         terminated: bool `[T, B]`, the task ended: nothing more to earn.
         truncated: bool `[T, B]`, only the time did: the value of what follows counts.
         valid: bool `[T, B]`, False where the environment ignored the action to reset itself; None where all rows count.
+
+    Examples:
+        >>> from rlsample.types import Rollout
+        >>> rows = tf.zeros([5, 8])
+        >>> rollout = Rollout(*[rows] * 10)._replace(reward=rows + 1.0, terminated=rows > 0, mask=None, valid=None)
+        >>> print(tf.reduce_sum(rollout.reward, 0).numpy())
+        [5. 5. 5. 5. 5. 5. 5. 5.]
     """
 
     observation: tf.Tensor

@@ -16,7 +16,19 @@ from rlsample.types import Objective, Sample, TensorLike
 
 
 class Conditional(Protocol):
-    """Gives the logits of each factor from the state that the factors before it left behind."""
+    """Gives the logits of each factor from the state that the factors before it left behind.
+
+    Examples:
+        >>> class Repeat:  # the second factor wants what the first one took
+        ...     sizes = (3, 3)
+        ...     def factor_logits(self, state, factor):
+        ...         return 5.0 * state
+        ...     def advance(self, state, one_hot, factor):
+        ...         return one_hot
+        >>> policy = distributions.AutoregressiveDistribution(tf.zeros([4, 3]), Repeat())
+        >>> policy.sample(seed=(0, 1)).action.numpy().tolist()
+        [[0, 0], [0, 0], [2, 2], [0, 0]]
+    """
 
     sizes: tuple[int, ...]
 
@@ -40,6 +52,13 @@ class AutoregressiveDistribution(SequentialDistribution):
         temperature: number or tensor, scalar or of the batch shape.
         mask: boolean, broadcasts to `[..., F, K]`, True = legal whatever the other factors are.
         max_outcomes: bound on the joint actions that `entropy`, `kl_divergence` and `probs` sum over.
+
+    Examples:
+        >>> head = heads.AutoregressiveHead(gym.spaces.MultiDiscrete([2, 3]), "reinmax")
+        >>> policy = head.distribution(head(tf.zeros([4, 8])))
+        >>> sample = policy.sample(seed=(0, 1))
+        >>> sample.action.shape, sample.one_hot.shape, policy.log_prob(sample.action).shape
+        (TensorShape([4, 2]), TensorShape([4, 2, 3]), TensorShape([4]))
     """
 
     def __init__(

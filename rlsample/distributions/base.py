@@ -27,6 +27,15 @@ class Distribution(abc.ABC):
         event_ndims: axes of one action as a one-hot, 1 or 2.
         dtype: of one-hots and of probabilities.
         pathwise: whether draws carry a gradient.
+
+    Examples:
+        >>> policy = distributions.CategoricalDistribution([[0.0, 1.0, 2.0]], "reinmax")
+        >>> isinstance(policy, distributions.Distribution), policy.event_shape, policy.pathwise
+        (True, TensorShape([3]), True)
+        >>> print(policy.probs().numpy(), policy.entropy().numpy(), policy.mode().action.numpy())
+        [[0.09  0.245 0.665]] [0.832] [2]
+        >>> print(policy.expectation(lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0]), seed=(0, 1)).numpy())
+        [4.]
     """
 
     event_ndims: int

@@ -30,6 +30,15 @@ class CategoricalDistribution(base.Distribution):
 
     Raises:
         ValueError: logits, sampler, temperature or mask that no sampler takes.
+
+    Examples:
+        >>> mask = [[True, True, True], [True, True, False]]
+        >>> policy = distributions.CategoricalDistribution(tf.zeros([1, 2, 3]), mask=mask, factored=True)
+        >>> print(policy.probs().numpy())
+        [[[0.333 0.333 0.333]
+          [0.5   0.5   0.   ]]]
+        >>> print(policy.log_prob([[0, 1], [0, 2]]).numpy(), policy.entropy().numpy())
+        [-1.792   -inf] [1.792]
     """
 
     def __init__(

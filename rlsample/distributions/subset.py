@@ -35,6 +35,13 @@ class SubsetDistribution(SequentialDistribution):
 
     Source: Kool, van Hoof and Welling (2019), arXiv 1903.06059, section 2 (Gumbel top-k); Xie and Ermon (2019),
     arXiv 1901.10517, section 3 (the relaxation).
+
+    Examples:
+        >>> policy = distributions.SubsetDistribution([[0.0, 1.0, 2.0]], num_items=2)
+        >>> print(policy.mode().action.numpy(), policy.log_prob([[2, 1]]).numpy(), policy.log_prob([[2, 2]]).numpy())
+        [[2 1]] [-0.721] [-inf]
+        >>> print(tf.reduce_sum(policy.sample(seed=(0, 1)).one_hot, 1).numpy())  # the set
+        [[1. 1. 0.]]
     """
 
     pathwise = True

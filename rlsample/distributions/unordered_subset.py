@@ -38,6 +38,13 @@ class UnorderedSubsetDistribution(base.Distribution):
 
     Source: Ahmed, Zeng, Niepert and Van den Broeck (2023), "SIMPLE: a gradient estimator for k-subset sampling", arXiv
     2210.01941, sections 3 and 4.
+
+    Examples:
+        >>> policy = distributions.UnorderedSubsetDistribution([[0.0, 1.0, 2.0]], num_items=2)
+        >>> print(policy.mode().action.numpy(), policy.log_prob([[1, 2]]).numpy(), policy.log_prob([[2, 1]]).numpy())
+        [[1 2]] [-0.408] [-inf]
+        >>> print(tf.reduce_sum(policy.probs(), 1).numpy())  # how often each item is in the set
+        [[0.335 0.755 0.91 ]]
     """
 
     event_ndims = 2

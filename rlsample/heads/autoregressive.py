@@ -34,6 +34,13 @@ class AutoregressiveHead(LogitsHead):
         **kwargs: as of `LogitsHead`; `activation` is also the one above, `kernel_gain` is that of V.
 
     Source: Larochelle and Murray (2011), "The neural autoregressive distribution estimator", section 3.
+
+    Examples:
+        >>> head = heads.AutoregressiveHead(gym.spaces.MultiDiscrete([2, 3]), hidden_sizes=(16,))
+        >>> context = head(tf.zeros([4, 8]))
+        >>> action = head.sample(context, seed=(0, 1)).action
+        >>> head.to_env(action).shape, head.distribution(context).log_prob(action).shape
+        ((4, 2), TensorShape([4]))
     """
 
     def __init__(

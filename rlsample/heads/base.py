@@ -46,6 +46,13 @@ class PolicyHead(Trunk):
 
     Raises:
         ValueError: a space with a part that is not discrete, or an option out of range.
+
+    Examples:
+        >>> head = heads.for_space(gym.spaces.Discrete(3, start=5), hidden_sizes=(16,), temperature=0.5)
+        >>> logits = head(tf.zeros([4, 8]))
+        >>> sample = head.sample(logits, seed=(0, 1), mask=[True, False, True])
+        >>> isinstance(head, heads.PolicyHead), sample.one_hot.shape, head.to_env(head.mode(logits).action)
+        (True, TensorShape([4, 3]), array([5, 5, 5, 5]))
     """
 
     def __init__(

@@ -30,6 +30,18 @@ def for_space(
 
     Raises:
         ValueError: a part of the space is not discrete (names its path), or an option the head does not take.
+
+    Examples:
+        >>> space = gym.spaces.Dict({"gear": gym.spaces.Discrete(2), "dial": gym.spaces.MultiDiscrete([5, 3])})
+        >>> head = heads.for_space(space)
+        >>> logits = head(tf.zeros([4, 8]))
+        >>> actions = head.to_env(head.sample(logits, seed=(0, 1)).action)
+        >>> logits.shape, actions["gear"].shape, actions["dial"].shape
+        (TensorShape([4, 3, 5]), (4,), (4, 2))
+        >>> heads.for_space(gym.spaces.Box(-1.0, 1.0))
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected a discrete action space (Discrete, MultiDiscrete, MultiBinary, or a ...
     """
     head = CategoricalHead if isinstance(action_space, gym.spaces.Discrete) else FactoredHead
     return head(action_space, sampler, **options)
@@ -57,6 +69,13 @@ class FactoredHead(LogitsHead):
 
     Raises:
         ValueError: a space with a part that is not discrete, an unknown sampler, or an option out of range.
+
+    Examples:
+        >>> head = heads.FactoredHead([2, 3], "exact")
+        >>> logits = head(tf.zeros([1, 8]))
+        >>> print(head.distribution(logits).probs().numpy().round(2))
+        [[[0.5  0.5  0.  ]
+          [0.33 0.33 0.33]]]
     """
 
     def __init__(
@@ -137,6 +156,12 @@ class CategoricalHead(FactoredHead):
         action_space: a Discrete space, or its number of categories.
         sampler: a sampler, its name or its config.
         **kwargs: as of `FactoredHead`.
+
+    Examples:
+        >>> head = heads.CategoricalHead(4, "reinmax", hidden_sizes=(16,), unimix=0.01)
+        >>> model = keras.Sequential([keras.Input((8,)), head])
+        >>> model(tf.zeros([2, 8])).shape, head.sampler
+        (TensorShape([2, 4]), ReinMax())
     """
 
     def __init__(

@@ -30,6 +30,13 @@ class EmbeddingHead(LogitsHead):
         action_space: Discrete(n), n the most actions there can be; or n.
         sampler: a sampler, its name or its config.
         **kwargs: as of `LogitsHead`; `kernel_gain` is that of the query.
+
+    Examples:
+        >>> head = heads.EmbeddingHead(10)
+        >>> candidates = tf.random.stateless_normal([1, 6, 4], seed=(0, 1))  # six, of ten at most
+        >>> logits = head(tf.ones([1, 8]), candidates)
+        >>> logits.shape, head.sample(logits, seed=(0, 1)).one_hot.shape
+        (TensorShape([1, 6]), TensorShape([1, 6]))
     """
 
     def __init__(

@@ -34,6 +34,15 @@ def export(model: keras.Model, path: str | Path, inputs: Any, format: str = "tf_
     Raises:
         ValueError: an unknown format, a model that draws, or a file whose outputs are not the model's.
         ModuleNotFoundError: ONNX is asked for and not installed.
+
+    Examples:
+        >>> import tempfile
+        >>> model = keras.Sequential([keras.Input((8,)), heads.CategoricalHead(3)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     heads.export(model, folder, np.zeros([2, 8], np.float32))
+        ...     served = tf.saved_model.load(folder)
+        >>> served.serve(np.zeros([5, 8], np.float32)).shape
+        TensorShape([5, 3])
     """
     if format not in _RUNNERS:
         raise checks.unknown("format", format, _RUNNERS)

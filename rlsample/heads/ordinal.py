@@ -43,6 +43,14 @@ class OrdinalHead(PolicyHead):
 
     Raises:
         ValueError: a space with a part that is not discrete, an unknown rounder, or an option out of range.
+
+    Examples:
+        >>> head = heads.OrdinalHead(5)
+        >>> location_and_scale = head(tf.zeros([1, 8]))
+        >>> print(location_and_scale.numpy())
+        [[2.    1.251]]
+        >>> print(head.distribution(location_and_scale).probs().numpy())
+        [[0.232 0.17  0.197 0.17  0.232]]
     """
 
     def __init__(

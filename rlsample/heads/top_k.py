@@ -44,6 +44,13 @@ class TopKHead(PolicyHead):
 
     Raises:
         ValueError: a space that is not a slate, k > K, an unknown estimator, or an option that it does not take.
+
+    Examples:
+        >>> head = heads.TopKHead(5, num_items=2, estimator="simple")
+        >>> logits = head(tf.zeros([4, 8]))
+        >>> sample = head.sample(logits, seed=(0, 1))
+        >>> sample.action.shape, tf.reduce_sum(sample.one_hot, 1).shape
+        (TensorShape([4, 2]), TensorShape([4, 5]))
     """
 
     def __init__(

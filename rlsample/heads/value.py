@@ -22,6 +22,12 @@ class ValueHead(Trunk):
         activation: as in `PolicyHead`.
         kernel_gain: of the output layer's orthogonal kernel.
         **kwargs: as of every Keras layer.
+
+    Examples:
+        >>> heads.ValueHead(hidden_sizes=(16,))(tf.zeros([4, 8])).shape
+        TensorShape([4])
+        >>> heads.ValueHead(num_values=3)(tf.zeros([4, 8])).shape
+        TensorShape([4, 3])
     """
 
     def __init__(

@@ -23,6 +23,12 @@ def check_shape(action: Any, factors: Factors) -> tf.Tensor:
 
     Raises:
         ValueError: wrong rank, number of factors or number of categories.
+
+    Examples:
+        >>> from rlsample.in_graph.actions import check_shape
+        >>> factors = spaces.factorise(gym.spaces.Discrete(3))
+        >>> check_shape(np.array([0, 2]), factors).shape, check_shape(tf.fill([2, 3], 1 / 3), factors).shape
+        (TensorShape([2]), TensorShape([2, 3]))
     """
     action = tf.convert_to_tensor(action)
     event = factors.event_shape if action.dtype.is_floating else factors.action_shape
@@ -44,6 +50,14 @@ def weights(action: tf.Tensor, factors: Factors, dtype: tf.DType) -> tf.Tensor:
 
     Raises:
         ValueError: as `check_shape` does.
+
+    Examples:
+        >>> from rlsample.in_graph.actions import weights
+        >>> factors = spaces.factorise(gym.spaces.Discrete(3))
+        >>> weights(tf.constant([0, 2, 7]), factors, tf.float32).numpy()
+        array([[ 1.,  0.,  0.],
+               [ 0.,  0.,  1.],
+               [nan, nan, nan]], dtype=float32)
     """
     action = check_shape(action, factors)
     if action.dtype.is_floating:
@@ -53,13 +67,26 @@ def weights(action: tf.Tensor, factors: Factors, dtype: tf.DType) -> tf.Tensor:
 
 
 def is_valid(action: tf.Tensor, factors: Factors) -> tf.Tensor:
-    """Whether each environment's action is in range (integers) or finite (floats): bool `[B]`."""
+    """Whether each environment's action is in range (integers) or finite (floats): bool `[B]`.
+
+    Examples:
+        >>> from rlsample.in_graph.actions import is_valid
+        >>> is_valid(tf.constant([0, 2, 7]), spaces.factorise(gym.spaces.Discrete(3))).numpy()
+        array([ True,  True, False])
+    """
     valid = tf.math.is_finite(action) if action.dtype.is_floating else _inside(action, factors)
     return tf.reduce_all(valid, axis=list(range(1, valid.shape.rank)))
 
 
 def mask_to_space(space: gym.Space, mask: np.ndarray) -> Any:
-    """Turns one environment's mask, bool `[F, K]`, into the nested form that `space.sample(mask=...)` takes."""
+    """Turns one environment's mask, bool `[F, K]`, into the nested form that `space.sample(mask=...)` takes.
+
+    Examples:
+        >>> from rlsample.in_graph.actions import mask_to_space
+        >>> space = gym.spaces.MultiDiscrete([2, 3])
+        >>> mask_to_space(space, np.array([[True, False, False], [True, True, True]]))
+        (array([1, 0], dtype=int8), array([1, 1, 1], dtype=int8))
+    """
     if isinstance(space, spaces.Discrete):
         return mask[0, : space.n].astype(np.int8)
     if isinstance(space, spaces.MultiDiscrete):

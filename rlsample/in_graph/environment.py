@@ -38,7 +38,15 @@ from rlsample.spaces import factorise
 
 
 class Step(NamedTuple):
-    """What `FunctionalEnv.step` returns: next state, its observation `[B, ...]`, reward float `[B]`, bool `[B]`."""
+    """What `FunctionalEnv.step` returns: next state, its observation `[B, ...]`, reward float `[B]`, bool `[B]`.
+
+    Examples:
+        >>> from envs.bandit import Bandit
+        >>> env = Bandit(means=[0.0, 1.0])
+        >>> step = env.step(env.initial((0, 1), num_envs=3), tf.constant([0, 1, 1]), (0, 2))
+        >>> step.reward.numpy(), step.terminated.numpy()
+        (array([0., 1., 1.], dtype=float32), array([ True,  True,  True]))
+    """
 
     state: Any
     observation: tf.Tensor
@@ -56,6 +64,16 @@ class FunctionalEnv(FuncEnv):
         max_episode_steps: steps after which an episode is to be truncated.
         differentiable: whether rewards or states depend smoothly on a relaxed action.
         dtype: of states, observations and rewards; float32, or float64 to check gradients with.
+
+    Examples:
+        >>> from envs.cartpole import CartPole
+        >>> env, action = CartPole(), tf.Variable([[0.5, 0.5]])
+        >>> state = env.initial((0, 1))
+        >>> with tf.GradientTape() as tape:
+        ...     step = env.step(state, action, (0, 2))
+        ...     speed = step.observation[:, 1]
+        >>> print(tape.gradient(speed, action).numpy())  # pushed left, pushed right
+        [[-0.195  0.195]]
     """
 
     observation_space: gym.Space
@@ -159,7 +177,16 @@ class FunctionalEnv(FuncEnv):
 
 
 def select(condition: tf.Tensor, chosen: Any, otherwise: Any) -> Any:
-    """Returns, for each environment, the state `chosen` where the bool `[B]` condition holds, else `otherwise`."""
+    """Returns, for each environment, the state `chosen` where the bool `[B]` condition holds, else `otherwise`.
+
+    Examples:
+        >>> from rlsample.in_graph.environment import select
+        >>> state = {"place": tf.constant([[1.0], [2.0]])}
+        >>> fresh = {"place": tf.zeros([2, 1])}
+        >>> print(select(tf.constant([True, False]), fresh, state)["place"].numpy())
+        [[0.]
+         [2.]]
+    """
 
     def one(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         return tf.where(tf.reshape(condition, [-1] + [1] * (a.shape.rank - 1)), a, b)
@@ -168,13 +195,29 @@ def select(condition: tf.Tensor, chosen: Any, otherwise: Any) -> Any:
 
 
 def draw_index(count: Any, shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-    """Draws integers uniformly from 0 to count - 1: int32 of `shape`, to which `count` broadcasts."""
+    """Draws integers uniformly from 0 to count - 1: int32 of `shape`, to which `count` broadcasts.
+
+    Examples:
+        >>> from rlsample.in_graph.environment import draw_index
+        >>> draw_index(6, [8], (0, 1)).numpy()
+        array([5, 5, 1, 5, 4, 2, 4, 5], dtype=int32)
+    """
     index = tf.cast(ops.uniform(shape, seed) * tf.cast(count, tf.float32), tf.int32)
     return tf.minimum(index, tf.cast(count, tf.int32) - 1)  # rounding can carry the product up to the count itself
 
 
 def check_bounds(low: float, high: float) -> tuple[float, float]:
-    """Returns the bounds of a uniform start; raises ValueError unless they are finite and ordered."""
+    """Returns the bounds of a uniform start; raises ValueError unless they are finite and ordered.
+
+    Examples:
+        >>> from rlsample.in_graph.environment import check_bounds
+        >>> check_bounds(-0.05, 0.05)
+        (-0.05, 0.05)
+        >>> check_bounds(1.0, -1.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected finite bounds with low <= high. Received: low=1.0, high=-1.0.
+    """
     if not (np.isfinite(low) and np.isfinite(high) and low <= high):
         raise checks.invalid("finite bounds with low <= high", low=low, high=high)
     return float(low), float(high)

@@ -34,6 +34,15 @@ class GymEnv(gym.Env):
 
     Raises:
         ValueError: an unknown render mode.
+
+    Examples:
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.in_graph.gymnasium_faces import GymEnv
+        >>> env = GymEnv(CartPole())
+        >>> observation, info = env.reset(seed=0)
+        >>> observation, reward, terminated, truncated, info = env.step(1)
+        >>> observation.shape, float(reward), bool(terminated)
+        ((4,), 1.0, False)
     """
 
     def __init__(self, functional: FunctionalEnv, render_mode: str | None = None):
@@ -97,6 +106,15 @@ class GymVectorEnv(gym.vector.VectorEnv):
 
     Raises:
         ValueError: a count below 1 or an unknown render mode.
+
+    Examples:
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.in_graph.gymnasium_faces import GymVectorEnv
+        >>> envs = GymVectorEnv(CartPole(), num_envs=8, max_episode_steps=500)
+        >>> observations, infos = envs.reset(seed=0)
+        >>> observations, rewards, terminated, truncated, infos = envs.step(np.ones(8, np.int64))
+        >>> observations.shape, rewards.sum()
+        ((8, 4), np.float32(8.0))
     """
 
     def __init__(
@@ -185,7 +203,13 @@ class GymVectorEnv(gym.vector.VectorEnv):
 
 
 def make_env(functional: str, render_mode: str | None = None, **arguments: Any) -> GymEnv:
-    """Builds the `Env` of a class given as "module:Class"; `arguments` go to the class."""
+    """Builds the `Env` of a class given as "module:Class"; `arguments` go to the class.
+
+    Examples:
+        >>> from rlsample.in_graph.gymnasium_faces import make_env
+        >>> make_env("envs.bandit:Bandit", means=[0.0, 1.0]).action_space
+        Discrete(2)
+    """
     return GymEnv(_build(functional, arguments), render_mode)
 
 
@@ -196,7 +220,13 @@ def make_vector_env(
     render_mode: str | None = None,
     **arguments: Any,
 ) -> GymVectorEnv:
-    """Builds the `VectorEnv` of a class given as "module:Class"; `arguments` go to the class."""
+    """Builds the `VectorEnv` of a class given as "module:Class"; `arguments` go to the class.
+
+    Examples:
+        >>> from rlsample.in_graph.gymnasium_faces import make_vector_env
+        >>> make_vector_env("envs.bandit:Bandit", num_envs=8).action_space
+        MultiDiscrete([5 5 5 5 5 5 5 5])
+    """
     return GymVectorEnv(_build(functional, arguments), num_envs, max_episode_steps, render_mode)
 
 

@@ -22,6 +22,13 @@ class Canvas:
         height: in units.
         scale: pixels per unit.
         origin: where the lower left corner is, in units.
+
+    Examples:
+        >>> from rlsample.in_graph.raster import Canvas
+        >>> canvas = Canvas(width=2.0, height=1.0, scale=10)
+        >>> canvas.disc((1.0, 0.5), radius=0.2, colour=(0, 0, 255))
+        >>> canvas.pixels.shape, int((canvas.pixels[..., 0] == 0).sum())
+        ((10, 20, 3), 12)
     """
 
     def __init__(self, width: float, height: float, scale: float, origin: Point = (0.0, 0.0)):
@@ -54,13 +61,25 @@ class Canvas:
 
 
 def cells(colours: np.ndarray, size: int = 32) -> np.ndarray:
-    """Draws a grid of cells with lines: uint8 `[rows, columns, 3]` to uint8 `[rows * size, columns * size, 3]`."""
+    """Draws a grid of cells with lines: uint8 `[rows, columns, 3]` to uint8 `[rows * size, columns * size, 3]`.
+
+    Examples:
+        >>> from rlsample.in_graph.raster import cells
+        >>> cells(np.zeros([2, 3, 3], np.uint8), size=16).shape
+        (32, 48, 3)
+    """
     picture = np.repeat(np.repeat(colours, size, axis=0), size, axis=1)
     picture[::size] = picture[:, ::size] = GREY
     return picture
 
 
 def shades(values: np.ndarray, colour: Colour = BLUE) -> np.ndarray:
-    """Maps values in [0, 1] to colours between white and `colour`: `[...]` to uint8 `[..., 3]`."""
+    """Maps values in [0, 1] to colours between white and `colour`: `[...]` to uint8 `[..., 3]`.
+
+    Examples:
+        >>> from rlsample.in_graph.raster import shades
+        >>> shades(np.array([0.0, 1.0]), colour=(255, 0, 0)).tolist()
+        [[255, 255, 255], [255, 0, 0]]
+    """
     values = np.clip(np.asarray(values, np.float64), 0.0, 1.0)[..., np.newaxis]
     return np.round(255 + values * (np.asarray(colour) - 255.0)).astype(np.uint8)

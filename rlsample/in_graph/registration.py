@@ -15,6 +15,13 @@ def register(id: str, functional: str, max_episode_steps: int, **spec: Any) -> N
         functional: the class as "module:Class"; imported when an environment is made.
         max_episode_steps: steps after which an episode is truncated.
         **spec: passed on to `gymnasium.register`, such as `reward_threshold`.
+
+    Examples:
+        >>> from rlsample.in_graph.registration import register
+        >>> register("example/Bandit-v0", "envs.bandit:Bandit", max_episode_steps=1)
+        >>> gym.make_vec("example/Bandit-v0", num_envs=8).observation_space.shape
+        (8, 1)
+        >>> del gym.registry["example/Bandit-v0"]
     """
     if id not in gym.registry:
         gym.register(

@@ -61,7 +61,17 @@ _compile = functools.lru_cache(maxsize=64)(_Programs)
 
 
 class Stepper:
-    """State and seeds of a batch of environments; NumPy in, NumPy out."""
+    """State and seeds of a batch of environments; NumPy in, NumPy out.
+
+    Examples:
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.in_graph.stepping import Stepper
+        >>> stepper = Stepper(CartPole(), num_envs=8)
+        >>> observation, mask = stepper.reset(np.random.default_rng(0), None)
+        >>> observation, reward, terminated, mask = stepper.step(np.zeros(8, np.int64), done=np.zeros(8, bool))
+        >>> observation.shape, reward.sum(), mask
+        ((8, 4), np.float32(8.0), None)
+    """
 
     def __init__(self, functional: FunctionalEnv, num_envs: int):
         self.factors = functional.factors

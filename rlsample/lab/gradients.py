@@ -39,6 +39,11 @@ def exact_gradient(
 
     Raises:
         ValueError: bad logits or mask, too many outcomes, or values that have not the shape of leading logits axes.
+
+    Examples:
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0]) ** 2
+        >>> print(lab.exact_gradient(objective, [[0.0, 1.0, 2.0]]).numpy())
+        [[-0.876 -2.627  3.503]]
     """
     sampler = samplers.create({"name": "exact", "max_outcomes": max_outcomes})
     return estimate_gradient(sampler, objective, tf.convert_to_tensor(logits), (0, 0), mask=mask)
@@ -76,6 +81,12 @@ def sample_gradients(
 
     Raises:
         ValueError: as `exact_gradient` and the sampler do.
+
+    Examples:
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0]) ** 2
+        >>> estimates, seconds = lab.sample_gradients("reinmax", objective, [0.0, 1.0, 2.0], 1000, seed=(0, 1))
+        >>> print(estimates.shape, estimates.mean(0))
+        (1000, 3) [-0.874 -2.637  3.511]
     """
     sampler, seed = samplers.create(sampler), checks.check_seed(seed)
     checks.check_count("num_draws", num_draws, minimum=2)

@@ -27,6 +27,12 @@ class OnlineAudit(NamedTuple):
         relative_variance: trace(C) / |g*|^2.
         mean_squared_error: E |g - g*|^2.
         relative_mean_squared_error: E |g - g*|^2 / |g*|^2.
+
+    Examples:
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0])
+        >>> report = lab.online("exact", objective, [[0.0, 1.0, 2.0]], seed=(0, 1))
+        >>> float(report.relative_bias), float(report.variance), float(report.cosine)
+        (0.0, 0.0, 1.0)
     """
 
     signal_to_noise: tf.Tensor
@@ -73,6 +79,12 @@ def online(
 
     Raises:
         ValueError: as `exact_gradient` and the sampler do.
+
+    Examples:
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0]) ** 2
+        >>> report = lab.online("reinmax", objective, [[0.0, 1.0, 2.0]] * 64, seed=(0, 1))
+        >>> round(float(report.signal_to_noise), 2), round(float(report.cosine), 2)
+        (1.52, 1.0)
     """
     sampler = samplers.create(sampler)
     checks.check_count("num_draws", num_draws, minimum=2)

@@ -23,6 +23,12 @@ class AdamState(NamedTuple):
         count: int32 scalar, steps taken.
         mean: running mean of the gradients, a structure like the weights.
         square: running mean of their squares, likewise.
+
+    Examples:
+        >>> from rlsample.learning.adam import Adam
+        >>> state = Adam().start({"kernel": tf.ones([2])})
+        >>> state.count.numpy(), state.mean["kernel"].numpy()
+        (np.int32(0), array([0., 0.], dtype=float32))
     """
 
     count: tf.Tensor
@@ -45,6 +51,15 @@ class Adam:
         max_gradient_norm: gradients whose joint norm is longer are scaled down to it; None leaves them alone.
 
     Source: Kingma and Ba (2015), Adam: a method for stochastic optimization, arXiv 1412.6980, end of section 2.
+
+    Examples:
+        >>> from rlsample.learning.adam import Adam
+        >>> optimizer, weights = Adam(), [tf.constant([1.0, -2.0])]
+        >>> state = optimizer.start(weights)
+        >>> for _ in range(10):
+        ...     weights, state = optimizer.step(weights, state, weights, learning_rate=0.1)  # of the loss |w|^2 / 2
+        >>> print(weights[0].numpy(), state.count.numpy())
+        [ 0.076 -1.025] 10
     """
 
     beta_1: float = 0.9
@@ -93,11 +108,23 @@ class Adam:
 
 
 def global_norm(gradients: Any) -> tf.Tensor:
-    """The Euclidean norm of all tensors of a structure taken together: a scalar."""
+    """The Euclidean norm of all tensors of a structure taken together: a scalar.
+
+    Examples:
+        >>> from rlsample.learning.adam import global_norm
+        >>> float(global_norm({"kernel": tf.constant([[3.0]]), "bias": tf.constant([4.0])}))
+        5.0
+    """
     return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in tf.nest.flatten(gradients)]))
 
 
 def shortened(gradients: Any, max_norm: float) -> Any:
-    """Gradients scaled, all by the same factor, so that their joint norm is at most `max_norm`."""
+    """Gradients scaled, all by the same factor, so that their joint norm is at most `max_norm`.
+
+    Examples:
+        >>> from rlsample.learning.adam import shortened
+        >>> print(shortened([tf.constant([3.0, 4.0])], max_norm=1.0)[0].numpy())
+        [0.6 0.8]
+    """
     norm = global_norm(gradients)
     return tf.nest.map_structure(lambda gradient: gradient * (max_norm / tf.maximum(norm, max_norm)), gradients)

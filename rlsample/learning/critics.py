@@ -23,6 +23,14 @@ class LinearCritic(keras.Model):
         features: size of the observation's features.
         event_shape: `(K,)` or `(F, K)`, shape of one action as one-hots.
         hidden_sizes: widths of the hidden layers.
+
+    Examples:
+        >>> from rlsample.learning.critics import LinearCritic
+        >>> critic = LinearCritic(features=4, event_shape=(3,), hidden_sizes=(16,))
+        >>> actions = tf.constant([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
+        >>> values = critic(tf.ones([3, 4]), actions).numpy()
+        >>> bool(abs(values[:2].mean() - values[2]) < 1e-6)  # half of each action is worth half of each value
+        True
     """
 
     def __init__(self, features: int, event_shape: Sequence[int], hidden_sizes: Sequence[int]) -> None:
@@ -45,6 +53,12 @@ class ConcatenatingCritic(keras.Model):
     action follows that slope: train it with `chord_loss`.
 
     Args: as for `LinearCritic`.
+
+    Examples:
+        >>> from rlsample.learning.critics import ConcatenatingCritic
+        >>> critic = ConcatenatingCritic(features=4, event_shape=(2, 3), hidden_sizes=(16,))
+        >>> critic(tf.ones([5, 4]), tf.one_hot([[0, 2]] * 5, 3)).shape
+        TensorShape([5])
     """
 
     def __init__(self, features: int, event_shape: Sequence[int], hidden_sizes: Sequence[int]) -> None:
@@ -77,6 +91,13 @@ def chord_loss(
 
     Returns:
         A scalar; 0 for a critic that is linear in the one-hot.
+
+    Examples:
+        >>> from rlsample.learning.critics import chord_loss
+        >>> curved = lambda observation, one_hot: tf.reduce_sum(one_hot, -1) * one_hot[:, 0] ** 2
+        >>> loss = chord_loss(curved, tf.zeros([1000, 4]), tf.one_hot([0] * 1000, 2), tf.one_hot([1] * 1000, 2), (0, 1))
+        >>> print(loss.numpy().round(3))  # E (t^2 - t)^2 = 1 / 30
+        0.034
     """
     share = ops.uniform(tf.shape(observation)[:1], seed)
     wide = tf.reshape(share, (-1, *[1] * (one.shape.rank - 1)))

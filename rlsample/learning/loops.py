@@ -18,6 +18,11 @@ def repeat(body: Callable[[tf.Tensor, Any], Any], times: int | tf.Tensor, carry:
         body: (int32 scalar, carry) -> carry of the same structure, shapes and dtypes.
         times: how often; 0 returns `carry` as it is. Gradients under XLA need a number, not a tensor.
         carry: a structure of tensors; may be empty.
+
+    Examples:
+        >>> from rlsample.learning.loops import repeat
+        >>> repeat(lambda index, total: total + index, 5, tf.constant(0)).numpy()
+        np.int32(10)
     """
     return tf.while_loop(
         lambda index, _: index < times,

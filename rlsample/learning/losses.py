@@ -17,7 +17,13 @@ Number: TypeAlias = float | tf.Tensor
 
 
 def masked_mean(values: TensorLike, valid: TensorLike | None = None) -> tf.Tensor:
-    """The mean over the valid rows: `[...]` -> scalar; 0 if there is none."""
+    """The mean over the valid rows: `[...]` -> scalar; 0 if there is none.
+
+    Examples:
+        >>> from rlsample.learning.losses import masked_mean
+        >>> float(masked_mean([1.0, 2.0, 9.0], valid=[True, True, False]))
+        1.5
+    """
     values = _only(values, valid)
     if valid is None:
         return tf.reduce_mean(values)
@@ -25,7 +31,13 @@ def masked_mean(values: TensorLike, valid: TensorLike | None = None) -> tf.Tenso
 
 
 def standardize(values: TensorLike, valid: TensorLike | None = None, epsilon: float = 1e-8) -> tf.Tensor:
-    """Values with mean 0 and standard deviation 1 over the valid rows: `[...]` -> `[...]`."""
+    """Values with mean 0 and standard deviation 1 over the valid rows: `[...]` -> `[...]`.
+
+    Examples:
+        >>> from rlsample.learning.losses import standardize
+        >>> print(standardize([1.0, 2.0, 3.0]).numpy())
+        [-1.225  0.     1.225]
+    """
     centred = tf.convert_to_tensor(values) - masked_mean(values, valid)
     return centred / (tf.sqrt(masked_mean(tf.square(centred), valid)) + epsilon)
 
@@ -47,6 +59,14 @@ def clipped_surrogate_loss(
         A scalar.
 
     Source: Schulman et al. (2017), Proximal policy optimization algorithms, arXiv 1707.06347, equation 7.
+
+    Examples:
+        >>> from rlsample.learning.losses import clipped_surrogate_loss
+        >>> log_ratio = tf.Variable([0.0, 0.5])
+        >>> with tf.GradientTape() as tape:
+        ...     loss = clipped_surrogate_loss(log_ratio, advantages=[1.0, 1.0], clip_range=0.2)
+        >>> print(loss.numpy(), tape.gradient(loss, log_ratio).numpy())  # the second has moved far enough
+        -1.1 [-0.5  0. ]
     """
     ratio = tf.exp(_only(log_ratio, valid))
     advantages = tf.stop_gradient(tf.convert_to_tensor(advantages))
@@ -81,6 +101,11 @@ def value_loss(
         ValueError: a clip range without old values.
 
     Source: Engstrom et al. (2020), Implementation matters in deep policy gradients, arXiv 2005.12729, section 3.
+
+    Examples:
+        >>> from rlsample.learning.losses import value_loss
+        >>> float(value_loss([1.0, 2.0], returns=[0.0, 2.0]))
+        0.25
     """
     if clip_range is not None and old_values is None:
         raise checks.invalid("old_values where values are clipped", clip_range=clip_range, old_values=None)
@@ -97,13 +122,24 @@ def approximate_kl(log_ratio: TensorLike, valid: TensorLike | None = None) -> tf
     """How far a policy has moved, estimated from the old one's actions: mean (rho - 1) - log rho, never negative.
 
     An unbiased estimate of KL(pi_old || pi). Source: Schulman (2020), Approximating KL divergence.
+
+    Examples:
+        >>> from rlsample.learning.losses import approximate_kl
+        >>> round(float(approximate_kl([0.5, -0.5])), 3)
+        0.128
     """
     log_ratio = tf.stop_gradient(_only(log_ratio, valid))
     return masked_mean(tf.math.expm1(log_ratio) - log_ratio, valid)
 
 
 def clip_fraction(log_ratio: TensorLike, clip_range: Number, valid: TensorLike | None = None) -> tf.Tensor:
-    """The share of rows whose ratio lies outside of the clip range."""
+    """The share of rows whose ratio lies outside of the clip range.
+
+    Examples:
+        >>> from rlsample.learning.losses import clip_fraction
+        >>> float(clip_fraction([0.0, 0.5, -0.5, 0.1], clip_range=0.2))
+        0.5
+    """
     outside = tf.abs(tf.math.expm1(tf.stop_gradient(tf.convert_to_tensor(log_ratio)))) > clip_range
     return masked_mean(tf.cast(outside, tf.float32), valid)
 

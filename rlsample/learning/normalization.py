@@ -22,6 +22,12 @@ class Statistics(NamedTuple):
         count: float32 scalar, rows seen.
         mean: float32 `[D]`.
         variance: float32 `[D]`, of the population.
+
+    Examples:
+        >>> from rlsample.learning.normalization import start_statistics, update_statistics
+        >>> statistics = update_statistics(start_statistics(1), tf.constant([[1.0], [3.0]]))
+        >>> float(statistics.count), statistics.mean.numpy(), statistics.variance.numpy()
+        (2.0, array([2.], dtype=float32), array([1.], dtype=float32))
     """
 
     count: tf.Tensor
@@ -30,7 +36,13 @@ class Statistics(NamedTuple):
 
 
 def start_statistics(size: int) -> Statistics:
-    """The statistics before any row, under which `normalize` is the identity but for clipping."""
+    """The statistics before any row, under which `normalize` is the identity but for clipping.
+
+    Examples:
+        >>> from rlsample.learning.normalization import normalize, start_statistics
+        >>> print(normalize(tf.constant([[1.0, -2.0]]), start_statistics(2)).numpy())
+        [[ 1. -2.]]
+    """
     return Statistics(tf.zeros([]), tf.zeros([size]), tf.ones([size]))
 
 
@@ -40,6 +52,12 @@ def normalize(features: tf.Tensor, statistics: Statistics, limit: float = LIMIT)
         y = clip((x - mean) / sqrt(variance + 1e-4), -limit, limit)
 
     Where a value is clipped no gradient flows.
+
+    Examples:
+        >>> from rlsample.learning.normalization import Statistics, normalize
+        >>> statistics = Statistics(tf.constant(100.0), mean=tf.constant([5.0]), variance=tf.constant([4.0]))
+        >>> print(normalize(tf.constant([[5.0], [7.0], [1e6]]), statistics).numpy().ravel())
+        [ 0.  1. 10.]
     """
     scaled = (features - statistics.mean) * tf.math.rsqrt(statistics.variance + EPSILON)
     return tf.clip_by_value(scaled, -limit, limit)
@@ -49,6 +67,14 @@ def update_statistics(statistics: Statistics, features: tf.Tensor) -> Statistics
     """Takes features `[..., D]` into the statistics, every row with equal weight.
 
     Source: Chan, Golub and LeVeque (1979), Updating formulae and a pairwise algorithm for computing sample variances.
+
+    Examples:
+        >>> from rlsample.learning.normalization import start_statistics, update_statistics
+        >>> statistics = start_statistics(1)
+        >>> for batch in ([[1.0], [3.0]], [[5.0]]):
+        ...     statistics = update_statistics(statistics, tf.constant(batch))
+        >>> print(statistics.mean.numpy(), statistics.variance.numpy())
+        [3.] [2.667]
     """
     rows = tf.reshape(tf.stop_gradient(features), [-1, features.shape[-1]])
     mean, variance = tf.nn.moments(rows, 0)
@@ -69,6 +95,14 @@ class RunningNormalization(keras.layers.Layer):
     Args:
         limit: values further from 0 are clipped; there, no gradient flows.
         **kwargs: as of every Keras layer.
+
+    Examples:
+        >>> from rlsample.learning.normalization import RunningNormalization
+        >>> layer = RunningNormalization()
+        >>> layer.build((None, 1))
+        >>> layer.update(tf.constant([[4.0], [6.0]]))
+        >>> print(layer(tf.constant([[5.0], [6.0]])).numpy().ravel())
+        [0. 1.]
     """
 
     def __init__(self, limit: float = LIMIT, **kwargs: object) -> None:
@@ -105,6 +139,13 @@ class RunningNormalization(keras.layers.Layer):
 
 
 def normalized(model: keras.Model, layer: RunningNormalization) -> keras.Model:
-    """A model that sees its features `[B, D]` through the layer."""
+    """A model that sees its features `[B, D]` through the layer.
+
+    Examples:
+        >>> from rlsample.learning.normalization import RunningNormalization, normalized
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> normalized(model, RunningNormalization())(tf.ones([3, 4])).shape
+        TensorShape([3, 2])
+    """
     inputs = keras.Input(model.input_shape[1:])
     return keras.Model(inputs, model(layer(inputs)))

@@ -19,6 +19,17 @@ class Learner(Protocol):
     """What an agent brings that learns from rollouts of its own policy: pure functions of a state of tensors.
 
     Shapes are those of one network with E environments.
+
+    Examples:
+        >>> class Fixed:
+        ...     def start(self, member): return tf.constant([0.0, 1.0, 2.0])
+        ...     def split(self, state): return state
+        ...     def logits(self, parameters, features): return tf.tile(parameters[None], [features.shape[0], 1])
+        ...     def choose(self, logits, mask, seed): return ops.mode(logits, mask)
+        ...     def learn(self, state, transitions, seed, finite): return state, {"losses/policy": tf.zeros([])}, finite
+        >>> from rlsample.learning.population import actor
+        >>> actor(Fixed(), Fixed().start(0))(tf.zeros([5, 4]), None, (0, 1)).numpy()
+        array([2, 2, 2, 2, 2], dtype=int32)
     """
 
     def start(self, member: int) -> Any:
@@ -42,7 +53,22 @@ class Learner(Protocol):
 
 
 class DifferentiatingLearner(Protocol):
-    """A learner whose gradients pass through the steps of the environment: acts as a `Learner`, learns in two parts."""
+    """A learner whose gradients pass through the steps of the environment: acts as a `Learner`, learns in two parts.
+
+    Examples:
+        >>> class Tuned:
+        ...     def play(self, state, transitions):
+        ...         return {"loss": tf.reduce_mean((state - transitions) ** 2)}
+        ...     def descend(self, state, gradients, played, seed, finite):
+        ...         return state - 0.5 * gradients, {"losses/policy": played["loss"]}, finite
+        >>> state = tf.constant(1.0)
+        >>> with tf.GradientTape() as tape:
+        ...     tape.watch(state)
+        ...     played = Tuned().play(state, tf.constant([3.0, 5.0]))
+        >>> state, metrics, finite = Tuned().descend(state, tape.gradient(played["loss"], state), played, (0, 1), True)
+        >>> float(state), float(metrics["losses/policy"])
+        (4.0, 10.0)
+    """
 
     def play(self, state: Any, transitions: Any) -> Any:
         """What a gradient tape is to see of steps `[T, E, ...]`: a structure with a `loss`, a scalar."""
@@ -54,7 +80,19 @@ class DifferentiatingLearner(Protocol):
 
 
 def actor(learner: Learner, state: Any) -> Callable[[tf.Tensor, tf.Tensor | None, tf.Tensor], tf.Tensor]:
-    """How a learner acts in a given state: (features, mask or None, seed) -> actions."""
+    """How a learner acts in a given state: (features, mask or None, seed) -> actions.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from rlsample.learning.population import actor
+        >>> learner = SimpleNamespace(
+        ...     split=lambda state: state,
+        ...     logits=lambda kernel, features: features @ kernel,
+        ...     choose=lambda logits, mask, seed: ops.mode(logits, mask),
+        ... )
+        >>> actor(learner, tf.eye(3))(tf.constant([[0.0, 2.0, 1.0]]), None, (0, 1)).numpy()
+        array([1], dtype=int32)
+    """
     parameters = learner.split(state)
     return lambda features, mask, seed: learner.choose(learner.logits(parameters, features), mask, seed)
 
@@ -67,6 +105,24 @@ class Population:
     Args:
         learner: of one network.
         size: S, at least 2.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from rlsample.learning.population import Population
+        >>> learner = SimpleNamespace(
+        ...     start=lambda member: tf.constant([float(member), 1.0]),
+        ...     logits=lambda parameters, features: features * parameters,
+        ... )
+        >>> population = Population(learner, size=2)
+        >>> states = population.start()
+        >>> print(states.numpy())
+        [[0. 1.]
+         [1. 1.]]
+        >>> print(population.logits(states, tf.ones([4, 2])).numpy())  # two rows of each member
+        [[0. 1.]
+         [0. 1.]
+         [1. 1.]
+         [1. 1.]]
     """
 
     def __init__(self, learner: Any, size: int) -> None:
@@ -131,6 +187,13 @@ def for_each_member(function: Callable[..., Any], *, differentiable: bool = Fals
         function: structures of tensors -> a structure of tensors.
         differentiable: whether gradients are taken of the result. They are then those of `function`, member by member:
             XLA does not compile the gradient of every operation that vectorizing makes.
+
+    Examples:
+        >>> from rlsample.learning.population import for_each_member
+        >>> apply = for_each_member(lambda kernel, x: tf.linalg.matvec(x, kernel))
+        >>> apply(tf.constant([[1.0], [10.0]]), tf.ones([2, 3, 1])).numpy()
+        array([[ 1.,  1.,  1.],
+               [10., 10., 10.]], dtype=float32)
     """
 
     def several(*stacked: Any) -> Any:
@@ -177,10 +240,23 @@ def _present(transitions: Any) -> tuple[dict[str, tf.Tensor], Callable[[dict[str
 
 
 def members_of(learner: Any, size: int) -> Any:
-    """The learner itself for one member, else a `Population` of it."""
+    """The learner itself for one member, else a `Population` of it.
+
+    Examples:
+        >>> from rlsample.learning.population import members_of
+        >>> learner = object()
+        >>> members_of(learner, 1) is learner, type(members_of(learner, 8)).__name__
+        (True, 'Population')
+    """
     return learner if checks.check_count("population", size) == 1 else Population(learner, size)
 
 
 def member_of(state: Any, index: int) -> Any:
-    """The state of one member of a population's."""
+    """The state of one member of a population's.
+
+    Examples:
+        >>> from rlsample.learning.population import member_of
+        >>> member_of({"kernel": tf.constant([[1.0], [2.0]])}, 1)["kernel"].numpy()
+        array([2.], dtype=float32)
+    """
     return tf.nest.map_structure(lambda leaf: leaf[index], state)

@@ -13,6 +13,14 @@ class Replay:
     """Keeps the last `capacity` rows of named arrays, and draws minibatches of them with replacement.
 
     The arrays are laid out when the first rows arrive, and sit in host memory: `capacity` rows each.
+
+    Examples:
+        >>> from rlsample.learning.replay import Replay
+        >>> replay = Replay(capacity=100)
+        >>> replay.add({"observation": np.zeros([8, 4], np.float32), "reward": np.arange(8.0)})
+        >>> batch = replay.sample(np.random.default_rng(0), (32,))
+        >>> len(replay), batch["observation"].shape, batch["reward"].shape
+        (8, (32, 4), (32,))
     """
 
     def __init__(self, capacity: int) -> None:

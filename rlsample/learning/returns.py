@@ -35,6 +35,11 @@ def backward_recurrence(increments: TensorLike, decays: TensorLike) -> tf.Tensor
         ValueError: shapes that differ, or T not known.
 
     Source: Blelloch (1990), Prefix sums and their applications, section 1.4; the doubling is Hillis and Steele's.
+
+    Examples:
+        >>> from rlsample.learning.returns import backward_recurrence
+        >>> print(backward_recurrence([1.0, 1.0, 1.0], [0.5, 0.5, 0.5]).numpy())
+        [1.75 1.5  1.  ]
     """
     x = tf.convert_to_tensor(increments)
     decays = tf.convert_to_tensor(decays, x.dtype)
@@ -74,6 +79,14 @@ def discounted_returns(
 
     Returns:
         float `[T, ...]`.
+
+    Examples:
+        >>> from rlsample.learning.returns import discounted_returns
+        >>> never = [False, False, False]
+        >>> print(discounted_returns([1.0, 1.0, 1.0], [0.0, 0.0, 8.0], never, never, 0.5).numpy())
+        [2.75 3.5  5.  ]
+        >>> print(discounted_returns([1.0, 1.0, 1.0], [0.0, 0.0, 8.0], [False, True, False], never, 0.5).numpy())
+        [1.5 1.  5. ]
     """
     return lambda_returns(rewards, next_values, terminated, truncated, discount, 1.0)
 
@@ -102,6 +115,15 @@ def lambda_returns(
         float `[T, ...]`.
 
     Source: Sutton and Barto (2018), Reinforcement learning: an introduction, section 12.1.
+
+    Examples:
+        >>> from rlsample.learning.returns import lambda_returns
+        >>> never = [False, False, False]
+        >>> for trace_decay in (0.0, 0.5, 1.0):
+        ...     print(lambda_returns([1.0, 1.0, 1.0], [0.0, 0.0, 8.0], never, never, 0.5, trace_decay).numpy())
+        [1. 1. 5.]
+        [1.562 2.25  5.   ]
+        [2.75 3.5  5.  ]
     """
     rewards = tf.convert_to_tensor(rewards)
     goes_on, bootstraps = _continuation(rewards, terminated, truncated)
@@ -137,6 +159,12 @@ def n_step_returns(
         float `[T, ...]`.
 
     Source: Sutton and Barto (2018), Reinforcement learning: an introduction, section 7.1.
+
+    Examples:
+        >>> from rlsample.learning.returns import n_step_returns
+        >>> never = [False, False, False]
+        >>> print(n_step_returns([1.0, 1.0, 1.0], [4.0, 4.0, 8.0], never, never, 0.5, num_steps=2).numpy())
+        [2.5 3.5 5. ]
     """
     rewards = tf.convert_to_tensor(rewards)
     goes_on, bootstraps = _continuation(rewards, terminated, truncated)
@@ -176,6 +204,12 @@ def generalized_advantage_estimation(
 
     Source: Schulman et al. (2016), High-dimensional continuous control using generalized advantage estimation, arXiv
     1506.02438, equation 16.
+
+    Examples:
+        >>> from rlsample.learning.returns import generalized_advantage_estimation
+        >>> never, values = [False, False, False], [2.0, 2.0, 2.0]
+        >>> print(generalized_advantage_estimation([1.0, 1.0, 3.0], values, values, never, never, 0.5, 0.9).numpy())
+        [0.405 0.9   2.   ]
     """
     rewards = tf.convert_to_tensor(rewards)
     goes_on, bootstraps = _continuation(rewards, terminated, truncated)
@@ -189,6 +223,12 @@ class VTrace(NamedTuple):
     Attributes:
         target: v_t, of the values.
         advantage: of the actions; multiplied by the truncated ratio of the policies already.
+
+    Examples:
+        >>> from rlsample.learning.returns import v_trace
+        >>> result = v_trace([0.0], [1.0], [0.5], [2.0], terminated=[False], truncated=[False], discount=0.5)
+        >>> print(result.target.numpy(), result.advantage.numpy())
+        [2.] [1.5]
     """
 
     target: tf.Tensor
@@ -235,6 +275,14 @@ def v_trace(
         ValueError: a bound that is not positive, or a trace longer than the ratio.
 
     Source: Espeholt et al. (2018), IMPALA, arXiv 1802.01561, section 4.1, equation 1; lambda as in its appendix A.
+
+    Examples:
+        >>> from rlsample.learning.returns import v_trace
+        >>> never, values = [False, False], [0.5, 0.5]
+        >>> for log_ratio in ([0.0, 0.0], [-1.0, -1.0]):  # the policy itself; one that takes these actions less often
+        ...     print(v_trace(log_ratio, [1.0, 1.0], values, values, never, never, discount=0.5).target.numpy())
+        [1.625 1.25 ]
+        [0.827 0.776]
     """
     if not 0 < max_trace <= max_ratio:
         raise checks.invalid("0 < max_trace <= max_ratio", max_trace=max_trace, max_ratio=max_ratio)

@@ -16,6 +16,12 @@ class Ring(NamedTuple):
         rows: a structure of tensors `[capacity, ...]`.
         position: int32 scalar, where the next row goes.
         size: int32 scalar, how many rows have been filled.
+
+    Examples:
+        >>> from rlsample.learning.ring import start_ring
+        >>> ring = start_ring(100, {"reward": tf.TensorSpec([], tf.float32)})
+        >>> ring.rows["reward"].shape, int(ring.position), int(ring.size)
+        (TensorShape([100]), 0, 0)
     """
 
     rows: Any
@@ -29,6 +35,12 @@ def start_ring(capacity: int, specs: Any) -> Ring:
     Args:
         capacity: rows it holds.
         specs: a structure of `tf.TensorSpec`, each of one row.
+
+    Examples:
+        >>> from rlsample.learning.ring import start_ring
+        >>> specs = {"observation": tf.TensorSpec([4], tf.float32), "action": tf.TensorSpec([], tf.int32)}
+        >>> start_ring(100, specs).rows["observation"].shape
+        TensorShape([100, 4])
     """
     checks.check_count("capacity", capacity)
     rows = tf.nest.map_structure(lambda spec: tf.zeros([capacity, *spec.shape], spec.dtype), specs)
@@ -36,7 +48,16 @@ def start_ring(capacity: int, specs: Any) -> Ring:
 
 
 def add_rows(ring: Ring, rows: Any) -> Ring:
-    """Takes in n rows, a structure of tensors `[n, ...]` with n at most the capacity and known when traced."""
+    """Takes in n rows, a structure of tensors `[n, ...]` with n at most the capacity and known when traced.
+
+    Examples:
+        >>> from rlsample.learning.ring import add_rows, start_ring
+        >>> ring = start_ring(3, tf.TensorSpec([], tf.int32))
+        >>> for rows in ([1, 2], [3, 4]):
+        ...     ring = add_rows(ring, tf.constant(rows))
+        >>> ring.rows.numpy(), int(ring.size)
+        (array([4, 2, 3], dtype=int32), 3)
+    """
     capacity, count = (tf.nest.flatten(each)[0].shape[0] for each in (ring.rows, rows))
     if count > capacity:
         raise checks.invalid(f"at most capacity={capacity} rows at once", rows=count)
@@ -48,7 +69,14 @@ def add_rows(ring: Ring, rows: Any) -> Ring:
 
 
 def draw_rows(ring: Ring, count: int, seed: tf.Tensor) -> Any:
-    """Draws rows uniformly with replacement among those filled: a structure of tensors `[count, ...]`."""
+    """Draws rows uniformly with replacement among those filled: a structure of tensors `[count, ...]`.
+
+    Examples:
+        >>> from rlsample.learning.ring import add_rows, draw_rows, start_ring
+        >>> ring = add_rows(start_ring(100, tf.TensorSpec([], tf.int32)), tf.constant([1, 2, 3]))
+        >>> draw_rows(ring, 8, (0, 1)).numpy()
+        array([3, 3, 1, 3, 3, 2, 3, 3], dtype=int32)
+    """
     places = tf.cast(ops.uniform([count], seed) * tf.cast(ring.size, tf.float32), tf.int32)
     # Rounding can carry the product up to the size itself.
     places = tf.minimum(places, tf.maximum(ring.size - 1, 0))

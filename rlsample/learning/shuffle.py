@@ -35,6 +35,11 @@ def permutation(size: int, seed: TensorLike) -> tf.Tensor:
     Args:
         size: how many, at least 1.
         seed: int32 `[2]`.
+
+    Examples:
+        >>> from rlsample.learning.shuffle import permutation
+        >>> permutation(8, seed=(0, 1)).numpy()
+        array([2, 5, 6, 4, 3, 7, 1, 0], dtype=int32)
     """
     checks.check_count("size", size)
     rows = next(factor for factor in range(math.isqrt(size), 0, -1) if size % factor == 0)
@@ -70,6 +75,14 @@ def pack(columns: Any, axes: int = 1) -> tuple[tf.Tensor, Callable[[tf.Tensor], 
     Returns:
         (float32 `[*leading, width]`, a function that turns float32 `[..., width]` made of such rows into the structure
         again, `[..., *event]`).
+
+    Examples:
+        >>> from rlsample.learning.shuffle import pack
+        >>> rows, unpack = pack({"observation": tf.zeros([10, 4]), "action": tf.range(10)})
+        >>> rows.shape
+        TensorShape([10, 6])
+        >>> unpack(tf.gather(rows, [3, 1]))["action"].numpy()
+        array([3, 1], dtype=int32)
     """
     leaves = tf.nest.flatten(columns)
     flat = [tf.reshape(_to_floats(leaf), [*leaf.shape[:axes], -1]) for leaf in leaves]
@@ -112,6 +125,11 @@ def mean_over_pieces(function: Callable[[Any], Any], columns: Any, zeros: Any, m
         columns: structure of tensors `[n, ...]`.
         zeros: what `function` returns, with 0 in it.
         max_rows: the most rows m of a piece; None for all at once. The pieces are as few as divide n.
+
+    Examples:
+        >>> from rlsample.learning.shuffle import mean_over_pieces
+        >>> float(mean_over_pieces(tf.reduce_mean, tf.range(8.0), tf.zeros([]), max_rows=4))
+        3.5
     """
     rows = tf.nest.flatten(columns)[0].shape[0]
     fewest = 1 if max_rows is None else -(-rows // max_rows)

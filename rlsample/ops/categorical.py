@@ -25,6 +25,13 @@ def log_prob(logits: TensorLike, action: TensorLike, mask: TensorLike | None = N
 
     Raises:
         ValueError: an action is known to be out of range, is not an integer, or has another batch shape.
+
+    Examples:
+        >>> logits = [[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]]
+        >>> print(ops.log_prob(logits, [2, 0]).numpy())
+        [-0.408 -1.099]
+        >>> print(ops.log_prob(logits, [2, 0], mask=[True, False, True]).numpy())
+        [-0.127 -0.693]
     """
     logits = tf.convert_to_tensor(logits)
     return -sparse_softmax_cross_entropy(checks.check_action("action", action, logits.shape), logits, mask)
@@ -39,6 +46,12 @@ def entropy(logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
 
     Returns:
         `[...]` in the dtype of `logits`, in [0, log K].
+
+    Examples:
+        >>> print(ops.entropy([[0.0, 0.0, 0.0], [0.0, 0.0, 5.0]]).numpy())
+        [1.099 0.08 ]
+        >>> print(ops.entropy([0.0, 0.0, 0.0], mask=[True, True, False]).numpy().round(3))
+        0.693
     """
     logits = tf.convert_to_tensor(logits)
     log_probs, probs = log_softmax(legal_logits(logits, mask))
@@ -59,6 +72,10 @@ def kl_divergence(p_logits: TensorLike, q_logits: TensorLike, mask: TensorLike |
 
     Raises:
         ValueError: the two have another number of categories.
+
+    Examples:
+        >>> print(ops.kl_divergence([[0.0, 1.0], [3.0, 3.0]], [[1.0, 0.0], [0.0, 0.0]]).numpy())
+        [0.462 0.   ]
     """
     p_logits, q_logits = tf.convert_to_tensor(p_logits), tf.convert_to_tensor(q_logits)
     if not p_logits.shape[-1:].is_compatible_with(q_logits.shape[-1:]):
@@ -80,6 +97,12 @@ def mode(logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
 
     Raises:
         ValueError: eagerly, for logits with NaN or +inf or a row with nothing legal (compiled code returns -1 there).
+
+    Examples:
+        >>> ops.mode([[0.0, 1.0, 2.0], [5.0, 5.0, 0.0]]).numpy()
+        array([2, 0], dtype=int32)
+        >>> ops.mode([0.0, 1.0, 2.0], mask=[True, True, False]).numpy()
+        np.int32(1)
     """
     logits, mask = checks.check_logits(logits, mask)
     legal = legal_logits(logits, mask)

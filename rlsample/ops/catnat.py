@@ -38,6 +38,12 @@ def catnat(scores: TensorLike, exists: np.ndarray | None = None) -> tf.Tensor:
 
     Source: Manenti and Alippi (2025), "Beyond softmax: a natural parameterization for categorical random variables",
     arXiv 2509.24728, for K a power of 2 and without x_n.
+
+    Examples:
+        >>> print(tf.exp(ops.catnat([0.0, 0.0, 0.0])).numpy())
+        [0.25 0.25 0.25 0.25]
+        >>> print(tf.exp(ops.catnat([1.0, 0.5, 0.0])).numpy())
+        [0.461 0.278 0.13  0.13 ]
     """
     scores = tf.convert_to_tensor(scores)
     if scores.shape.rank in (None, 0) or scores.shape[-1] is None:
@@ -74,6 +80,11 @@ def catnat_given_legal(log_probs: TensorLike, mask: TensorLike) -> tf.Tensor:
 
     Returns:
         `[..., K]` in their dtype, -inf where illegal.
+
+    Examples:
+        >>> log_probs = ops.catnat([1.0, 0.5, 0.0])
+        >>> print(tf.exp(ops.catnat_given_legal(log_probs, [True, True, True, False])).numpy())
+        [0.461 0.278 0.26  0.   ]
     """
     log_probs = tf.convert_to_tensor(log_probs)
     illegal = tf.constant(float("-inf"), log_probs.dtype)

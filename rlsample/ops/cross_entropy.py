@@ -26,6 +26,13 @@ def softmax_cross_entropy(labels: TensorLike, logits: TensorLike, mask: TensorLi
 
     Returns:
         `[...]` in the dtype of `logits`. A row with NaN, +inf or nothing legal is NaN.
+
+    Examples:
+        >>> logits, labels = tf.Variable([0.0, 1.0, 2.0]), [0.0, 0.5, 0.5]
+        >>> with tf.GradientTape() as tape:
+        ...     loss = ops.softmax_cross_entropy(labels, logits)
+        >>> print(loss.numpy().round(3), tape.gradient(loss, logits).numpy())
+        0.908 [ 0.09  -0.255  0.165]
     """
     logits = tf.convert_to_tensor(logits)
     shifted = shifted_logits(logits, mask)
@@ -75,6 +82,10 @@ def sparse_softmax_cross_entropy(labels: TensorLike, logits: TensorLike, mask: T
 
     Raises:
         ValueError: a label is known to be out of range, is not an integer, or has another batch shape.
+
+    Examples:
+        >>> print(ops.sparse_softmax_cross_entropy([2, 0], [[0.0, 1.0, 2.0], [0.0, 0.0, 1e30]]).numpy())
+        [4.076e-01 1.000e+30]
     """
     logits = tf.convert_to_tensor(logits)
     labels = checks.check_action("labels", labels, logits.shape)

@@ -57,12 +57,23 @@ def uniform(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
 
     Raises:
         ValueError: the seed is not a pair of integers.
+
+    Examples:
+        >>> ops.uniform([3], seed=(0, 1)).numpy()
+        array([0.992, 0.978, 0.201], dtype=float32)
+        >>> ops.uniform([3], seed=(0, 1)).numpy()  # the same seed, the same noise
+        array([0.992, 0.978, 0.201], dtype=float32)
     """
     return (tf.cast(tf.bitwise.right_shift(bits(shape, seed), tf.constant(9, tf.uint32)), tf.float32) + 0.5) * 2.0**-23
 
 
 def exponential(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
-    """Standard exponential noise, -log U: float32, finite and above zero."""
+    """Standard exponential noise, -log U: float32, finite and above zero.
+
+    Examples:
+        >>> ops.exponential([3], seed=(0, 1)).numpy()
+        array([0.008, 0.022, 1.604], dtype=float32)
+    """
     return -tf.math.log(uniform(shape, seed))
 
 
@@ -72,12 +83,24 @@ def gumbel(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
     argmax(logits + gumbel) is distributed as softmax(logits) (Gumbel 1954; Maddison, Tarlow and Minka 2014). The float
     grid bounds the noise, so a category more than 19.4 nats below another is never drawn in its presence: an error
     of at most 4e-9 in probability.
+
+    Examples:
+        >>> noise = ops.gumbel([10_000, 3], seed=(0, 1))
+        >>> actions = tf.argmax([0.0, 1.0, 2.0] + noise, -1)
+        >>> print(np.bincount(actions) / 10_000, ops.softmax([0.0, 1.0, 2.0]).numpy())
+        [0.089 0.243 0.668] [0.09  0.245 0.665]
     """
     return -tf.math.log(exponential(shape, seed))
 
 
 def split(seed: TensorLike, num: int) -> tf.Tensor:
-    """Derives `num` independent seeds from one: int32 `[num, 2]`."""
+    """Derives `num` independent seeds from one: int32 `[num, 2]`.
+
+    Examples:
+        >>> ops.split((0, 1), 2).numpy()
+        array([[ -35766773,  -92383050],
+               [ 864087110, -657105841]], dtype=int32)
+    """
     return tf.bitcast(bits([num, 2], seed), tf.int32)
 
 
@@ -88,6 +111,10 @@ def fold_in(seed: TensorLike, data: TensorLike) -> tf.Tensor:
 
     Raises:
         ValueError: the seed is not a pair of integers, or `data` is not an integer.
+
+    Examples:
+        >>> ops.fold_in((0, 1), 7).numpy(), ops.fold_in((0, 1), 8).numpy()
+        (array([992816875, 827825947], dtype=int32), array([992816875, 827825940], dtype=int32))
     """
     data = tf.convert_to_tensor(data)
     if not data.dtype.is_integer or data.shape.rank not in (0, None):

@@ -26,6 +26,11 @@ def narrow_matmul(inputs: TensorLike, kernel: TensorLike) -> tf.Tensor:
 
     Returns:
         float `[..., K]`: that of `tf.matmul`, differentiable any number of times.
+
+    Examples:
+        >>> ops.narrow_matmul([[1.0, 2.0], [3.0, 4.0]], [[1.0], [10.0]]).numpy()
+        array([[21.],
+               [43.]], dtype=float32)
     """
     inputs, kernel = tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel)
     if kernel.shape[-1] > NARROW_KERNEL or tf.executing_eagerly():

@@ -44,6 +44,13 @@ def round_straight_through(x: TensorLike) -> tf.Tensor:
 
     Source:
         Bengio, Léonard and Courville 2013, section 4 (arXiv:1308.3432).
+
+    Examples:
+        >>> x = tf.Variable([0.2, 0.6, 1.5])
+        >>> with tf.GradientTape() as tape:
+        ...     y = ops.round_straight_through(x)
+        >>> print(y.numpy(), tape.gradient(y, x).numpy())
+        [0. 1. 2.] [1. 1. 1.]
     """
     x = floating(x)
     return with_gradient_of(tf.round(x), x)
@@ -68,6 +75,13 @@ def round_ramp(x: TensorLike, slope: TensorLike = 1e4, start: float | None = Non
 
     Returns:
         Floats of the shape and dtype of `x`.
+
+    Examples:
+        >>> x = tf.Variable([0.2, 0.45, 0.6])
+        >>> with tf.GradientTape() as tape:
+        ...     y = ops.round_ramp(x, slope=4.0)
+        >>> print(y.numpy(), tape.gradient(y, x).numpy())
+        [0.  0.3 0.9] [0. 4. 4.]
     """
     x = floating(x)
     wide = tf.cast(x, compute_dtype(x.dtype))
@@ -98,6 +112,13 @@ def round_sigmoid(x: TensorLike, slope: TensorLike = 1000.0, center: float = 0.5
 
     Returns:
         Floats of the shape and dtype of `x`.
+
+    Examples:
+        >>> x = tf.Variable([0.2, 0.45, 0.6])
+        >>> with tf.GradientTape() as tape:
+        ...     y = ops.round_sigmoid(x, slope=20.0)
+        >>> print(y.numpy(), tape.gradient(y, x).numpy())
+        [0.002 0.269 0.881] [0.049 3.932 2.1  ]
     """
     x = floating(x)
     wide = tf.cast(x, compute_dtype(x.dtype))
@@ -129,6 +150,13 @@ def round_fourier(x: TensorLike, terms: TensorLike = 5, monotone: bool = False) 
 
     Returns:
         Floats of the shape and dtype of `x`.
+
+    Examples:
+        >>> x = tf.Variable([0.2, 0.45, 0.6])
+        >>> with tf.GradientTape() as tape:
+        ...     y = ops.round_fourier(x, terms=3, monotone=True)
+        >>> print(y.numpy(), tape.gradient(y, x).numpy())
+        [0.035 0.308 0.841] [0.132 3.529 2.368]
     """
     x = floating(x)
     wide = tf.cast(x, compute_dtype(x.dtype))
@@ -160,6 +188,13 @@ def round_sine(x: TensorLike, compositions: TensorLike = 1) -> tf.Tensor:
 
     Returns:
         Floats of the shape and dtype of `x`.
+
+    Examples:
+        >>> x = tf.Variable([0.2, 0.45, 0.6])
+        >>> with tf.GradientTape() as tape:
+        ...     y = ops.round_sine(x, compositions=2)
+        >>> print(y.numpy(), tape.gradient(y, x).numpy())
+        [0.001 0.308 0.843] [0.032 3.535 2.437]
     """
     x = floating(x)
     wide = tf.cast(x, compute_dtype(x.dtype))

@@ -36,6 +36,12 @@ def legal_logits(logits: TensorLike, mask: TensorLike | None = None, axis: int =
 
     Returns:
         float32 (float64 for float64) of the shape of `logits`, equal to them up to a constant per row.
+
+    Examples:
+        >>> print(ops.legal_logits([5.0, 6.0, 7.0], mask=[True, True, False]).numpy() > -1e30)
+        [ True  True False]
+        >>> print(ops.legal_logits([5.0, 6.0, 7.0]).numpy())
+        [-2. -1.  0.]
     """
     return with_floor(shifted_logits(logits, mask, axis))
 
@@ -82,6 +88,14 @@ def softmax(logits: TensorLike, axis: int = -1, mask: TensorLike | None = None) 
     Returns:
         Probabilities of the shape and dtype of `logits`; computed in float32 at least. A row with NaN, +inf or
         nothing legal is NaN.
+
+    Examples:
+        >>> print(ops.softmax([0.0, 1.0, 2.0]).numpy())
+        [0.09  0.245 0.665]
+        >>> print(ops.softmax([0.0, 1.0, 2.0], mask=[True, True, False]).numpy())
+        [0.269 0.731 0.   ]
+        >>> print(ops.softmax([-1e30, 0.0, 1e30]).numpy())
+        [0. 0. 1.]
     """
     logits = tf.convert_to_tensor(logits)
     shifted = legal_logits(logits, mask, axis)
@@ -100,6 +114,13 @@ def tempered_softmax(logits: tf.Tensor, temperature: tf.Tensor | None = None) ->
 
     Returns:
         Probabilities `[..., K]`; finite, also in the gradients, for every temperature above 1e-9.
+
+    Examples:
+        >>> logits = ops.legal_logits([0.0, 1.0, 2.0])
+        >>> print(ops.tempered_softmax(logits, tf.constant(0.5)).numpy())
+        [0.016 0.117 0.867]
+        >>> print(ops.tempered_softmax(logits, tf.constant(5.0)).numpy())
+        [0.269 0.329 0.402]
     """
     tempered = temper(logits, temperature)
     probs = normalise(tempered)
@@ -107,7 +128,12 @@ def tempered_softmax(logits: tf.Tensor, temperature: tf.Tensor | None = None) ->
 
 
 def temper(logits: tf.Tensor, temperature: tf.Tensor | None = None) -> tf.Tensor:
-    """Divides logits that come from `legal_logits` by a temperature; illegal ones stay far enough below to be 0."""
+    """Divides logits that come from `legal_logits` by a temperature; illegal ones stay far enough below to be 0.
+
+    Examples:
+        >>> ops.temper(ops.legal_logits([0.0, 1.0, 2.0]), tf.constant(0.5)).numpy()
+        array([-4., -2.,  0.], dtype=float32)
+    """
     if temperature is None:
         return logits
     return tf.where(logits < LOWEST, tf.constant(LOWEST, logits.dtype), logits) / temperature
@@ -117,6 +143,10 @@ def normalise(logits: tf.Tensor, axis: int = -1) -> tf.Tensor:
     """softmax(logits) for logits with row maximum 0, differentiated as the operations it is made of.
 
     For values that take their gradient from `with_softmax_gradient`, or have none.
+
+    Examples:
+        >>> print(ops.normalise(ops.legal_logits([0.0, 1.0, 2.0])).numpy())
+        [0.09  0.245 0.665]
     """
     # The maximum is 0 already: tf.nn.softmax would look for it once more.
     exponentials = tf.exp(logits)
@@ -134,6 +164,14 @@ def with_softmax_gradient(value: tf.Tensor, logits: tf.Tensor, probs: tf.Tensor,
         logits: float `[..., K]`.
         probs: float `[..., K]`, p = softmax(logits), for the product and for second derivatives.
         axis: where the categories are.
+
+    Examples:
+        >>> logits = tf.Variable([0.0, 1.0, 2.0])
+        >>> with tf.GradientTape() as tape:
+        ...     one_hot = ops.with_softmax_gradient(tf.constant([0.0, 0.0, 1.0]), logits, ops.softmax(logits))
+        ...     value = tf.reduce_sum(one_hot * [1.0, 0.0, 4.0])
+        >>> print(value.numpy(), tape.gradient(value, logits).numpy())
+        4.0 [-0.158 -0.673  0.831]
     """
     return _with_softmax_gradient(axis)(value, logits, probs)
 
@@ -162,6 +200,10 @@ def softmax_vjp(probs: TensorLike, upstream: TensorLike, axis: int = -1) -> tf.T
 
     Returns:
         float `[..., K]`, the gradient with respect to the logits.
+
+    Examples:
+        >>> print(ops.softmax_vjp(ops.softmax([0.0, 1.0, 2.0]), [1.0, 0.0, 4.0]).numpy())
+        [-0.158 -0.673  0.831]
     """
     probs = tf.convert_to_tensor(probs)
     upstream = tf.cast(upstream, probs.dtype)
@@ -173,6 +215,12 @@ def softmax_jacobian(logits: TensorLike) -> tf.Tensor:
 
     For inspection: a gradient needs only its product with a vector, `softmax_vjp`, at 1/K of the memory. It is
     symmetric, and each of its rows sums to 0.
+
+    Examples:
+        >>> print(ops.softmax_jacobian([0.0, 1.0, 2.0]).numpy())
+        [[ 0.082 -0.022 -0.06 ]
+         [-0.022  0.185 -0.163]
+         [-0.06  -0.163  0.223]]
     """
     probs = softmax(logits)
     outer = -probs[..., :, None] * probs[..., None, :]

@@ -31,6 +31,13 @@ def with_gradient_of(value: TensorLike, surrogate: TensorLike) -> tf.Tensor:
     Raises:
         ValueError: the shapes differ, or only one of the two can carry a gradient. Where shapes are known only when a
             compiled graph runs, a difference raises InvalidArgumentError there.
+
+    Examples:
+        >>> x = tf.Variable([0.2, 2.7])
+        >>> with tf.GradientTape() as tape:
+        ...     y = ops.with_gradient_of(tf.sign(x), tf.tanh(x))
+        >>> print(y.numpy(), tape.gradient(y, x).numpy())
+        [1. 1.] [0.961 0.018]
     """
     surrogate = tf.convert_to_tensor(surrogate, dtype_hint=getattr(value, "dtype", None))
     value = tf.convert_to_tensor(value, dtype_hint=surrogate.dtype)
@@ -108,6 +115,14 @@ def surrogate_gradient(forward: Callable[..., Any], backward: Callable[..., Any]
     Source:
         The construction z = g(x) + stop_gradient(f(x) - g(x)), folklore since Bengio, Léonard and Courville 2013
         (arXiv:1308.3432, straight-through), without its rounding.
+
+    Examples:
+        >>> sign = ops.surrogate_gradient(tf.sign, tf.tanh)
+        >>> x = tf.Variable([0.2, -2.7])
+        >>> with tf.GradientTape() as tape:
+        ...     y = sign(x)
+        >>> print(y.numpy(), tape.gradient(y, x).numpy())
+        [ 1. -1.] [0.961 0.018]
     """
     for name, function in (("forward", forward), ("backward", backward)):
         if not callable(function):

@@ -79,6 +79,17 @@ def create(config: str | Mapping[str, Any] | Sampler) -> Sampler:
     Raises:
         ValueError: an unknown name (with the nearest one suggested), an option the sampler does not take, or a value
             it refuses.
+
+    Examples:
+        >>> samplers.create("reinmax")
+        ReinMax()
+        >>> sampler = samplers.create({"name": "gumbel_rao", "num_samples": 20})
+        >>> sampler.to_config()
+        {'name': 'gumbel_rao', 'num_samples': 20}
+        >>> samplers.create("reinmx")
+        Traceback (most recent call last):
+            ...
+        ValueError: Unknown sampler 'reinmx'. Did you mean 'reinmax'? Choose one of: ...
     """
     if isinstance(config, Sampler):
         return config
@@ -100,6 +111,10 @@ def get(name: str) -> type[Sampler]:
 
     Raises:
         ValueError: there is none (names the nearest), or the package it is in cannot be imported.
+
+    Examples:
+        >>> samplers.get("exact")
+        <class 'rlsample.samplers.exact.Exact'>
     """
     for table in (SAMPLERS, _registered):
         if name in table:
@@ -115,7 +130,12 @@ def get(name: str) -> type[Sampler]:
 
 
 def names() -> list[str]:
-    """Every name that `create` takes."""
+    """Every name that `create` takes.
+
+    Examples:
+        >>> [name for name in samplers.names() if "reinmax" in name]
+        ['reinmax', 'reinmax_control_variate', 'reinmax_rao']
+    """
     return sorted({*SAMPLERS, *_registered, *_installed()})
 
 
@@ -124,6 +144,18 @@ def register(sampler: type[Sampler]) -> type[Sampler]:
 
     Raises:
         ValueError: not a subclass of `Sampler`, no name, or the name is taken.
+
+    Examples:
+        >>> @samplers.register
+        ... @dataclasses.dataclass(frozen=True, kw_only=True)
+        ... class Greedy(samplers.Sampler):
+        ...     name = "greedy"
+        ...     def draw(self, logits, seed, temperature):
+        ...         action = ops.mode(logits)
+        ...         one_hot = tf.one_hot(action, logits.shape[-1])
+        ...         return action, ops.with_softmax_gradient(one_hot, logits, ops.softmax(logits))
+        >>> samplers.create("greedy")([0.0, 1.0, 2.0], seed=(0, 1)).action.numpy()
+        np.int32(2)
     """
     if not (isinstance(sampler, type) and issubclass(sampler, Sampler)):
         raise checks.invalid("a subclass of rlsample.samplers.Sampler", sampler=sampler)

@@ -59,6 +59,16 @@ class Sampler(abc.ABC):
         uses_temperature: whether the gradient depends on the temperature.
         family: a word for tables and pictures.
         unbiased: for which objectives the estimator claims to be unbiased, a key of `UNBIASED`.
+
+    Examples:
+        >>> sampler = samplers.create("straight_through")
+        >>> sampler([[0.0, 1.0, 2.0]], seed=(0, 1), mask=[True, True, False]).one_hot.numpy()
+        array([[0., 1., 0.]], dtype=float32)
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0])
+        >>> print(sampler.expectation(objective, [[0.0, 1.0, 2.0]], seed=(0, 1), num_samples=100).numpy())
+        [3.19]
+        >>> sampler.pathwise, sampler.unbiased
+        (True, 'linear at temperature 1')
     """
 
     name: ClassVar[str]

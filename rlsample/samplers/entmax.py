@@ -44,6 +44,18 @@ class Entmax(Sampler):
 
     Source: Martins and Astudillo (2016), "From softmax to sparsemax", arXiv 1602.02068; Peters, Niculae and
     Martins (2019), "Sparse sequence-to-sequence models", arXiv 1905.05702, section 3.
+
+    Examples:
+        >>> sampler = samplers.create({"name": "entmax", "alpha": 1.5})
+        >>> print(sampler([0.0, 1.0, 2.0], seed=(0, 1)).one_hot.numpy())
+        [0.    0.169 0.831]
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0]) ** 2
+        >>> logits = tf.Variable([[0.0, 1.0, 2.0]] * 10_000)
+        >>> with tf.GradientTape() as tape:
+        ...     value = sampler.expectation(objective, logits, seed=(0, 1))
+        >>> estimates = tape.gradient(value, logits).numpy()
+        >>> print(estimates.mean(0), estimates.std(0))  # the exact gradient is [-0.876 -2.627 3.503]
+        [ 0.    -7.536  7.536] [0. 0. 0.]
     """
 
     name: ClassVar[str] = "entmax"

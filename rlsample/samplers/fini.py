@@ -37,6 +37,17 @@ class Fini(Sampler):
         values: a, one number per category, all different; None means 0 to K - 1, or any other equal steps.
 
     Source: He and Wu (2026), Fini of second degree: least-norm weights that leave no bias up to it.
+
+    Examples:
+        >>> sampler = samplers.create("fini")
+        >>> levels, logits = tf.range(3.0), tf.Variable([[0.0, 1.0, 2.0]] * 10_000)
+        >>> with tf.GradientTape() as tape:
+        ...     value = sampler.expectation(lambda one_hot: tf.linalg.matvec(one_hot, levels) ** 2, logits, seed=(0, 1))
+        >>> estimates = tape.gradient(value, logits).numpy()
+        >>> print(estimates.mean(0), estimates.std(0))
+        [-0.261 -0.466  0.727] [0.165 0.211 0.231]
+        >>> print(lab.exact_gradient(lambda one_hot: tf.linalg.matvec(one_hot, levels) ** 2, logits).numpy()[0])
+        [-0.262 -0.466  0.728]
     """
 
     name: ClassVar[str] = "fini"

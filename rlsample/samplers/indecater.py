@@ -36,6 +36,21 @@ class IndeCateR(ExplicitGradient):
 
     Source: De Smet, Sansone and Zuidberg Dos Martires (2023), "Differentiable sampling of categorical distributions
     using the CatLog-derivative trick", arXiv 2311.12569, section 4.
+
+    Examples:
+        >>> sampler = samplers.create("indecater")
+        >>> objective = lambda one_hot: tf.reduce_sum(one_hot[..., 1], -1) ** 2
+        >>> logits = tf.Variable([[[0.0, 1.0], [2.0, 0.0]]] * 10_000)  # joint actions of two factors
+        >>> with tf.GradientTape() as tape:
+        ...     value = sampler.expectation(objective, logits, seed=(0, 1))
+        >>> estimates = tape.gradient(value, logits).numpy()
+        >>> print(estimates.mean(0), estimates.std(0))
+        [[-0.243  0.243]
+         [-0.259  0.259]] [[0.126 0.126]
+         [0.093 0.093]]
+        >>> print(lab.exact_gradient(objective, logits[:1]).numpy())
+        [[[-0.243  0.243]
+          [-0.259  0.259]]]
     """
 
     name: ClassVar[str] = "indecater"

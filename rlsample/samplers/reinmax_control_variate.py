@@ -46,6 +46,16 @@ class ReinMaxControlVariate(Sampler):
 
     Source: Wang and Bui (2026), "Beyond ReinMax: low-variance gradient estimators for discrete latent variables",
     arXiv 2603.08257.
+
+    Examples:
+        >>> sampler = samplers.create("reinmax_control_variate")
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0]) ** 2
+        >>> logits = tf.Variable([[0.0, 1.0, 2.0]] * 10_000)
+        >>> with tf.GradientTape() as tape:
+        ...     value = sampler.expectation(objective, logits, seed=(0, 1))
+        >>> estimates = tape.gradient(value, logits).numpy()
+        >>> print(estimates.mean(0), estimates.std(0))  # the exact gradient is [-0.876 -2.627 3.503]
+        [-0.812 -2.406  3.218] [0.633 1.839 2.181]
     """
 
     name: ClassVar[str] = "reinmax_control_variate"

@@ -27,6 +27,18 @@ class Softmax(Sampler):
 
     Source: He, Mahmood and White (2025), "Distributions as actions", arXiv 2506.16608; keeping the probabilities
     instead of rounding them is folklore.
+
+    Examples:
+        >>> sampler = samplers.create("softmax")
+        >>> print(sampler([0.0, 1.0, 2.0], seed=(0, 1)).one_hot.numpy())
+        [0.09  0.245 0.665]
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0]) ** 2
+        >>> logits = tf.Variable([[0.0, 1.0, 2.0]] * 10_000)
+        >>> with tf.GradientTape() as tape:
+        ...     value = sampler.expectation(objective, logits, seed=(0, 1))
+        >>> estimates = tape.gradient(value, logits).numpy()
+        >>> print(estimates.mean(0), estimates.std(0))  # the exact gradient is [-0.876 -2.627 3.503]
+        [-0.867 -3.704  4.571] [0. 0. 0.]
     """
 
     name: ClassVar[str] = "softmax"

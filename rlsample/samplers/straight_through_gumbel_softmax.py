@@ -26,6 +26,16 @@ class StraightThroughGumbelSoftmax(Sampler):
 
     Source: Jang, Gu and Poole (2017), "Categorical reparameterization with Gumbel-softmax", arXiv 1611.01144,
     section 2.2.
+
+    Examples:
+        >>> sampler = samplers.create("straight_through_gumbel_softmax")
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, [1.0, 0.0, 4.0]) ** 2
+        >>> logits = tf.Variable([[0.0, 1.0, 2.0]] * 10_000)
+        >>> with tf.GradientTape() as tape:
+        ...     value = sampler.expectation(objective, logits, seed=(0, 1))
+        >>> estimates = tape.gradient(value, logits).numpy()
+        >>> print(estimates.mean(0), estimates.std(0))  # the exact gradient is [-0.876 -2.627 3.503]
+        [-0.939 -2.435  3.374] [1.127 2.415 2.869]
     """
 
     name: ClassVar[str] = "straight_through_gumbel_softmax"

@@ -28,6 +28,12 @@ def factorise(action_space: gym.Space) -> Factors:
 
     Raises:
         ValueError: a part of the space is not discrete or is empty; the message names it by its path.
+
+    Examples:
+        >>> space = gym.spaces.Dict({"arm": gym.spaces.MultiDiscrete([2, 3]), "fire": gym.spaces.Discrete(2, start=1)})
+        >>> factors = spaces.factorise(space)
+        >>> factors.sizes, factors.names, factors.event_shape
+        ((2, 3, 2), ("Dict['arm'][0]", "Dict['arm'][1]", "Dict['fire']"), (3, 3))
     """
     root = build(action_space, type(action_space).__name__)
     for part in root.factors:
@@ -49,6 +55,17 @@ class Factors:
     Attributes:
         space: the Gymnasium space.
         root: the tree of its parts.
+
+    Examples:
+        >>> factors = spaces.factorise(gym.spaces.Tuple([gym.spaces.Discrete(3, start=5), gym.spaces.MultiBinary(2)]))
+        >>> factors.padding_mask
+        array([[ True,  True,  True],
+               [ True,  True, False],
+               [ True,  True, False]])
+        >>> factors.from_env((np.array([6]), np.array([[1, 0]])))
+        array([[1, 1, 0]], dtype=int32)
+        >>> factors.to_env(np.array([[1, 1, 0]]))
+        (array([6]), array([[1, 0]], dtype=int8))
     """
 
     space: gym.Space

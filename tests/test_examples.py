@@ -1,0 +1,106 @@
+"""The examples in docstrings: every public name of the gradient core has one, and each prints what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import doctest
+import importlib
+import inspect
+import io
+import pkgutil
+import re
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rlsample
+from rlsample import samplers
+
+# What the reference says that examples take for granted.
+GIVEN = {"dataclasses": dataclasses, "gym": gym, "keras": keras, "np": np, "tf": tf, "rlsample": rlsample}
+GIVEN |= {name: getattr(rlsample, name) for name in rlsample.__all__}
+# Rooms in which every public name has an example: what `__all__` of the package names, else all without underscore.
+ROOMS = ["types", "ops", "samplers", "schedules", "spaces", "streams", "distributions", "heads", "layers"]
+ROOMS += ["functional", "tfp", "lab", "learning", "in_graph"]
+
+
+def modules_of(name):
+    """A module, and those inside of it if it is a package."""
+    module = importlib.import_module(name)
+    inside = pkgutil.iter_modules(getattr(module, "__path__", []), f"{name}.")
+    return [module, *(each for found in inside for each in modules_of(found.name))]
+
+
+def defined_in(module):
+    """The classes and functions of a module that are its own."""
+    own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
+    return {name: value for name, value in own.items() if inspect.isclass(value) or inspect.isfunction(value)}
+
+
+def public(room):
+    module = importlib.import_module(f"rlsample.{room}")
+    if not hasattr(module, "__all__"):
+        found = {name: value for each in modules_of(module.__name__) for name, value in defined_in(each).items()}
+        return {name: value for name, value in found.items() if not name.startswith("_")}
+    named = {name: getattr(module, name) for name in module.__all__}
+    if module is samplers:
+        named |= {sampler.__name__: sampler for sampler in samplers.SAMPLERS.values()}
+    return {name: value for name, value in named.items() if inspect.isclass(value) or inspect.isfunction(value)}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_name_has_an_example(room):
+    assert public(room)
+    without = [name for name, value in public(room).items() if "\nExamples:\n    >>> " not in inspect.getdoc(value)]
+    assert not without
+
+
+# ---- what they print
+
+
+class UpToRounding(doctest.OutputChecker):
+    """Compares text as it is but for spaces, and decimals to the three digits shown: processors round differently."""
+
+    DECIMAL = re.compile(r"-?\d+\.\d*(?:e[+-]\d+)?")
+
+    def check_output(self, want, got, optionflags):
+        if super().check_output(want, got, optionflags):
+            return True
+        texts = ["".join(self.DECIMAL.sub("#", text).split()) for text in (want, got)]
+        wanted, given = (np.array(self.DECIMAL.findall(text), float) for text in (want, got))
+        return texts[0] == texts[1] and np.allclose(wanted, given, rtol=1e-3, atol=1.5e-3)
+
+
+def examples():
+    """Those of every class and function of the library, and of their methods."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for module in modules_of("rlsample"):
+        for name, value in defined_in(module).items():
+            yield from finder.find(value, f"{module.__name__.removeprefix('rlsample.')}.{name}", globs=GIVEN)
+
+
+@pytest.mark.parametrize("example", [pytest.param(each, id=each.name) for each in examples() if each.examples])
+def test_example(example, monkeypatch):
+    monkeypatch.setattr(samplers, "_registered", {})
+    runner = doctest.DocTestRunner(UpToRounding(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    said = io.StringIO()
+    with np.printoptions(precision=3, suppress=True):
+        runner.run(example, out=said.write)
+    assert not runner.failures, said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("want", "got", "same"),
+    [
+        ("[1.    0.5]\n", "[1. 0.5001]\n", True),
+        ("[1.    0.5]\n", "[1. 0.51]\n", False),
+        ("(3, 4)\n", "(3, 5)\n", False),
+        ("(True, 0.5)\n", "(False, 0.5)\n", False),
+        ("[0.1 0.2]\n", "[0.1]\n", False),
+    ],
+)
+def test_outputs_are_compared_up_to_rounding(want, got, same):
+    assert UpToRounding().check_output(want, got, doctest.NORMALIZE_WHITESPACE) is same
