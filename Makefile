@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 CONFIG ?= agents/configs/cartpole.yaml
 ARGS ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: setup train test test-all reliability lint benchmark
+.PHONY: setup train test test-all reliability lint benchmark docs
 .DEFAULT_GOAL := test
 
 setup: $(STAMP)
@@ -37,3 +38,10 @@ lint: setup
 
 benchmark: setup
 	@$(BIN)/python -m scripts.benchmark $(ARGS)
+
+docs: $(DOCS_STAMP)
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --builder html docs docs/_build/html $(ARGS)
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $(DOCS_STAMP)

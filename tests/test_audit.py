@@ -92,15 +92,16 @@ def test_right_samplers_pass_and_everything_is_written(tmp_path, capsys):
     assert "score_function baseline=1" in printed
     assert "BROKEN" not in printed
     table = (tmp_path / "audit" / "audit.md").read_text().strip().splitlines()
-    assert table[0].startswith("| sampler")
-    assert len(table) == 2 + 7
+    assert table[0].startswith("# ")
+    assert table[2].startswith("| sampler")
+    assert len(table) == 4 + 7
     assert (tmp_path / "audit" / "bias_variance.png").stat().st_size > 20_000
 
 
 def test_to_be_unbiased_is_a_claim_of_its_own(tmp_path):
     """The table said "none" of samplers that are held to be unbiased and have no second implementation."""
     assert run(tmp_path, "--samplers", "arsm", "--objectives", "linear", draws=400)[0] == 0
-    assert "hold" in (tmp_path / "audit" / "audit.md").read_text().splitlines()[2]
+    assert "hold" in (tmp_path / "audit" / "audit.md").read_text().splitlines()[4]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,10 @@
-"""The page on custom agents runs as it stands, and its snippets do what they say."""
+"""The snippets of the page on custom agents do what it says; `test_pages.py` runs the page itself."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import linecache
-import re
 import runpy
-from pathlib import Path
 
 import gymnasium as gym
 import keras
@@ -19,69 +16,16 @@ import tensorflow_probability as tfp
 from agents.snippets import gradient_tape, joint_distribution, keras_fit, ppo_script
 from rlsample import heads
 from scripts.catalogue import known_agents
+from tests.helpers_pages import ROOT, blocks, pages
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "custom_agents.md"
-
-
-def blocks(language):
-    """The fenced blocks of the page: (line number, code)."""
-    text = PAGE.read_text()
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [(text.count("\n", 0, match.start(1)), match[1]) for match in found]
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """What is defined once every block has run, in order and in one namespace; later definitions replace earlier."""
-    namespace = {"__name__": "custom_agents_page"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("page"))
-        for line, code in blocks("python"):
-            name = f"{PAGE.name}:{line}"
-            # TensorFlow reads the source of what it traces.
-            linecache.cache[name] = len(code), None, code.splitlines(keepends=True), name
-            exec(compile(code, name, "exec"), namespace)
-    return namespace
-
-
-def test_every_block_is_run_or_compared(page):
-    assert len(blocks("python")) > 10
-    assert PAGE.read_text().count("```") == 2 * len(blocks("python") + blocks("diff"))
-
-
-def test_what_the_page_says_holds(page):
-    assert gym.spaces.Discrete(4, start=1).contains(page["actions"][0])
-    assert np.mean(page["actions"] == page["expert_actions"]) > 0.5
-    assert np.mean(page["chosen"] == page["values"].argmax(-1)) > 0.3
-    assert page["info"]["action_mask"].shape == (3, 6)
-    np.testing.assert_array_equal(page["action"], page["same"])
-    np.testing.assert_array_equal(page["would_be_next"], page["next_seed"])
-    assert page["step"] == 1000
-    assert page["probabilities"].shape == (2,)
-    assert page["log_prob"].shape == (8,)
-    assert page["logits"].shape == (5, 4)
-    assert page["drawn"].shape == (5,)
-    assert all(np.any(part != 0) for part in page["gradient"])
-    assert len(page["returns"]) == 1
-
-
-def test_links_lead_somewhere():
-    text = PAGE.read_text()
-    anchors = {
-        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)
-    }
-    for target in re.findall(r"\]\((.*?)\)", text):
-        path, _, anchor = target.partition("#")
-        assert not path or path == "choosing_a_sampler.md" or (PAGE.parent / path).is_file(), target
-        assert not anchor or anchor in anchors, target
+PAGE = pages()["custom_agents"]
 
 
 # ---- the three lines of PPO
 
 
 def changed_lines():
-    (_, diff), *others = blocks("diff")
+    (_, diff), *others = blocks("custom_agents", "diff")
     assert not others
     old = [line[1:] for line in diff.splitlines() if line.startswith("-")]
     new = [line[1:] for line in diff.splitlines() if line.startswith("+")]

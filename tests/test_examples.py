@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
-import importlib
 import inspect
 import io
-import pkgutil
 import re
 
 import gymnasium as gym
@@ -18,6 +16,7 @@ import tensorflow as tf
 
 import rlsample
 from rlsample import samplers
+from scripts.site.reference import modules_of, public_names
 
 # What the reference says that examples take for granted.
 GIVEN = {"dataclasses": dataclasses, "gym": gym, "keras": keras, "np": np, "tf": tf, "rlsample": rlsample}
@@ -27,35 +26,11 @@ ROOMS = ["types", "ops", "samplers", "schedules", "spaces", "streams", "distribu
 ROOMS += ["functional", "tfp", "lab", "learning", "in_graph"]
 
 
-def modules_of(name):
-    """A module, and those inside of it if it is a package."""
-    module = importlib.import_module(name)
-    inside = pkgutil.iter_modules(getattr(module, "__path__", []), f"{name}.")
-    return [module, *(each for found in inside for each in modules_of(found.name))]
-
-
-def defined_in(module):
-    """The classes and functions of a module that are its own."""
-    own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
-    return {name: value for name, value in own.items() if inspect.isclass(value) or inspect.isfunction(value)}
-
-
-def public(room):
-    module = importlib.import_module(f"rlsample.{room}")
-    if not hasattr(module, "__all__"):
-        found = {name: value for each in modules_of(module.__name__) for name, value in defined_in(each).items()}
-        return {name: value for name, value in found.items() if not name.startswith("_")}
-    named = {name: getattr(module, name) for name in module.__all__}
-    if module is samplers:
-        named |= {sampler.__name__: sampler for sampler in samplers.SAMPLERS.values()}
-    return {name: value for name, value in named.items() if inspect.isclass(value) or inspect.isfunction(value)}
-
-
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_public_name_has_an_example(room):
-    assert public(room)
-    without = [name for name, value in public(room).items() if "\nExamples:\n    >>> " not in inspect.getdoc(value)]
-    assert not without
+    names = public_names(room)
+    assert names
+    assert not [each.name for each in names if "\nExamples:\n    >>> " not in inspect.getdoc(each.value)]
 
 
 # ---- what they print
@@ -77,9 +52,12 @@ class UpToRounding(doctest.OutputChecker):
 def examples():
     """Those of every class and function of the library, and of their methods."""
     finder = doctest.DocTestFinder(exclude_empty=True)
-    for module in modules_of("rlsample"):
-        for name, value in defined_in(module).items():
-            yield from finder.find(value, f"{module.__name__.removeprefix('rlsample.')}.{name}", globs=GIVEN)
+    for module in modules_of(rlsample):
+        for name, value in vars(module).items():
+            if getattr(value, "__module__", "") == module.__name__ and (
+                inspect.isclass(value) or inspect.isfunction(value)
+            ):
+                yield from finder.find(value, f"{module.__name__.removeprefix('rlsample.')}.{name}", globs=GIVEN)
 
 
 @pytest.mark.parametrize("example", [pytest.param(each, id=each.name) for each in examples() if each.examples])

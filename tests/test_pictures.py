@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from rlsample import ops
 from scripts import pictures
 
 
-def test_argmax_jumps_where_the_logits_meet(tmp_path):
+@pytest.mark.parametrize("name", ["argmax", "simplex", "estimates"])
+def test_a_picture_is_drawn(name, tmp_path):
+    assert pictures.main(["--folder", str(tmp_path), "--only", name]) == 0
+    assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_argmax_jumps_where_the_logits_meet():
     just = np.float32(1e-6)
     assert ops.mode(np.array([[just, 0.0], [0.0, just]], np.float32)).numpy().tolist() == [0, 1]
     np.testing.assert_allclose(pictures.first_weight(np.array([0.0]), 0.1), 0.5)
     np.testing.assert_allclose(pictures.first_weight(np.array([0.2]), 0.1), 1 / (1 + np.exp(-2)), rtol=1e-6)
-    assert pictures.main(["--folder", str(tmp_path)]) == 0
-    assert (tmp_path / "argmax.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_relaxed_draws_move_to_the_corners_as_the_temperature_falls():
+    largest = [pictures.relaxed_draws(temperature).max(-1).mean() for temperature in pictures.TEMPERATURES]
+    assert largest == sorted(largest)
+    assert largest[-1] > 0.95
+
+
+def test_the_chord_loss_straightens_a_critic():
+    def away_from_the_chord(values):
+        return np.abs(values - np.linspace(values[0], values[-1], len(values))).mean()
+
+    (curved, _), (straight, slopes) = (pictures.edge_values(weight, steps=300) for weight in (0.0, 1.0))
+    assert away_from_the_chord(straight) < 0.5 * away_from_the_chord(curved)
+    assert np.sign(slopes.mean()) == np.sign(straight[-1] - straight[0])

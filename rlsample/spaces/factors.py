@@ -117,15 +117,17 @@ class Factors:
         """Reads a mask of legal actions in any form in use into the one form the library takes.
 
         Entries are bool, or integers 0 and 1; leading axes `...` are the batch, and may be absent. Forms:
-          None                      everything legal
-          [..., n]                  Discrete: Taxi's `info["action_mask"]`, PettingZoo's `observation["action_mask"]`
-          [..., sum(sizes)]         the factors one after another (sb3-contrib)
-          [..., F, K]               padded; what the padding says is ignored
-          list or tuple             one mask [..., size] per factor
-          as `Space.sample(mask=)`  tuples and dicts nested like the space, None for an entry without a mask; for
-                                    MultiBinary an integer array [..., *shape] of 0, 1, or 2 for either
-          object array [B]          one of the above per row, None where a row has none: what a vector environment
-                                    makes of masks that are not arrays
+
+            None                      everything legal
+            [..., n]                  Discrete: Taxi's `info["action_mask"]`, PettingZoo's `observation["action_mask"]`
+            [..., sum(sizes)]         the factors one after another (sb3-contrib)
+            [..., F, K]               padded; what the padding says is ignored
+            list or tuple             one mask [..., size] per factor
+            as `Space.sample(mask=)`  tuples and dicts nested like the space, None for an entry without a mask; for
+                                      MultiBinary an integer array [..., *shape] of 0, 1, or 2 for either
+            object array [B]          one of the above per row, None where a row has none: what a vector environment
+                                      makes of masks that are not arrays
+
         Entries of a Tuple or Dict may each have a form of their own. Flags that a vector environment adds inside a
         dict (`_key`) are honoured. Integers of shape [..., *shape] for a MultiBinary are always taken as Gymnasium
         means them; padded masks that could be mistaken for that must be bool.

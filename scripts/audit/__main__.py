@@ -143,7 +143,7 @@ def _write_csv(path: Path, cells: Sequence[problem.Cell]) -> None:
 def _write_markdown(path: Path, cells: Sequence[problem.Cell], failed: Sequence[claims.Check]) -> None:
     text = io.StringIO()
     Console(file=text, width=1000).print(_table(cells, failed, box=box.MARKDOWN))
-    path.write_text(text.getvalue().strip() + "\n", encoding="utf-8")
+    path.write_text(f"# Relative bias, relative noise\n\n{text.getvalue().strip()}\n", encoding="utf-8")
 
 
 def _report(console: Console, tested: Sequence[claims.Check], failed: Sequence[claims.Check]) -> None:

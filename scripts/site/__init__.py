@@ -1,0 +1,1 @@
+"""What the site takes from the code: reference, configuration keys, docstrings as reStructuredText."""
