@@ -38,7 +38,8 @@ def to_restructured_text(lines: list[str]) -> list[str]:
 
 def sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Yields (name of the section, its lines); the name of the description, and of text between sections, is empty."""
-    name, body = "", []
+    name = ""
+    body: list[str] = []
     for line in lines:
         header = SECTION.match(line)
         ends = name and line and not line[0].isspace()
