@@ -25,6 +25,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "images/audit/*.csv"]
 templates_path = ["_templates"]
+highlight_language = "none"  # formulas; code says what it is in
 nitpicky = True
 # What Python and other libraries define is not looked up, which would need the network. Nor is an argument's name.
 nitpick_ignore_regex = [(r"py:.*", r"(?s)(?!rlsample\.).*")]
@@ -34,14 +35,15 @@ myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
+toc_object_entries_show_parents = "hide"
 autosummary_generate = True
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {name: f"rlsample.types.{name}" for name in ("TensorLike", "Objective")}
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
 napoleon_custom_sections = ["Source", ("Call arguments", "params_style")]
 
 html_theme = "pydata_sphinx_theme"

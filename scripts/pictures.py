@@ -19,7 +19,7 @@ from rlsample import lab, ops, samplers
 from rlsample.learning.critics import ConcatenatingCritic, chord_loss
 
 TEMPERATURES = (1.0, 0.3, 0.1)
-LOGITS = (0.0, 1.0, 2.0)
+LOGITS = np.array([0.0, 1.0, 2.0], np.float32)
 WORTH = (1.0, 0.0, 4.0)
 """The policy, and what its actions are worth, of the pictures that compare estimators."""
 ESTIMATORS = ("straight_through", "straight_through_gumbel_softmax", "reinmax", "leave_one_out")
@@ -78,7 +78,7 @@ def draw_argmax_jump(path: Path) -> None:
 
 def relaxed_draws(temperature: float, number: int = 1000) -> np.ndarray:
     """Draws of the Gumbel-softmax of the pictures' policy: `[number, 3]`."""
-    logits = np.tile(np.float32(LOGITS), (number, 1))
+    logits = np.tile(LOGITS, (number, 1))
     return samplers.create("gumbel_softmax")(logits, (0, 1), temperature=temperature).one_hot.numpy()
 
 
@@ -98,13 +98,13 @@ def draw_simplex(path: Path) -> None:
 
 def estimates(sampler: str, number: int = 400) -> np.ndarray:
     """Gradients of E[objective] to the logits, one a row: `[number, 3]`."""
-    return lab.sample_gradients(sampler, squared_worth, np.float32(LOGITS), number, (0, 1), jit_compile=False)[0]
+    return lab.sample_gradients(sampler, squared_worth, LOGITS, number, (0, 1), jit_compile=False)[0]
 
 
 def draw_estimates(path: Path) -> None:
     """Draws single estimates by two of their components, with their mean and the exact gradient; a panel a sampler."""
     figure, row = panels(len(ESTIMATORS), (12, 3.4), sharex=True, sharey=True)
-    exact = lab.exact_gradient(squared_worth, [LOGITS]).numpy()[0]
+    exact = lab.exact_gradient(squared_worth, LOGITS[None]).numpy()[0]
     # Where many estimates are the same point, a little noise shows how many.
     jitter = np.random.default_rng(0).normal(scale=0.12, size=(2, 400))
     for axes, sampler in zip(row, ESTIMATORS, strict=True):
@@ -124,8 +124,7 @@ def draw_temperatures(path: Path) -> None:
     figure, (left, right) = panels(2, (10, 3.6))
     for sampler in ANNEALED:
         reports = [
-            lab.audit(sampler, linear_worth, np.float32(LOGITS), temperature, DRAWS, jit_compile=False)
-            for temperature in GRID
+            lab.audit(sampler, linear_worth, LOGITS, temperature, DRAWS, jit_compile=False) for temperature in GRID
         ]
         left.plot(GRID, [report.relative_bias for report in reports], "o-", markersize=4, label=sampler)
         right.plot(GRID, [np.sqrt(report.relative_variance) for report in reports], "o-", markersize=4, label=sampler)

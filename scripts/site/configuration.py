@@ -72,12 +72,12 @@ def fields(model: type[Block], prefix: str = "") -> Iterator[tuple[str, FieldInf
 
 
 def key_table(found: Iterable[tuple[str, FieldInfo]]) -> str:
-    """Key, default, choices and sentence of fields."""
+    """Key of fields, and their sentence, default and choices."""
     rows = []
     for key, field in found:
-        default = REQUIRED if field.is_required() else f"`{value_text(field.default)}`"
-        rows.append([f"`{key}`", default, choices(field), field.description or ""])
-    return markdown_table(["key", "default", "choices", "what it is"], rows)
+        default = REQUIRED.capitalize() if field.is_required() else f"Default `{value_text(field.default)}`"
+        rows.append([f"`{key}`", f"{field.description} *{default}*; {choices(field)}."])
+    return markdown_table(["key", "what it is"], rows)
 
 
 def choices(field: FieldInfo) -> str:

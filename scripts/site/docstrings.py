@@ -13,6 +13,8 @@ SECTION = re.compile(r"(Args|Attributes|Call arguments|Examples|Raises|Returns|S
 CODE = re.compile(r"(`[^`]*`)")
 NAME = re.compile(r"`[A-Za-z_][\w.]*`$")
 MARKUP = re.compile(r"\*|\||(?<=\w)_(?!\w)")
+ENTRY = re.compile(r" {4}(\w+): (.*)")
+NUMBERED = re.compile(r"^( *(?:[\w*]+: )?\w)\.(?= |$)", re.MULTILINE)
 STARRED = re.compile(r"^( *)\\\*\\\*(\w+: )", re.MULTILINE)
 
 
@@ -25,16 +27,19 @@ def to_restructured_text(lines: list[str]) -> list[str]:
         elif section == "Returns":
             words = escaped(body)
             text += [":returns:", *words] if any(words) else []
+        elif section == "Attributes":
+            text += [".. rubric:: Attributes", "", *definitions(escaped(body))]
         elif section:
             text += [f"{section}:", *escaped(body)]
-        else:
+        elif body:
             text += description(body)
     return text
 
 
 def sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Yields (name of the section, its lines); the name of the description, and of text between sections, is empty."""
-    name, body = "", []
+    name = ""
+    body: list[str] = []
     for line in lines:
         header = SECTION.match(line)
         ends = name and line and not line[0].isspace()
@@ -62,11 +67,20 @@ def description(lines: list[str]) -> list[str]:
     return text + escaped(prose)
 
 
+def definitions(lines: list[str]) -> list[str]:
+    """Entries `name: text` as a list of definitions."""
+    text: list[str] = []
+    for line in lines:
+        entry = ENTRY.match(line)
+        text += [f"``{entry[1]}``", f"        {entry[2]}"] if entry else [line]
+    return text
+
+
 def escaped(lines: list[str]) -> list[str]:
     """Text in which nothing is markup but what stands in backticks: a name is looked up, all else is code."""
     parts = CODE.split("\n".join(lines))
     text = "".join(_code(part) if CODE.match(part) else MARKUP.sub(r"\\\g<0>", part) for part in parts)
-    return STARRED.sub(r"\1**\2", text).split("\n")
+    return NUMBERED.sub(r"\1\\.", STARRED.sub(r"\1**\2", text)).split("\n")
 
 
 def _code(quoted: str) -> str:

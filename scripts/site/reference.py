@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 
 from rlsample import samplers
 
-ROOMS = ("ops", "samplers", "schedules", "spaces", "streams", "distributions", "heads", "layers", "networks")
+ROOMS: tuple[str, ...] = (
+    "ops",
+    "samplers",
+    "schedules",
+    "spaces",
+    "streams",
+    "distributions",
+    "heads",
+    "layers",
+    "networks",
+)
 ROOMS += ("functional", "tfp", "lab", "learning", "in_graph", "rollouts", "runs", "types", "checks")
 """In the order of the table of contents."""
 

@@ -1,0 +1,73 @@
+"""What the site takes from the code; that it builds is `make docs`, which needs the extra `docs`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from rlsample.runs.describe import describe_fields
+from scripts.catalogue import known_agents
+from scripts.site import configuration, docstrings, reference
+
+
+def converted(text):
+    return "\n".join(docstrings.to_restructured_text(text.split("\n")))
+
+
+def test_an_indented_block_is_literal_and_text_is_no_markup():
+    text = converted("A rule.\n\n    forward   p * (g - <p, g>)\n\n    backward  |g|\n\nThen |g| * 2 and c_ again.")
+    assert text == (
+        "A rule.\n\n::\n\n    forward   p * (g - <p, g>)\n\n    backward  |g|\n\nThen \\|g\\| \\* 2 and c\\_ again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("See `Sampler.draw`.", "See `Sampler.draw`."),
+        ("float `[..., K]`", "float ``[..., K]``"),
+        (
+            "as `head.temperature.assign(\nschedule(step))` does",
+            "as ``head.temperature.assign(\nschedule(step))`` does",
+        ),
+        ("Args:\n    **kwargs: as of `Trunk`", "Args:\n    **kwargs: as of `Trunk`"),
+        ("Args:\n    size: K. A number", "Args:\n    size: K\\. A number"),
+        ("Returns:\n    (a, b): two", ":returns:\n    (a, b): two"),
+        ("Examples:\n    >>> a * b | c_", "Examples:\n    >>> a * b | c_"),
+        (
+            "Attributes:\n    rate: of it\n        all.",
+            ".. rubric:: Attributes\n\n``rate``\n        of it\n        all.",
+        ),
+    ],
+)
+def test_sections(given, expected):
+    assert converted(given) == expected
+
+
+def test_every_key_is_on_the_page_with_its_sentence_and_default():
+    page, agents = configuration.configuration_page(), known_agents()
+    for name in agents:
+        for key, default, sentence in describe_fields(agents[name], "agent."):
+            assert re.search(
+                rf"`{re.escape(key)}` \| {re.escape(sentence)} \*Default `{re.escape(default)}`\*", page
+            ), key
+    assert (
+        "| `env.num_envs` | Environments stepped together while training. *Default `8`*; whole number >= 1. |" in page
+    )
+    assert "`sync`, `async`, `vector_entry_point` or null" in page
+    assert "*Required*; whole number >= 1." in page
+
+
+def test_every_public_name_is_in_the_reference(tmp_path):
+    reference.write(tmp_path)
+    assert {path.stem for path in tmp_path.glob("*.rst")} == {"rooms", *reference.ROOMS}
+    assert "   ReinMax\n" in (tmp_path / "samplers.rst").read_text()
+    assert "rlsample.learning.returns\n---" in (tmp_path / "learning.rst").read_text()
+    assert reference.documented_at()["rlsample.samplers.reinmax.ReinMax"] == "rlsample.samplers.ReinMax"
+
+
+def test_the_rooms_of_the_reference_are_those_of_the_library():
+    from tests.test_layout import LEVEL
+
+    assert set(reference.ROOMS) == set(LEVEL) - {"lazy"}
