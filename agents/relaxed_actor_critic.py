@@ -59,6 +59,7 @@ class Config(AgentConfig):
     average_rate: float = Field(default=0.005, gt=0, le=1, description="Share of the policy entering its average.")
     batch_size: int = Field(default=256, ge=1, description="Transitions per update.")
     replay_capacity: int = Field(default=100_000, ge=1, description="Transitions kept.")
+    jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
     warmup_steps: int = Field(default=1000, ge=1, description="Steps before learning; at most a tenth of the run.")
     steps_per_round: int = Field(default=64, ge=1, description="Environment steps between rounds of updates.")
     updates_per_step: float = Field(default=1.0, gt=0, description="Updates per environment step after the warm-up.")
@@ -140,7 +141,7 @@ class Learner:
         self.state = self._start([critic.weights() for critic in critics])
         outcomes = self.policy.factors.num_categories**self.policy.factors.num_factors
         self.target_sampler = samplers.create("exact" if outcomes <= EXACT_TARGET_OUTCOMES else "categorical")
-        self._round = tf.function(self._learn_round, jit_compile=True, autograph=False)
+        self._round = tf.function(self._learn_round, jit_compile=agent.jit_compile, autograph=False)
 
     def _start(self, critics: list[tf.Tensor]) -> State:
         policy, initial = self.network.weights(), self.agent.entropy_coefficient

@@ -15,7 +15,13 @@ AGENTS: Agents = known_agents()
 SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"agent": {"num_steps": 8, "num_minibatches": 2, "jit_compile": False}, "total_steps": 64},
     "relaxed_actor_critic": {
-        "agent": {"warmup_steps": 16, "steps_per_round": 16, "batch_size": 8, "audit_draws": 4},
+        "agent": {
+            "warmup_steps": 16,
+            "steps_per_round": 16,
+            "batch_size": 8,
+            "audit_draws": 4,
+            "jit_compile": False,
+        },
         "total_steps": 160,
     },
     "short_horizon_actor_critic": {

@@ -1,5 +1,6 @@
 """What every environment keeps to, in the graph and at Gymnasium's faces."""
 
+import functools
 import inspect
 
 import gymnasium as gym
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 from gymnasium.utils.env_checker import check_env
 
+from tests.helpers import MODES
 from tests.helpers_envs import (
     ALL_ENVS,
     PORTS,
@@ -31,20 +33,23 @@ HEADINGS = [
     "References",
     "Version History",
 ]
-MODES = {
-    "eager": lambda function: function,
-    "graph": tf.function,
-    "xla": lambda function: tf.function(function, jit_compile=True),
-}
+
+NUM_ENVS = 5
 
 
-def walk(name, wrap, num_envs=5, steps=12):
+@functools.cache
+def programs(name, mode):
+    """Step, first states and resets of an environment: traced or compiled once for all of the tests below."""
+    env, wrap = functional_env(name), MODES[mode]
+    return wrap(env.step), wrap(lambda seed: env.initial(seed, NUM_ENVS)), wrap(env.reset_where)
+
+
+def walk(name, mode, steps=12):
     """Final state and all outputs of a random walk with resets."""
-    env = functional_env(name)
-    step, initial, reset_where = wrap(env.step), wrap(lambda seed: env.initial(seed, num_envs)), wrap(env.reset_where)
+    env, (step, initial, reset_where) = functional_env(name), programs(name, mode)
     state, outputs = initial(seed_of(1)), []
     for t in range(steps):
-        action = random_actions(env, num_envs, np.random.default_rng(t))
+        action = random_actions(env, NUM_ENVS, np.random.default_rng(t))
         state, *output = step(state, action, seed_of(2, t))
         outputs.append(output)
         state = reset_where(output[-1] | (t == 5), state, seed_of(2, t))
@@ -84,9 +89,9 @@ def test_docstring_has_gymnasiums_headings_in_order(name):
 
 @pytest.mark.parametrize("name", ALL_ENVS)
 def test_modes_agree(name):
-    state, outputs = walk(name, MODES["eager"])
+    state, outputs = walk(name, "eager")
     for mode in ("graph", "xla"):
-        other_state, other_outputs = walk(name, MODES[mode])
+        other_state, other_outputs = walk(name, mode)
         # XLA contracts a * b + c, so the last bits of the physics differ and grow along the walk.
         assert_equal_states(state, other_state, atol=2e-5)
         assert_equal_states(outputs, other_outputs, atol=2e-5)
@@ -95,7 +100,7 @@ def test_modes_agree(name):
 @pytest.mark.parametrize("name", ALL_ENVS)
 def test_same_seed_same_walk_and_another_seed_another(name):
     env = functional_env(name)
-    assert_equal_states(walk(name, MODES["graph"]), walk(name, MODES["graph"]))
+    assert_equal_states(walk(name, "graph"), walk(name, "graph"))
     one, other = (tf.nest.flatten(env.initial(seed_of(seed), 64)) for seed in (1, 2))
     fixed_start = name in ("rlsample/Bandit-v0", "rlsample/GridWorld-v0")
     assert fixed_start == all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
@@ -162,24 +167,25 @@ def test_gymnasiums_faces_take_relaxed_actions():
 @pytest.mark.parametrize("mode", ["eager", "xla"])
 def test_bad_actions_make_the_reward_nan(name, mode):
     env = functional_env(name)
-    state = env.initial(seed_of(7), 3)
-    step = MODES[mode](env.step)
-    indices = np.zeros((3, *env.factors.action_shape), np.int32)
+    state = env.initial(seed_of(7), NUM_ENVS)
+    step, _, _ = programs(name, mode)
+    indices = np.zeros((NUM_ENVS, *env.factors.action_shape), np.int32)
     indices[1], indices[2] = -1, env.factors.num_categories
-    relaxed = relaxed_actions(env, 3, np.random.default_rng(2)).numpy()
-    relaxed[1:, ..., 0] = [[np.nan], [np.inf]] if relaxed.ndim == 3 else [np.nan, np.inf]
+    relaxed = relaxed_actions(env, NUM_ENVS, np.random.default_rng(2)).numpy()
+    relaxed[1:3, ..., 0] = [[np.nan], [np.inf]] if relaxed.ndim == 3 else [np.nan, np.inf]
     for action in (tf.constant(indices), tf.constant(relaxed)):
         reward = step(state, action, seed_of(8)).reward.numpy()
-        assert np.isfinite(reward).tolist() == [True, False, False]
+        assert np.isfinite(reward).tolist() == [True, False, False, True, True]
 
 
 @pytest.mark.parametrize("name", ["rlsample/Acrobot-v1", "rlsample/CartPole-v1", "rlsample/MountainCar-v0"])
 @pytest.mark.parametrize("mode", ["eager", "xla"])
 def test_a_nan_state_makes_the_reward_nan(name, mode):
     env = functional_env(name)
-    state = tf.tensor_scatter_nd_update(env.initial(seed_of(9), 3), [[1, 1]], [np.nan])
-    reward = MODES[mode](env.step)(state, tf.zeros([3], tf.int32), seed_of(10)).reward.numpy()
-    assert np.isnan(reward).tolist() == [False, True, False]
+    state = tf.tensor_scatter_nd_update(env.initial(seed_of(9), NUM_ENVS), [[1, 1]], [np.nan])
+    step, _, _ = programs(name, mode)
+    reward = step(state, tf.zeros([NUM_ENVS], tf.int32), seed_of(10)).reward.numpy()
+    assert np.isnan(reward).tolist() == [False, True, False, False, False]
 
 
 @pytest.mark.parametrize("name", ALL_ENVS)

@@ -36,8 +36,7 @@ def model_with(head, hidden=8):
 
 
 @pytest.fixture(autouse=True)
-def _same_start_and_no_policy_left_behind():
-    keras.utils.set_random_seed(0)
+def _no_policy_left_behind():
     yield
     keras.config.set_dtype_policy("float32")
 

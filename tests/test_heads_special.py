@@ -24,11 +24,6 @@ SEED = (2, 3)
 Z = 5.5
 
 
-@pytest.fixture(autouse=True)
-def _same_start():
-    keras.utils.set_random_seed(0)
-
-
 def features(rows=3, size=6):
     return tf.random.stateless_normal([rows, size], SEED)
 

@@ -68,8 +68,11 @@ def evaluate(transitions):
     )
 
 
-def in_graph(env, num_envs, num_steps, jit_compile=True):
-    collector = InGraphCollector(env, num_envs, env.max_episode_steps)
+@functools.cache
+def in_graph(num_steps=12, masked=False, jit_compile=True):
+    """Two lanes of the script: the rollout, what is running and what has finished."""
+    env = Script(masked=masked)
+    collector = InGraphCollector(env, 2, env.max_episode_steps)
 
     @functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
     def program(seed):
@@ -101,7 +104,7 @@ def rows(data, lane):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_in_graph_episodes_end_and_bootstrap_as_they_should(jit_compile):
-    data, running, finished = in_graph(Script(), 2, 12, jit_compile)
+    data, running, finished = in_graph(jit_compile=jit_compile)
     quitter, stayer = rows(data, 0), rows(data, 1)
     assert [row["observation"][0] for row in quitter] == [0, 1, 2] * 4
     assert [row["terminated"] for row in quitter] == [False, False, True] * 4
@@ -137,7 +140,7 @@ def test_gymnasium_gives_the_same_rows(mode):
     else:
         makers = [functools.partial(make, lane) for lane in (0, 1)]
         envs = gym.vector.SyncVectorEnv(makers, autoreset_mode=gym.vector.AutoresetMode[mode])
-    outside, (inside, _, _) = stepped(envs, 12), in_graph(Script(), 2, 12)
+    outside, (inside, _, _) = stepped(envs, 12), in_graph()
     for lane in range(2):
         theirs, ours = rows(outside, lane), rows(inside, lane)
         assert len(theirs) >= 9
@@ -147,7 +150,7 @@ def test_gymnasium_gives_the_same_rows(mode):
 
 def test_rows_without_an_action_leave_the_advantages_of_others_alone():
     outside = stepped(GymVectorEnv(Script(), 2, max_episode_steps=LIMIT), 12)
-    inside, _, _ = in_graph(Script(), 2, 12)
+    inside, _, _ = in_graph()
 
     def advantages(data, lane):
         columns = (data.reward, data.value, data.next_value, data.terminated, data.truncated)
@@ -166,7 +169,7 @@ def test_no_time_limit():
 
 
 def test_masks_are_those_of_the_row_acted_in():
-    data, _, _ = in_graph(Script(masked=True), 2, 6)
+    data, _, _ = in_graph(6, masked=True)
     np.testing.assert_array_equal(data.mask[:3, 0], [[True, True], [True, False], [False, True]])
     np.testing.assert_array_equal(data.mask[:3, 1], [[True, True], [True, False], [True, False]])
 

@@ -61,7 +61,7 @@ def test_ppo_learns_for_each_member_what_it_learns_for_one(env):
     together = tf.function(members.learn, jit_compile=True, autograph=False)
     learned, metrics, finite = together(states, transitions, SEED, tf.ones([12], tf.bool))
     assert finite.shape == (12,)
-    alone = tf.function(learner.learn, jit_compile=True, autograph=False)
+    alone = tf.function(learner.learn, autograph=False)
     for member in range(3):
         state = population.member_of(states, member)
         assert_same(state, learner.start(member), rtol=0, atol=0)

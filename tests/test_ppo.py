@@ -95,7 +95,7 @@ def test_learns_with_several_factors_and_masks_and_acts_legally(env, collector, 
 
 
 def test_two_rollouts_of_cartpole():
-    _, run = score(configure("rlsample/CartPole-v1", 2 * 128, num_envs=8))
+    _, run = score(configure("rlsample/CartPole-v1", 2 * 128, num_envs=8, jit_compile=False))
     assert [record["step"] for record in run.records] == [256]  # two rollouts in one call
 
 
@@ -191,43 +191,61 @@ class TestPopulation:
 
 
 class Poison(Identity):
-    """An Identity whose reward or observation cannot be learned from."""
+    """An Identity whose reward or observation can be made one not to learn from, without another trace."""
 
-    def __init__(self, where):
+    def __init__(self):
         super().__init__()
-        self.where = where
+        self.added_to_reward, self.added_to_state = tf.Variable(0.0), tf.Variable(0.0)
 
-    def initial(self, seed, num_envs=1):
-        state = super().initial(seed, num_envs)
-        return state + (np.inf if self.where == "state" else 0.0)
+    def transition(self, state, action, seed=None):
+        return super().transition(state, action, seed) + self.added_to_state
 
     def reward(self, state, action, next_state, seed=None):
         reward = super().reward(state, action, next_state)
-        poison = {"reward": np.nan, "huge reward": 1e30}.get(self.where)
-        return reward if poison is None else tf.where(tf.range(reward.shape[0]) == 3, poison, reward)
+        return tf.where(tf.range(reward.shape[0]) == 3, reward + self.added_to_reward, reward)
 
 
-@pytest.mark.parametrize("where", ["huge reward", "state"])
-def test_nothing_is_learned_from_nan(where):
+@pytest.fixture(scope="module")
+def poisoned():
+    """A loop, compiled once for the tests of what it refuses, and its environment."""
     config = configure("rlsample/Identity-v0", 1024)
     made = config.env.make(16)
-    made.functional = Poison(where)
+    made.functional = env = Poison()
     learner = agent.Learner(config, made, 4)
     options = {"num_steps": 16, "metrics": agent.METRICS, "seed": 1, "temperature": config.temperature}
-    loop = on_policy_loop(made, learner, **options)
+    return on_policy_loop(made, learner, **options), env
+
+
+def test_nothing_is_learned_from_nan(poisoned):
+    loop, env = poisoned
     before = loop.state
-    with pytest.raises(ValueError, match=r"Expected finite rewards, observations and values. Received: environment="):
+    for added_to_reward, added_to_state in ((1e30, 0.0), (0.0, np.inf)):
+        env.added_to_reward.assign(added_to_reward)
+        env.added_to_state.assign(added_to_state)
+        with pytest.raises(ValueError, match=r"Expected finite rewards, observations and values. Received: env"):
+            loop.advance(4)
+        assert loop.state is before
+    env.added_to_state.assign(0.0)
+    loop.advance(1)
+
+
+def test_divergence_is_an_error(poisoned):
+    loop, _ = poisoned
+    before = loop.state = loop.state._replace(learning_rate=tf.constant(1e30))
+    with pytest.raises(ValueError, match=r"Expected finite"):
         loop.advance(4)
     assert loop.state is before
+    assert loop.traces == 1
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_rollout_with_nan_leaves_the_state_as_it_was(jit_compile):
     config = configure("rlsample/Identity-v0", 1024)
     made = config.env.make(16)
-    made.functional = Poison("reward")
+    made.functional = env = Poison()
+    env.added_to_reward.assign(np.nan)
     learner = agent.Learner(config, made, 4)
-    state, env = learner.start(0), made.functional
+    state = learner.start(0)
     collector = InGraphCollector(env, 16, 32)
     steps, _, _ = collector.collect(actor(learner, state), collector.start((1, 2)), 16, tf.constant([1, 2]))
     learn = tf.function(learner.learn, jit_compile=jit_compile, autograph=False)
@@ -235,11 +253,6 @@ def test_a_rollout_with_nan_leaves_the_state_as_it_was(jit_compile):
     assert np.flatnonzero(~finite.numpy()).tolist() == [3]
     for old, new in zip(tf.nest.flatten(state), tf.nest.flatten(after), strict=True):
         np.testing.assert_array_equal(old, new)
-
-
-def test_divergence_is_an_error():
-    with pytest.raises(ValueError, match=r"Expected finite"):
-        score(configure("rlsample/Identity-v0", 2048, learning_rate=1e30))
 
 
 @pytest.mark.parametrize(

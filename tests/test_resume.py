@@ -81,6 +81,14 @@ def small(**settings):
     return small_config("ppo", **({"evaluation": {"episodes": 2}} | settings))
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run of `small()` that came to its end; a test that changes it makes a copy."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    begin(folder, small())
+    return folder
+
+
 def test_a_population_and_python_s_environments_go_on(tmp_path):
     config = small(env={"id": "FrozenLake-v1", "num_envs": 4}, total_steps=96)
     begin(tmp_path / "run", config, after=32)
@@ -110,9 +118,8 @@ def test_without_a_checkpoint_it_begins_anew(tmp_path):
     assert resume(tmp_path / "run", config).step == config.total_steps
 
 
-def test_more_steps_can_be_asked_for_and_nothing_else(tmp_path, capsys):
-    folder = tmp_path / "run"
-    begin(folder, small())
+def test_more_steps_can_be_asked_for_and_nothing_else(finished, tmp_path, capsys):
+    folder = shutil.copytree(finished, tmp_path / "run")
     words = ["--resume", str(folder)]
     assert train.main(words) == 2
     assert "Expected a run that is not finished" in capsys.readouterr().err
@@ -215,16 +222,15 @@ def test_a_replay_comes_back_in_its_places(rows):
     np.testing.assert_array_equal(*draw)
 
 
-def test_saving_changes_nothing(tmp_path):
-    often, never = small(checkpoint={"every": 1}), small()
-    begin(tmp_path / "often", often)
-    begin(tmp_path / "never", never)
-    for one, two in zip(*(saved(tmp_path / name)[1].values() for name in ("often", "never")), strict=True):
+def test_saving_changes_nothing(finished, tmp_path):
+    often = tmp_path / "often"
+    begin(often, small(checkpoint={"every": 1}))
+    for one, two in zip(*(saved(folder)[1].values() for folder in (often, finished)), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-def test_a_checkpoint_without_a_snapshot_cannot_be_gone_on_from(tmp_path):
-    policy = runs.train(small(), tmp_path / "run", progress=False).policy
+def test_a_checkpoint_without_a_snapshot_cannot_be_gone_on_from(finished, tmp_path):
+    policy = runs.load(finished).policy
     checkpoint.save(tmp_path / "weights", 3, model=policy.model)
     with pytest.raises(checkpoint.CheckpointError, match="Received: one with weights alone"):
         checkpoint.load_snapshot(tmp_path / "weights")

@@ -6,12 +6,8 @@ import pytest
 import tensorflow as tf
 
 from rlsample import ops as rounding
+from tests.helpers import MODES
 
-MODES = {
-    "eager": lambda function: function,
-    "graph": tf.function,
-    "xla": lambda function: tf.function(function, jit_compile=True),
-}
 SHARP = {"ramp": 1e6, "sigmoid": 1e6, "sine": 8.0, "soft_round": 1e4}
 
 

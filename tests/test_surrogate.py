@@ -7,12 +7,8 @@ import tensorflow as tf
 
 from rlsample.ops.surrogate import surrogate_gradient, with_gradient_of
 from rlsample.types import Sample
+from tests.helpers import MODES
 
-MODES = {
-    "eager": lambda function: function,
-    "graph": tf.function,
-    "xla": lambda function: tf.function(function, jit_compile=True),
-}
 X = [-2.0, -1.0, 1.0]
 NOISE = [1.07, 0.93, 1.02]
 root = surrogate_gradient(lambda x, u: tf.sqrt(x**2 * u), lambda x, u: tf.sqrt(x**2))
