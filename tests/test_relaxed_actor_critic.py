@@ -19,12 +19,13 @@ from tests.helpers_runs import Silent
 
 
 def configure(env, total_steps, sampler="straight_through_gumbel_softmax", num_envs=8, temperature=1.0, **hyper):
-    small = {"hidden_sizes": (32,), "batch_size": 64, "warmup_steps": 64, "anneal_learning_rate": False}
+    small = {"batch_size": 64, "warmup_steps": 64, "anneal_learning_rate": False}
     small |= {"actor_learning_rate": 1e-2, "critic_learning_rate": 1e-2, "average_rate": 0.05, "target_rate": 0.05}
     return runs.config_from_dict(
         {
             "agent": {"name": "relaxed_actor_critic", **small, **hyper},
             "env": {"id": env, "num_envs": num_envs},
+            "network": {"hidden_sizes": [32]},
             "sampler": sampler,
             "temperature": temperature,
             "total_steps": total_steps,
@@ -92,7 +93,7 @@ def learner_of(config):
 
 def filled_replay(learner, rows=200):
     generator, event = np.random.default_rng(0), learner.policy.factors.event_shape
-    features = learner.policy.model.input_shape[-1]
+    (features,) = learner.policy.observation_space.shape
     replay = Replay(rows)
     replay.add(
         {
@@ -137,7 +138,7 @@ def test_divergence_is_reported():
     ],
 )
 def test_the_updates_promised_are_made_and_the_learning_rates_end_with_them(num_envs, total_steps, hyper, updates):
-    small = {"hidden_sizes": (4,), "batch_size": 2, "anneal_learning_rate": True, "jit_compile": False}
+    small = {"batch_size": 2, "anneal_learning_rate": True, "jit_compile": False}
     config = configure("rlsample/Bandit-v0", total_steps, num_envs=num_envs, **small, **hyper)
     run, learners = Silent(), []
     init = agent.Learner.__init__
