@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
 
         config, policy = fit(_load(options, path, words, agents), agents)
         print(config_to_yaml(config))
-        print(f"The policy has {policy.model.count_params():,} parameters.", flush=True)
+        print(f"The policy has {policy.model.count_params():,} parameters. {config.env.note}".strip(), flush=True)
         run = _open(options, path, config)
         outcome = carry_out(run, agents)
     except (ConfigError, RunFolderError) as error:
