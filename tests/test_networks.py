@@ -257,9 +257,9 @@ class Broken(Wide):
         ("convolutional", Box(0, 255, (84, 84, 3)), r"to be scaled, .*high=255.0.*RescaleObservation"),
         ({"name": "convolutional", "filters": [4], "kernel_sizes": [9]}, Box(0, 1, (8, 8, 1)), "kernels that fit"),
         (
-            {"name": "convolutional", "filters": [4]},
+            {"name": "convolutional", "kernel_sizes": [4]},
             Box(0, 1, (8, 8, 1)),
-            "filters and kernel_sizes to be given together",
+            "filters with kernel_sizes and strides",
         ),
         ({"name": "convolutional", "channels": "middle"}, Box(0, 1, (8, 8, 1)), "first or last"),
         ("grid", Box(-1, 1, (4, 4)), "a grid: a Box of integers from 0 to 1023"),
@@ -280,6 +280,12 @@ class Broken(Wide):
 def test_what_does_not_fit_is_told(network, space, message):
     with pytest.raises(ValueError, match=message):
         Policy(space, Discrete(2), samplers.create("categorical"), network() if callable(network) else network)
+
+
+def test_a_model_with_a_function_in_it_is_refused():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda values: values + 1)])
+    with pytest.raises(ValueError, match=r"can be made again from its description.*register_keras_serializable"):
+        networks.create(model)
 
 
 def test_a_registered_network_is_created_by_name_and_trains(monkeypatch):

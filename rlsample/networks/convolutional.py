@@ -7,8 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import keras
+import tensorflow as tf
 
-from rlsample import checks
+from rlsample import checks, ops
 from rlsample.networks.base import DenseNetwork, inputs_of, registry
 from rlsample.networks.planes import Channels, channels_of, check_scaled, plane_shape, planes
 
@@ -38,8 +39,8 @@ class ConvolutionalLayers(DenseNetwork):
 
     Attributes:
         filters: of each convolution.
-        kernel_sizes: side of each one's kernel.
-        strides: of each one.
+        kernel_sizes: side of each one's kernel; 3 where there are filters alone.
+        strides: of each one; 1 where there are filters alone.
     """
 
     filters: tuple[int, ...] | None = None
@@ -56,10 +57,11 @@ class ConvolutionalLayers(DenseNetwork):
         received: dict[str, Any] = {name: getattr(self, name) for name in ("filters", "kernel_sizes", "strides")}
         if all(value is None for value in received.values()):
             received = {name: getattr(stack, name) for name in received}
-        elif received["filters"] is None or received["kernel_sizes"] is None:
-            raise checks.invalid("filters and kernel_sizes to be given together", **received)
-        if received["strides"] is None:
-            received["strides"] = (1,) * len(received["filters"])
+        elif received["filters"] is None:
+            raise checks.invalid("filters with kernel_sizes and strides", **received)
+        for name, usual in (("kernel_sizes", 3), ("strides", 1)):
+            if received[name] is None:
+                received[name] = (usual,) * len(received["filters"])
         if len({len(value) for value in received.values()}) > 1:
             raise checks.invalid("filters, kernel_sizes and strides of one length", **received)
         network = self._decided(**received, hidden_sizes=stack.hidden_sizes, activation="relu")
@@ -73,14 +75,19 @@ class ConvolutionalLayers(DenseNetwork):
         """Planes `[B, H, W, C]` through the convolutions, flat: `[B, D]`."""
         layers = zip(self.filters or (), self.kernel_sizes or (), self.strides or (), strict=True)
         for filters, size, stride in layers:
-            image = self.activated(convolution(filters, size, stride), image)
+            layer = Convolution(filters, size, stride, kernel_initializer=keras.initializers.Orthogonal(2**0.5))
+            image = self.activated(layer, image)
         return keras.layers.Flatten()(image)
 
 
-def convolution(filters: int, kernel_size: int, strides: int) -> keras.layers.Conv2D:
-    """The layer that all convolutions here are: orthogonal kernels, nothing added at the border."""
-    initializer = keras.initializers.Orthogonal(2**0.5)
-    return keras.layers.Conv2D(filters, kernel_size, strides, kernel_initializer=initializer)
+@keras.saving.register_keras_serializable(package="rlsample")
+class Convolution(keras.layers.Conv2D):
+    """`keras.layers.Conv2D` with a gradient that is quick inside of compiled loops; see `ops.convolution`."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Planes `[B, H, W, C]` -> `[B, H', W', filters]`."""
+        outputs = ops.convolution(inputs, self.kernel, self.strides, self.padding)
+        return self.activation(outputs + tf.convert_to_tensor(self.bias))
 
 
 @registry.register

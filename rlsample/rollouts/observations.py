@@ -60,7 +60,7 @@ def bounds(space: gym.Space) -> list[tuple[Any, Any]]:
 
 
 def stacked(rows: list[Any]) -> Any:
-    """A structure of arrays `[T, ...]` of T structures of arrays; of NumPy's own, without TensorFlow."""
+    """One structure of arrays `[T, ...]` of T structures of arrays."""
     return tf.nest.map_structure(lambda *leaves: np.stack(leaves), *rows)
 
 
