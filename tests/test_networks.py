@@ -131,7 +131,7 @@ def train(agent, env, network, **settings):
     return AGENTS.module(agent).train(config, run), run
 
 
-@pytest.mark.parametrize("name", ["convolutional", "grid", "joined", "mlp, parts"])
+@pytest.mark.parametrize("name", ["grid", "joined", "mlp, parts"])
 def test_ppo_learns_through_gymnasium(name):
     network, space = network_and_space(name)
     policy, run = train("ppo", "Shown-v0", network, kwargs={"name": name})
@@ -139,9 +139,10 @@ def test_ppo_learns_through_gymnasium(name):
     assert policy.network == networks.create(network).fitted(space)
 
 
-@pytest.mark.parametrize("name", ["convolutional", "joined"])
-def test_the_relaxed_actor_critic_learns_from_a_replay_of_bytes(name):
-    _, run = train("relaxed_actor_critic", "Shown-v0", network_and_space(name)[0], kwargs={"name": name})
+def test_the_relaxed_actor_critic_learns_from_a_replay_of_bytes():
+    """An image among other parts: trees go through replay, updates and both averages."""
+    network = network_and_space("joined")[0]
+    _, run = train("relaxed_actor_critic", "Shown-v0", network, kwargs={"name": "joined"})
     assert run.records[-1]["update"] > 100
     assert np.isfinite(run.records[-1]["losses/critic"])
     # 161 places: one more than there are steps. Twice the observation, masks, and nine bytes beside.
