@@ -33,7 +33,8 @@ def policy_with(name, sampler="categorical"):
 
 
 def test_every_network_is_tried():
-    assert {name.split(",")[0] for name in ALL_NETWORKS} == set(networks.names())
+    ours = {name for name in networks.names() if networks.get(name).__module__.startswith("rlsample.")}
+    assert {name.split(",")[0] for name in ALL_NETWORKS} == ours
 
 
 class TestEveryNetwork:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import envs  # noqa: F401 (registers its environments)
 from agents import relaxed_actor_critic as agent
-from rlsample import runs
+from rlsample import networks, runs
 from rlsample.learning.critics import ConcatenatingCritic, LinearCritic, chord_loss
 from rlsample.learning.replay import Replay
 from rlsample.rollouts.numpy_policy import uniform_actions
@@ -181,10 +181,11 @@ def test_linear_critic_is_linear_and_the_other_is_made_straight():
     one, other = (tf.one_hot(generator.integers(4, size=(64, 2)), 4) for _ in range(2))
     value = tf.constant(generator.normal(size=64), tf.float32)
     seed = tf.constant([1, 2])
-    assert float(chord_loss(LinearCritic(3, (2, 4), (16,)), observation, one, other, seed)) < 1e-10
+    parts = networks.create({"name": "mlp", "hidden_sizes": [16], "activation": "relu"}), gym.spaces.Box(-1, 1, (3,))
+    assert float(chord_loss(LinearCritic(*parts, (2, 4)), observation, one, other, seed)) < 1e-10
 
     def chord_after_fitting(weight):
-        critic = ConcatenatingCritic(3, (2, 4), (16,))
+        critic = ConcatenatingCritic(*parts, (2, 4))
         optimizer = keras.optimizers.Adam(1e-2)
         optimizer.build(critic.trainable_variables)
 
