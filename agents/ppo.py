@@ -26,13 +26,12 @@ from rlsample.learning import losses, shuffle
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.loops import repeat
 from rlsample.learning.returns import generalized_advantage_estimation
+from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
-from rlsample.networks.mlp import mlp
 from rlsample.rollouts.in_graph_collector import max_truncations
-from rlsample.rollouts.observations import feature_size
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.transitions import Transition, over_steps, to_rollout
+from rlsample.rollouts.transitions import Transition, finite_steps, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams
 
@@ -61,7 +60,6 @@ class Config(PopulationConfig):
     entropy_coefficient: PerMember = Field(default=0.01, description="Weight of the entropy bonus.")
     value_coefficient: float = Field(default=0.5, ge=0, description="Weight of the value loss.")
     max_gradient_norm: float = Field(default=0.5, gt=0, description="Longer gradients, all together, are shortened.")
-    hidden_sizes: tuple[int, ...] = Field(default=(64, 64), description="Widths of the hidden layers.")
     jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
 
 
@@ -102,7 +100,7 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
             num_envs=config.env.num_envs,
             num_minibatches=agent.num_minibatches,
         )
-    return Policy(observation_space, action_space, config.sampler, hidden_sizes=agent.hidden_sizes)
+    return Policy(observation_space, action_space, config.sampler, config.network)
 
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
@@ -152,7 +150,7 @@ class Learner:
 
     def _networks(self) -> tuple[Policy, keras.Model]:
         policy = make_policy(self.config, *self.spaces)
-        return policy, mlp(feature_size(policy.observation_space), self.agent.hidden_sizes, 1, activation="tanh")
+        return policy, with_outputs(model_of(policy.network, policy.observation_space), 1)
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights."""
@@ -171,9 +169,9 @@ class Learner:
         """The weights that `logits` takes."""
         return self.network.split(state.policy)
 
-    def logits(self, parameters: list[tf.Tensor], features: tf.Tensor) -> tf.Tensor:
-        """Features `[E, D]` -> logits `[E, K]` or `[E, F, K]`."""
-        return self.network.apply(parameters, features)
+    def logits(self, parameters: list[tf.Tensor], observation: Any) -> tf.Tensor:
+        """Observations `[E, ...]` -> logits `[E, K]` or `[E, F, K]`."""
+        return self.network.apply(parameters, observation)
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """Draws factor indices: int32 `[E]` or `[E, F]`."""
@@ -190,19 +188,20 @@ class Learner:
         """
         agent, before = self.agent, state
         columns = self._columns(state, transitions)
-        usable = tf.math.is_finite(tf.square(columns["advantage"]) + tf.reduce_sum(columns["observation"], -1))
+        usable = tf.math.is_finite(tf.square(columns["advantage"]) + finite_steps(columns["observation"]))
         finite &= tf.reduce_all(usable, 0)
         packed, unpack = shuffle.pack(columns, axes=2)
-        rows = tf.reshape(packed, [-1, packed.shape[-1]])
+        rows = [tf.reshape(matrix, [-1, matrix.shape[-1]]) for matrix in packed]
         updates = agent.num_epochs * agent.num_minibatches
 
         def epoch(index: tf.Tensor, carry: Any) -> Any:
-            order = shuffle.permutation(rows.shape[0], ops.fold_in(seed, index))
-            minibatches = tf.reshape(tf.gather(rows, order), [agent.num_minibatches, -1, rows.shape[1]])
+            order = shuffle.permutation(rows[0].shape[0], ops.fold_in(seed, index))
+            shape = agent.num_minibatches, -1
+            minibatches = [tf.reshape(tf.gather(matrix, order), [*shape, matrix.shape[1]]) for matrix in rows]
 
             def minibatch(index: tf.Tensor, carry: Any) -> Any:
                 state, means = carry
-                state, metrics = self._update(state, unpack(minibatches[index]))
+                state, metrics = self._update(state, unpack([matrix[index] for matrix in minibatches]))
                 return state, {name: mean + metrics[name] / updates for name, mean in means.items()}
 
             return repeat(minibatch, agent.num_minibatches, carry)

@@ -26,10 +26,10 @@ from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import CRITICS, chord_loss
 from rlsample.learning.loops import repeat
-from rlsample.learning.replay import Replay
+from rlsample.learning.replay import Replay, check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.off_policy import train_off_policy
+from rlsample.rollouts.off_policy import kept_specs, steps_taken, train_off_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
@@ -49,7 +49,6 @@ class Config(AgentConfig):
     chord_weight: float = Field(default=1.0, ge=0, description="Of the loss that straightens a concatenating critic.")
     entropy_coefficient: float | None = Field(default=None, ge=0, description="Of the entropy bonus; null learns it.")
     target_entropy_ratio: float = Field(default=0.5, ge=0, le=1, description="Entropy aimed at: a share of the most.")
-    hidden_sizes: tuple[int, ...] = Field(default=(128, 128), description="Widths of the hidden layers.")
     actor_learning_rate: float = Field(default=1e-3, gt=0, description="Of the actor's Adam.")
     critic_learning_rate: float = Field(default=1e-3, gt=0, description="Of the critics' Adam.")
     entropy_learning_rate: float = Field(default=1e-3, gt=0, description="Of the entropy coefficient's Adam.")
@@ -69,11 +68,11 @@ class Config(AgentConfig):
 class Batch(NamedTuple):
     """Minibatches of transitions: `U` updates of `B` rows."""
 
-    observation: Any  # float32 [U, B, D]
+    observation: Any  # a tree of tensors [U, B, ...]
     mask: Any  # bool [U, B, (F,) K]
     action: Any  # int32 [U, B (, F)]
     reward: Any  # float32 [U, B]
-    next_observation: Any  # float32 [U, B, D]
+    next_observation: Any  # likewise
     next_mask: Any  # bool [U, B, (F,) K]
     terminated: Any  # bool [U, B]
 
@@ -92,9 +91,20 @@ class State(NamedTuple):
 
 
 def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> Policy:
-    """The policy this agent trains, with fresh weights."""
-    hidden_sizes = config.agent.hidden_sizes
-    return Policy(observation_space, action_space, config.sampler, hidden_sizes=hidden_sizes, activation="relu")
+    """The policy this agent trains, with fresh weights.
+
+    Raises:
+        ValueError: its network does not fit the observations, or the replay would not fit into memory.
+    """
+    spaces = observation_space, action_space
+    policy = Policy(*spaces, config.sampler, config.network, hidden_sizes=(128, 128), activation="relu")
+    check_memory(replay_capacity(config), kept_specs(policy, Batch._fields))
+    return policy
+
+
+def replay_capacity(config: RunConfig[Config]) -> int:
+    """Transitions kept: no more than there will be, and a place to spare, so that a longer run can follow."""
+    return min(config.agent.replay_capacity, steps_taken(config.total_steps, config.env.num_envs) + 1)
 
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
@@ -105,7 +115,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         Learner(config, envs.single_observation_space, envs.single_action_space),
         run,
         fields=Batch._fields,
-        capacity=config.agent.replay_capacity,
+        capacity=replay_capacity(config),
         steps_per_round=config.agent.steps_per_round,
         total_steps=config.total_steps,
         seed=config.seed,
@@ -132,9 +142,8 @@ class Learner:
         keras.utils.set_random_seed(streams.integer("weights"))
         self.policy, self.averaged = (make_policy(config, observation_space, action_space) for _ in range(2))
         self.set_temperature = self.policy.set_temperature(config.temperature)
-        event_shape, features = self.policy.factors.event_shape, self.policy.model.input_shape[-1]
-        make = CRITICS[agent.critic]
-        critics = [FlatNetwork(make(features, event_shape, agent.hidden_sizes)) for _ in range(agent.num_critics)]
+        parts = self.policy.network, self.policy.observation_space, self.policy.factors.event_shape
+        critics = [FlatNetwork(CRITICS[agent.critic](*parts)) for _ in range(agent.num_critics)]
         self.network, self.critic = FlatNetwork(self.policy.model), critics[0]
         self.adam = Adam(decay_steps=self.total_updates if agent.anneal_learning_rate else None)
         self.coefficient_adam = Adam()
@@ -175,8 +184,8 @@ class Learner:
             count = min(per_call, due - self.update)
             batch = Batch(**replay.sample(generator, (per_call, agent.batch_size)))
             seed = self.update_seeds.integers(-(2**31), 2**31, 2, np.int32)
-            arguments = Batch(*map(tf.constant, batch)), tf.constant(count), tf.constant(seed)
-            state, usable, values = self._round(self.state, *arguments)
+            tensors = tf.nest.map_structure(tf.constant, (batch, count, seed))
+            state, usable, values = self._round(self.state, *tensors)
             checks.raise_for_unusable(usable)
             metrics |= finite_metrics({name: float(value) for name, value in values.items()})
             self.state, self.update = state, self.update + count
@@ -187,7 +196,7 @@ class Learner:
 
         def once(index: tf.Tensor, carry: Any) -> Any:
             state, usable, _ = carry
-            row = Batch(*(column[index] for column in batch))
+            row = tf.nest.map_structure(lambda column: column[index], batch)
             critic_seed, actor_seed = tf.unstack(ops.split(ops.fold_in(seed, index), 2))
             state, critic_loss = self._update_critics(state, row, critic_seed)
             state, actor_loss, entropy, logits = self._update_actor(state, row, actor_seed)
@@ -200,7 +209,8 @@ class Learner:
         usable, zeros = tf.ones(batch.mask.shape[1:-1], tf.bool), dict.fromkeys(METRICS, tf.zeros([]))
         state, usable, metrics = repeat(once, count, (state, usable, zeros))
         if self.agent.audit_draws:
-            metrics |= self._audit(state, Batch(*(column[-1] for column in batch)), ops.fold_in(seed, -1))
+            last = tf.nest.map_structure(lambda column: column[-1], batch)
+            metrics |= self._audit(state, last, ops.fold_in(seed, -1))
         return state, usable, metrics
 
     def _audit(self, state: State, row: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -215,7 +225,7 @@ class Learner:
         )
         return {f"sampler/{name}": value for name, value in report._asdict().items()}
 
-    def value(self, critics: list[tf.Tensor], observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
+    def value(self, critics: list[tf.Tensor], observation: Any, one_hot: tf.Tensor) -> tf.Tensor:
         """The least of the critics' values, `[B]`, for critics with the given weights."""
         return tf.reduce_min(tf.stack([self.critic(weights, observation, one_hot) for weights in critics]), 0)
 

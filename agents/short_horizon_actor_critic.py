@@ -35,13 +35,13 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.normalization import Statistics, normalize
 from rlsample.learning.returns import lambda_returns
 from rlsample.learning.ring import Ring, add_rows, draw_rows, start_ring
+from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
-from rlsample.networks.mlp import mlp
 from rlsample.rollouts.in_graph_collector import check_differentiable
 from rlsample.rollouts.in_graph_loop import play_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.transitions import Transition, over_steps, swap_axes
+from rlsample.rollouts.transitions import Transition, finite_steps, over_steps, swap_axes
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams
 
@@ -73,16 +73,15 @@ class Config(PopulationConfig):
     average_rate: float = Field(
         default=0.1, gt=0, le=1, description="Share of the policy entering its average per step."
     )
-    hidden_sizes: tuple[int, ...] = Field(default=(64, 64), description="Widths of the hidden layers.")
     jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
 
 
 class Segment(NamedTuple):
     """What the critic learns from, `[T, B, ...]`; in its memory `[B, T, ...]`."""
 
-    observation: Any  # float32 [T, B, D]
+    observation: Any  # float32 [T, B, ...]
     reward: Any  # float32 [T, B]
-    next_observation: Any  # float32 [T, B, D]
+    next_observation: Any  # float32 [T, B, ...]
     terminated: Any  # bool [T, B]
     truncated: Any  # bool [T, B]
 
@@ -118,7 +117,7 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
         ValueError: the sampler's draws carry no gradient, or the environment would not carry it on.
     """
     check_differentiable(config.sampler, config.env.id, config.env.make)
-    policy = Policy(observation_space, action_space, config.sampler, hidden_sizes=config.agent.hidden_sizes)
+    policy = Policy(observation_space, action_space, config.sampler, config.network)
     policy.model = normalization.normalized(policy.model, normalization.RunningNormalization(name="normalization"))
     return policy
 
@@ -165,20 +164,20 @@ class Learner:
 
     def _networks(self) -> tuple[Policy, keras.Model]:
         policy = make_policy(self.config, *self.spaces)
-        return policy, mlp(policy.model.input_shape[-1], self.agent.hidden_sizes, 1, activation="tanh")
+        return policy, with_outputs(model_of(policy.network, policy.observation_space), 1)
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights."""
         keras.utils.set_random_seed(Streams(self.config.seed).integer("weights", member))
         fresh, fresh_critic = self._networks()
         policy, critic = FlatNetwork(fresh.model).weights(), FlatNetwork(fresh_critic).weights()
-        size, horizon = fresh.model.input_shape[-1], self.agent.horizon
-        features, scalars = tf.TensorSpec([horizon, size]), tf.TensorSpec([horizon])
-        rows = Segment(features, scalars, features, *[tf.TensorSpec([horizon], tf.bool)] * 2)
+        shape, horizon = fresh.observation_space.shape, self.agent.horizon
+        seen, scalars = tf.TensorSpec([horizon, *shape]), tf.TensorSpec([horizon])
+        rows = Segment(seen, scalars, seen, *[tf.TensorSpec([horizon], tf.bool)] * 2)
         adams = self.policy_optimizer.start(policy), self.critic_optimizer.start(critic)
         rate, bonus = (tf.constant(self.agent.by_member(name)[member]) for name in Config.members_differ_in)
         memory = start_ring(self.agent.memory * self.config.env.num_envs, rows)
-        statistics = normalization.start_statistics(size)
+        statistics = normalization.start_statistics(shape)
         return State(policy, policy, critic, critic, *adams, rate, bonus, statistics, memory)
 
     def publish(self, state: State) -> Policy:
@@ -191,10 +190,10 @@ class Learner:
         """The weights and statistics that `logits` takes."""
         return self.network.split(state.policy), state.statistics
 
-    def logits(self, parameters: tuple[list[tf.Tensor], Statistics], features: tf.Tensor) -> tf.Tensor:
-        """Features `[n, D]` -> logits `[n, K]` or `[n, F, K]`."""
+    def logits(self, parameters: tuple[list[tf.Tensor], Statistics], observation: tf.Tensor) -> tf.Tensor:
+        """Observations `[n, ...]` -> logits `[n, K]` or `[n, F, K]`."""
         layers, statistics = parameters
-        return self.network.apply(layers, normalize(features, statistics))
+        return self.network.apply(layers, normalize(observation, statistics))
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """Draws actions as one-hots that carry a gradient: `[n, K]` or `[n, F, K]`."""
@@ -204,7 +203,7 @@ class Learner:
         """The loss of a segment `[T, B, ...]`, to be differentiated through the actions of its steps."""
         segment, parameters = segment_of(steps), self.split(state)
         returns = self.returns(state, segment)
-        logits = over_steps(lambda features: self.logits(parameters, features), steps.observation)
+        logits = over_steps(lambda observation: self.logits(parameters, observation), steps.observation)
         entropy = self.policy.head.distribution(logits, steps.mask).entropy()
         loss = -state.entropy_coefficient * tf.reduce_mean(entropy) - mean_return(returns, segment)
         return Played(segment, loss, returns, entropy)
@@ -219,7 +218,7 @@ class Learner:
         """
         agent, segment, before = self.agent, played.segment, state
         norm = global_norm(gradient)
-        sums = tf.reduce_sum(segment.observation + segment.next_observation, -1) + tf.square(segment.reward)
+        sums = finite_steps(segment.observation + segment.next_observation) + tf.square(segment.reward)
         finite &= tf.reduce_all(tf.math.is_finite(played.returns + played.entropy + sums), 0)
         policy, adam = self.policy_optimizer.step(gradient, state.policy_adam, state.policy, state.learning_rate)
         averaged = move_towards(state.averaged, policy, agent.average_rate)
@@ -233,9 +232,9 @@ class Learner:
         return state, dict(zip(METRICS, metrics, strict=True)), finite
 
     def values(self, weights: tf.Tensor, statistics: Statistics, observation: tf.Tensor) -> tf.Tensor:
-        """V by a critic with the given weights: `[T, B, D]` -> `[T, B]`."""
+        """V by a critic with the given weights: `[T, B, ...]` -> `[T, B]`."""
         critic = self.critic.at(weights)
-        values = over_steps(lambda features: critic(normalize(features, statistics)), observation)
+        values = over_steps(lambda rows: critic(normalize(rows, statistics)), observation)
         return values[..., 0] / (1 - self.agent.discount)
 
     def returns(self, state: State, segment: Segment) -> tf.Tensor:

@@ -15,11 +15,12 @@ import keras
 import tensorflow as tf
 
 from rlsample import checks
+from rlsample.registry import Configurable, Registry
 from rlsample.types import TensorLike
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Schedule(abc.ABC):
+class Schedule(Configurable, abc.ABC):
     """A positive value that moves with the environment step; frozen, and equal after `create(to_config())`.
 
     Examples:
@@ -29,8 +30,6 @@ class Schedule(abc.ABC):
         >>> temperature.to_config()
         {'name': 'linear', 'start': 1.0, 'end': 0.5, 'steps': 100}
     """
-
-    name: ClassVar[str]
 
     @abc.abstractmethod
     def keras_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -45,11 +44,6 @@ class Schedule(abc.ABC):
         """The value at a step: float32 scalar. Before step 0 it is the first value, past the end the last one."""
         step = tf.clip_by_value(tf.cast(step, tf.float32), 0.0, float(self.last_step))
         return tf.cast(self.keras_schedule()(step), tf.float32)
-
-    def to_config(self) -> dict[str, Any]:
-        """The plain dict that `schedules.create` turns back into an equal schedule."""
-        fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-        return {"name": self.name} | {key: list(value) if isinstance(value, tuple) else value for key, value in fields}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,6 +183,9 @@ SCHEDULES: dict[str, type[Schedule]] = {
 }
 
 
+_registry = Registry("schedule", Schedule, SCHEDULES)
+
+
 def create(config: float | str | Mapping[str, Any] | Schedule) -> Schedule:
     """Builds a schedule from a number (a constant), a name, `{"name": ..., **options}`, or returns a built one.
 
@@ -201,25 +198,6 @@ def create(config: float | str | Mapping[str, Any] | Schedule) -> Schedule:
         >>> schedules.create({"name": "cosine", "end": 0.2, "steps": 10_000})
         Cosine(start=1.0, end=0.2, steps=10000)
     """
-    if isinstance(config, Schedule):
-        return config
     if isinstance(config, (int, float)):
         return Constant(value=checks.check_positive("temperature", config))
-    if isinstance(config, str):
-        config = {"name": config}
-    if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
-        raise checks.invalid("a number, a schedule's name or a mapping with the key 'name'", schedule=config)
-    if config["name"] not in SCHEDULES:
-        raise checks.unknown("schedule", config["name"], SCHEDULES)
-    schedule = SCHEDULES[config["name"]]
-    fields = [field.name for field in dataclasses.fields(schedule)]
-    options = {key: value for key, value in config.items() if key != "name"}
-    for option in options:
-        if option not in fields:
-            raise checks.unknown(f"option for the schedule {schedule.name!r}", option, fields)
-    for field in dataclasses.fields(schedule):
-        if field.default is dataclasses.MISSING and field.name not in options:
-            raise checks.invalid(
-                f"the schedule {schedule.name!r} to be given {field.name!r}", **options or {"options": {}}
-            )
-    return schedule(**options)
+    return _registry.create(config)

@@ -43,7 +43,7 @@ class Rollout(NamedTuple):
     """T steps of B environments under one policy, whichever way they were collected.
 
     Attributes:
-        observation: float32 `[T, B, D]`, the features acted on.
+        observation: what was acted on: a tree of tensors `[T, B, ...]`.
         mask: bool `[T, B, K]` or `[T, B, F, K]`, what was legal there; None where everything always is.
         action: int32 `[T, B]` or `[T, B, F]`, factor indices.
         log_prob: float32 `[T, B]`, of the (joint) action when it was drawn.

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import keras
 import numpy as np
 import tensorflow as tf
 
-from rlsample import lab, ops, samplers
+from rlsample import lab, networks, ops, samplers
 from rlsample.learning.critics import ConcatenatingCritic, chord_loss
 
 TEMPERATURES = (1.0, 0.3, 0.1)
@@ -148,7 +149,8 @@ def edge_values(chord_weight: float, steps: int = 1000) -> tuple[np.ndarray, np.
     states, worth = generator.normal(size=(64, 4)), generator.normal(size=64 * 4)
     rows = tf.constant(np.repeat(states, 4, 0), tf.float32)
     actions, others = tf.tile(tf.eye(4), [64, 1]), tf.tile(tf.roll(tf.eye(4), 1, 0), [64, 1])
-    critic = ConcatenatingCritic(features=4, event_shape=(4,), hidden_sizes=(64, 64))
+    network = networks.create({"name": "mlp", "hidden_sizes": [64, 64], "activation": "relu"})
+    critic = ConcatenatingCritic(network, gym.spaces.Box(-1, 1, (4,)), event_shape=(4,))
     optimizer = keras.optimizers.Adam(3e-3)
 
     @tf.function

@@ -48,10 +48,12 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
         check_config(path, words, agents=agents, inherit=options.resume is None)
         if options.run_dir is not None:
             check_free(options.run_dir)
-        from rlsample.runs.training import carry_out  # Loads TensorFlow: all that can be told without has been.
+        from rlsample.runs.training import carry_out, fit  # Loads TensorFlow: all that can be told without has been.
 
-        run = _open(options, path, words, agents)
-        print(config_to_yaml(run.config), flush=True)
+        config, policy = fit(_load(options, path, words, agents), agents)
+        print(config_to_yaml(config))
+        print(f"The policy has {policy.model.count_params():,} parameters. {config.env.note}".strip(), flush=True)
+        run = _open(options, path, config)
         outcome = carry_out(run, agents)
     except (ConfigError, RunFolderError) as error:
         print(error, file=sys.stderr)
@@ -100,12 +102,16 @@ def _source(options: argparse.Namespace, words: list[str]) -> tuple[Path, list[s
     return Path(words[0]), words[1:]
 
 
-def _open(options: argparse.Namespace, path: Path, words: list[str], agents: Agents) -> Run:
+def _load(options: argparse.Namespace, path: Path, words: list[str], agents: Agents) -> RunConfig:
+    load = load_config if options.resume is None else load_resumed
+    return load(path, words, agents=agents)
+
+
+def _open(options: argparse.Namespace, path: Path, config: RunConfig) -> Run:
     from rlsample.runs import Run
 
     if options.resume is not None:
-        return Run(options.resume, load_resumed(path, words, agents=agents), resume=True)
-    config = load_config(path, words, agents=agents)
+        return Run(options.resume, config, resume=True)
     return Run(options.run_dir or _default_folder(path, config), config)
 
 

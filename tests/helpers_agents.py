@@ -37,8 +37,9 @@ def small_config(name: str, seed: int = 1, **settings: Any) -> RunConfig:
     small = SMALL[name]
     return config_from_dict(
         {
-            "agent": {"name": name, "hidden_sizes": [8], **small["agent"], **settings.pop("agent", {})},
+            "agent": {"name": name, **small["agent"], **settings.pop("agent", {})},
             "env": {"id": "rlsample/Identity-v0", "num_envs": 4},
+            "network": {"hidden_sizes": [8]},
             "sampler": "straight_through_gumbel_softmax",
             "total_steps": small["total_steps"],
             "seed": seed,

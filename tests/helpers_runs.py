@@ -9,11 +9,14 @@ class Silent:
     due_every = None
 
     def __init__(self):
-        self.records, self.saved = [], []
+        self.records, self.saved, self.said = [], [], []
         self.planned = None
 
     def plan(self, total_steps):
         self.planned = total_steps
+
+    def say(self, text):
+        self.said.append(text)
 
     def log(self, step, metrics, update=None):
         self.records.append({"step": step, "update": update, **metrics})

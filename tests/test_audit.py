@@ -140,7 +140,7 @@ class Undefined(ZGR):
     [(Shrunk, "unbiased"), (Leaking, "gradient 0 where illegal"), (Undefined, "unbiased")],
 )
 def test_a_wrong_sampler_is_found(wrong, claim, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(samplers._registered, wrong.name, wrong)
+    monkeypatch.setitem(samplers.SAMPLERS, wrong.name, wrong)
     code, _ = run(tmp_path, "--samplers", wrong.name, "--temperatures", "1", "--objectives", "linear", "quadratic")
     assert code == 1
     assert f"BROKEN: {wrong.name}, temperature 1, quadratic: {claim}" in " ".join(capsys.readouterr().out.split())

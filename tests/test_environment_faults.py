@@ -154,7 +154,7 @@ def test_a_reward_too_large_to_learn_from_is_named_where_it_comes(reward):
 
 
 def test_observations_outside_of_their_box_are_told_once():
-    with pytest.warns(RuntimeWarning, match=r"Received: 1e\+30 for feature 1 of environment 0, outside of") as record:
+    with pytest.warns(RuntimeWarning, match=r"Received: 1e\+30 at \[1\] of environment 0, outside of") as record:
         collected(replaced(0, np.array([0.0, 1e30], np.float32)), steps=30)
     assert len(record) == 1
 

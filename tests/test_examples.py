@@ -62,7 +62,7 @@ def examples():
 
 @pytest.mark.parametrize("example", [pytest.param(each, id=each.name) for each in examples() if each.examples])
 def test_example(example, monkeypatch):
-    monkeypatch.setattr(samplers, "_registered", {})
+    monkeypatch.setattr(samplers._registry, "registered", {})
     runner = doctest.DocTestRunner(UpToRounding(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     said = io.StringIO()
     with np.printoptions(precision=3, suppress=True):

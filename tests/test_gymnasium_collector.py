@@ -5,11 +5,12 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from rlsample import spaces
+from rlsample import networks, spaces
 from rlsample.learning.replay import Replay
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.observations import encode, feature_size
+from rlsample.rollouts.observations import read
 
 
 class Countdown(gym.Env):
@@ -99,7 +100,7 @@ def test_broken_rewards_and_observations_are_refused():
         collect(gym.vector.AutoresetMode.NEXT_STEP, 1, reward=float("nan"))
     space = gym.spaces.Box(-1, 1, (2,))
     with pytest.raises(ValueError, match=r"finite observations. Received: environment=1"):
-        encode(space, np.array([[0, 0], [np.inf, -np.inf]], np.float32))
+        read(space, np.array([[0, 0], [np.inf, -np.inf]], np.float32))
 
 
 def test_disabled_autoreset_is_refused():
@@ -107,30 +108,35 @@ def test_disabled_autoreset_is_refused():
         collect(gym.vector.AutoresetMode.DISABLED, 1)
 
 
-def test_observations_of_every_kind_become_features():
+def test_observations_of_every_kind_keep_their_shape_and_become_features_in_the_network():
     space = gym.spaces.Dict(
         position=gym.spaces.Box(-1, 1, (2, 2)),
         kind=gym.spaces.Discrete(3, start=1),
         flags=gym.spaces.MultiBinary(2),
         both=gym.spaces.Tuple([gym.spaces.MultiDiscrete([2, 3])]),
     )
-    assert feature_size(space) == 4 + 3 + 2 + 5
     batch = {
         "position": np.zeros((2, 2, 2)),
         "kind": np.array([1, 3]),
         "flags": np.array([[0, 1], [1, 1]]),
         "both": (np.array([[1, 0], [0, 2]]),),
     }
-    features = encode(space, batch)
-    parts = {
-        key: features[:, slice(*bounds)]
-        for key, bounds in {"position": (0, 4), "kind": (4, 7), "flags": (7, 9), "both": (9, 14)}.items()
-    }
+    observation = read(space, batch)
+    kinds = tf.nest.map_structure(lambda part: (part.dtype.name, part.shape), observation)
+    assert kinds["position"] == ("float32", (2, 2, 2))
+    assert kinds["kind"] == ("int32", (2,))
+    assert kinds["flags"] == ("bool", (2, 2))
+    assert kinds["both"] == (("int32", (2, 2)),)
+    model = networks.model_of(networks.create({"name": "mlp", "hidden_sizes": []}), space)
+    features = model(tf.nest.map_structure(tf.constant, observation)).numpy()
+    # Keras and tf.nest take the entries of a dict in the order of their keys.
+    bounds = {"both": (0, 5), "flags": (5, 7), "kind": (7, 10), "position": (10, 14)}
+    parts = {key: features[:, slice(*ends)] for key, ends in bounds.items()}
     np.testing.assert_array_equal(parts["both"], [[0, 1, 1, 0, 0], [1, 0, 0, 0, 1]])
     np.testing.assert_array_equal(parts["kind"], [[1, 0, 0], [0, 0, 1]])
     np.testing.assert_array_equal(parts["flags"], [[0, 1], [1, 1]])
-    with pytest.raises(ValueError, match=r"observation_space\['words'\]=Text"):
-        feature_size(gym.spaces.Dict(words=gym.spaces.Text(3)))
+    with pytest.raises(ValueError, match=r"observation\['words'\]=Text.*A network reads no text. .*env.wrappers"):
+        networks.create().fitted(gym.spaces.Dict(words=gym.spaces.Text(3)))
 
 
 def test_replay_keeps_the_newest_rows():

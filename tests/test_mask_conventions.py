@@ -14,7 +14,6 @@ from rlsample import samplers, spaces
 from rlsample.rollouts.evaluation import play_episodes
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.masks import ActionMasks
-from rlsample.rollouts.observations import feature_size
 from rlsample.rollouts.policy import Policy
 from rlsample.runs import config_from_dict, evaluate
 from tests.helpers_runs import Silent
@@ -84,7 +83,8 @@ def test_collecting_draws_what_is_legal_and_keeps_the_mask(convention, mode, end
     envs = SyncVectorEnv([functools.partial(make, convention, ends)] * 3, autoreset_mode=mode)
     collector = GymnasiumCollector(envs, FACTORS, seed=1)
     steps = collector.collect(lambda features, mask: mask.argmax(-1).astype(np.int32), 12)
-    assert steps.observation.shape == (12, 3, 2)  # the mask is no feature
+    seen = steps.observation["x"] if convention == "observation" else steps.observation
+    assert seen.shape == (12, 3, 2)  # the mask is no feature
     assert (steps.mask.sum(-1) == 1)[steps.valid].all()
     inner = steps.valid & ~steps.terminated & ~steps.truncated
     assert (steps.next_mask.sum(-1) == 1)[inner].all()
@@ -109,8 +109,9 @@ def test_evaluating_draws_what_is_legal(convention, vector):
 def test_an_agent_trains_and_is_judged_without_an_illegal_action(convention):
     name = f"Masks-{convention}-v0"
     gym.register(name, functools.partial(make, convention))
-    agent = {"name": "relaxed_actor_critic", "hidden_sizes": [4], "batch_size": 4, "warmup_steps": 8}
+    agent = {"name": "relaxed_actor_critic", "batch_size": 4, "warmup_steps": 8}
     settings = {"agent": agent, "env": {"id": name, "num_envs": 2}, "total_steps": 80, "evaluation": {"episodes": 2}}
+    settings["network"] = {"hidden_sizes": [4]}
     try:
         config = config_from_dict(settings, agents={"relaxed_actor_critic": relaxed_actor_critic.Config})
         policy = relaxed_actor_critic.train(config, Silent())
@@ -122,7 +123,7 @@ def test_an_agent_trains_and_is_judged_without_an_illegal_action(convention):
 def test_act_reads_the_entry_of_dict_observations():
     space = Counting("observation").observation_space
     policy = Policy(space, Counting.action_space, samplers.create("categorical"))
-    assert feature_size(policy.observation_space) == 2
+    assert set(policy.observation_space) == {"x"}
     masks = np.eye(5, dtype=np.int8)
     observations = {"x": np.zeros((5, 2), np.float32), "action_mask": masks}
     np.testing.assert_array_equal(policy.act(observations), 3 + np.arange(5))

@@ -69,7 +69,7 @@ def test_the_errors_explained_are_those_of_the_code():
     assert len(headings) > 15
     for heading in headings:
         kind = re.match(r"Unknown (\w+)", heading)
-        pieces = [f'unknown("{kind[1]}"', "Did you mean"] if kind else heading.removeprefix("Expected ").split("...")
+        pieces = [f'"{kind[1]}"', "Did you mean"] if kind else heading.removeprefix("Expected ").split("...")
         assert all(piece.strip() in source for piece in pieces), heading
 
 
@@ -114,6 +114,13 @@ def test_an_agent_of_ones_own():
     assert page.outcome.mean_return > 9  # at random some 20; falling at once 8 to 10
     assert (page.run.folder / "evaluation.json").is_file()
     assert (page.run.folder / "learning_curve.png").is_file()
+
+
+def test_a_network_of_ones_own():
+    page = run_page("own_network")
+    assert page.config.network.architecture["class_name"] == "Sequential"
+    assert page.run.policy.network == page.config.network
+    assert page.run.step == 1024
 
 
 def test_start():

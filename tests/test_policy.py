@@ -5,12 +5,13 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from rlsample import samplers
 from rlsample.rollouts.numpy_policy import NumpyPolicy, quickest_policy
-from rlsample.rollouts.observations import encode, feature_size
+from rlsample.rollouts.observations import read
 from rlsample.rollouts.policy import Policy
 from tests.helpers import ALL_SPACES, space_name
 
@@ -67,10 +68,11 @@ def test_one_observation_that_is_no_batch_was_not_acted_on(space):
     acting = quickest_policy(make_policy(space, Discrete(5, start=2)))
     assert isinstance(acting, NumpyPolicy)
     singles, batch = observations_of(space)
-    features, actions = encode(space, batch), acting.act(batch)
-    assert features.shape == (3, feature_size(space))
+    rows, actions = tf.nest.flatten(read(space, batch)), acting.act(batch)
     for row, single in enumerate(singles):
-        np.testing.assert_array_equal(encode(space, single), features[row])
+        for part, whole in zip(tf.nest.flatten(read(space, single)), rows, strict=True):
+            np.testing.assert_array_equal(part, whole[row])
+            assert part.dtype == whole.dtype
         assert acting.act(single) == actions[row]
 
 
@@ -147,12 +149,12 @@ def test_masks_of_one_observation_and_of_a_batch():
         ),
         (Tuple((Discrete(3), Discrete(2))), (1,), "tuple of 2 entries. Received: entries=1"),
         (Tuple((Discrete(3), Discrete(2))), np.array([1, 1]), "tuple of 2 entries. Received: type='ndarray'"),
-        (Box(-1, 1, (2,)), np.array([0.0, np.nan]), r"a finite observation. Received: features=\[0.0, nan\]"),
+        (Box(-1, 1, (2,)), np.array([0.0, np.nan]), r"a finite observation. Received: observation=\[0.0, nan\]"),
     ],
 )
 def test_what_is_neither_one_observation_nor_a_batch_is_named(space, observations, message):
     with pytest.raises(ValueError, match=message):
-        encode(space, observations)
+        read(space, observations)
 
 
 # ---- probabilities

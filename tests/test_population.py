@@ -21,7 +21,8 @@ def learner_of(name, env="rlsample/Identity-v0", num_envs=8, **hyper):
     sampler = "reinmax" if name != "ppo" else "categorical"
     config = config_from_dict(
         {
-            "agent": {"name": name, "hidden_sizes": [16], **hyper},
+            "agent": {"name": name, **hyper},
+            "network": {"hidden_sizes": [16]},
             "env": {"id": env, "num_envs": num_envs},
             "sampler": sampler,
             "total_steps": 10_000,

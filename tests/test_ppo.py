@@ -23,7 +23,7 @@ COLLECTORS = {"in_graph": None, "gymnasium": "sync"}
 
 
 def configure(env, total_steps, collector="in_graph", num_envs=16, sampler="categorical", **hyper):
-    small = {"hidden_sizes": (32,), "num_steps": 16, "learning_rate": 1e-2, "clip_values": False}
+    small = {"num_steps": 16, "learning_rate": 1e-2, "clip_values": False}
     where = {"id": env, "num_envs": num_envs}
     if COLLECTORS[collector]:
         where["vectorization_mode"] = COLLECTORS[collector]
@@ -31,6 +31,7 @@ def configure(env, total_steps, collector="in_graph", num_envs=16, sampler="cate
         {
             "agent": {"name": "ppo", **small, **hyper},
             "env": where,
+            "network": {"hidden_sizes": [32]},
             "sampler": sampler,
             "total_steps": total_steps,
             "evaluation": {"episodes": 20},

@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 
 import envs  # noqa: F401  registers rlsample/...
-from rlsample import heads, ops
-from rlsample.rollouts.observations import encode
+from rlsample import heads, networks, ops
+from rlsample.rollouts.observations import read
 
 STEPS = 50
 # A hard one and a relaxed one, whose draws are decoded by their largest entry.
@@ -39,6 +39,7 @@ class Actor:
         keras.utils.set_random_seed(0)
         self.observation_space = observation_space
         self.head = heads.for_space(action_space, sampler, hidden_sizes=(16,), kernel_gain=1.0, temperature=0.5)
+        self.network = networks.model_of(networks.create({"name": "mlp", "hidden_sizes": []}), observation_space)
         self.act = tf.function(self._act, jit_compile=True) if compiled else self._act
         self.drawn = []
 
@@ -49,7 +50,7 @@ class Actor:
 
     def __call__(self, observations, mask, step):
         """A batch of the environment's actions for a batch of observations, checked on the way."""
-        features = encode(self.observation_space, observations)
+        features = self.network(tf.nest.map_structure(tf.constant, read(self.observation_space, observations)))
         if mask is None:
             mask = np.ones((len(features), *self.head.factors.event_shape), bool)
         draw, log_prob = self.act(features, mask, ops.fold_in((0, 7), step))

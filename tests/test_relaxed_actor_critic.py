@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import envs  # noqa: F401 (registers its environments)
 from agents import relaxed_actor_critic as agent
-from rlsample import runs
+from rlsample import networks, runs
 from rlsample.learning.critics import ConcatenatingCritic, LinearCritic, chord_loss
 from rlsample.learning.replay import Replay
 from rlsample.rollouts.numpy_policy import uniform_actions
@@ -19,12 +19,13 @@ from tests.helpers_runs import Silent
 
 
 def configure(env, total_steps, sampler="straight_through_gumbel_softmax", num_envs=8, temperature=1.0, **hyper):
-    small = {"hidden_sizes": (32,), "batch_size": 64, "warmup_steps": 64, "anneal_learning_rate": False}
+    small = {"batch_size": 64, "warmup_steps": 64, "anneal_learning_rate": False}
     small |= {"actor_learning_rate": 1e-2, "critic_learning_rate": 1e-2, "average_rate": 0.05, "target_rate": 0.05}
     return runs.config_from_dict(
         {
             "agent": {"name": "relaxed_actor_critic", **small, **hyper},
             "env": {"id": env, "num_envs": num_envs},
+            "network": {"hidden_sizes": [32]},
             "sampler": sampler,
             "temperature": temperature,
             "total_steps": total_steps,
@@ -92,7 +93,7 @@ def learner_of(config):
 
 def filled_replay(learner, rows=200):
     generator, event = np.random.default_rng(0), learner.policy.factors.event_shape
-    features = learner.policy.model.input_shape[-1]
+    (features,) = learner.policy.observation_space.shape
     replay = Replay(rows)
     replay.add(
         {
@@ -137,7 +138,7 @@ def test_divergence_is_reported():
     ],
 )
 def test_the_updates_promised_are_made_and_the_learning_rates_end_with_them(num_envs, total_steps, hyper, updates):
-    small = {"hidden_sizes": (4,), "batch_size": 2, "anneal_learning_rate": True, "jit_compile": False}
+    small = {"batch_size": 2, "anneal_learning_rate": True, "jit_compile": False}
     config = configure("rlsample/Bandit-v0", total_steps, num_envs=num_envs, **small, **hyper)
     run, learners = Silent(), []
     init = agent.Learner.__init__
@@ -180,10 +181,11 @@ def test_linear_critic_is_linear_and_the_other_is_made_straight():
     one, other = (tf.one_hot(generator.integers(4, size=(64, 2)), 4) for _ in range(2))
     value = tf.constant(generator.normal(size=64), tf.float32)
     seed = tf.constant([1, 2])
-    assert float(chord_loss(LinearCritic(3, (2, 4), (16,)), observation, one, other, seed)) < 1e-10
+    parts = networks.create({"name": "mlp", "hidden_sizes": [16], "activation": "relu"}), gym.spaces.Box(-1, 1, (3,))
+    assert float(chord_loss(LinearCritic(*parts, (2, 4)), observation, one, other, seed)) < 1e-10
 
     def chord_after_fitting(weight):
-        critic = ConcatenatingCritic(3, (2, 4), (16,))
+        critic = ConcatenatingCritic(*parts, (2, 4))
         optimizer = keras.optimizers.Adam(1e-2)
         optimizer.build(critic.trainable_variables)
 

@@ -37,7 +37,7 @@ class Point:
 
 
 def test_a_broken_package_of_somebody_else_broke_the_samplers_of_ours(monkeypatch):
-    monkeypatch.setattr(samplers, "_installed", lambda: {"theirs": Point()})
+    monkeypatch.setattr(samplers._registry, "installed", {"theirs": Point()})
     assert samplers.create("reinmax").name == "reinmax"
     assert "theirs" in samplers.names()
     with pytest.raises(ValueError, match=r"'theirs' of the package 'broken.package:Theirs' cannot be imported: "):

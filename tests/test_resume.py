@@ -194,7 +194,8 @@ def test_a_run_in_three_lines(tmp_path):
     np.testing.assert_array_equal(again.policy.act(observations), made.policy.act(observations))
     assert again.metrics["global_step"][-1] == 64
     assert np.isfinite(again.metrics["losses/policy"]).any()
-    assert config_to_dict(again.config) == config_to_dict(small())
+    decided = {"network": again.policy.network.to_config()}
+    assert config_to_dict(again.config) == config_to_dict(small()) | decided
     assert runs.resume(tmp_path / "run", total_steps=96, progress=False).step == 96
     with pytest.raises(ConfigError, match="overrides for a file alone"):
         runs.train(small(), tmp_path / "other", "seed=2")

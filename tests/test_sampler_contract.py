@@ -597,7 +597,9 @@ def test_a_name_is_a_string():
         samplers.create({"name": ["zgr"]})
 
 
-def test_a_registered_sampler_is_created_by_name():
+def test_a_registered_sampler_is_created_by_name(monkeypatch):
+    monkeypatch.setattr(samplers._registry, "registered", {})
+
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Mode(samplers.Sampler):
         name = "test_mode"
@@ -607,14 +609,11 @@ def test_a_registered_sampler_is_created_by_name():
             action = tf.argmax(logits, -1, output_type=tf.int32)
             return action, tf.one_hot(action, logits.shape[-1], dtype=logits.dtype)
 
-    try:
-        assert samplers.register(Mode) is Mode
-        assert samplers.create({"name": "test_mode", "strength": 2.0}) == Mode(strength=2.0)
-        assert "test_mode" in samplers.names()
-        with pytest.raises(ValueError, match="Did you mean 'test_mode'"):
-            samplers.create("test_mod")
-    finally:
-        samplers._registered.pop("test_mode")
+    assert samplers.register(Mode) is Mode
+    assert samplers.create({"name": "test_mode", "strength": 2.0}) == Mode(strength=2.0)
+    assert "test_mode" in samplers.names()
+    with pytest.raises(ValueError, match="Did you mean 'test_mode'"):
+        samplers.create("test_mod")
     for bad in (Mode(), int, type("Unnamed", (Mode,), {"name": 3}), type("Taken", (Mode,), {"name": "zgr"})):
         with pytest.raises(ValueError, match="Expected"):
             samplers.register(bad)

@@ -436,7 +436,7 @@ def test_rows_of_nan_are_marked(categories):
 
 def test_a_sampler_that_is_registered_works_everywhere(monkeypatch):
     """One class and `register` are all that creating, drawing, expectations and audits ask for."""
-    monkeypatch.setattr(samplers, "_registered", {})
+    monkeypatch.setattr(samplers._registry, "registered", {})
 
     @samplers.register
     @dataclasses.dataclass(frozen=True, kw_only=True)

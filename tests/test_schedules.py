@@ -105,7 +105,7 @@ def test_a_schedule_may_rise():
         ({"name": "linear", "begin": 1.0}, "Unknown option for the schedule 'linear' 'begin'"),
         ({"start": 1.0}, "key 'name'"),
         ({"name": ["linear"]}, "key 'name'"),
-        (None, "a number, a schedule's name"),
+        (None, "a schedule's name"),
         (0.0, "temperature to be a finite number > 0"),
         (-1, "temperature"),
         (float("nan"), "temperature"),

@@ -229,7 +229,7 @@ def test_a_killed_run_leaves_a_checkpoint_that_loads(tmp_path):
 
 def test_the_real_thing_learns_for_two_rounds_and_plays(tmp_path, capsys):
     folder = tmp_path / "run"
-    words = ["total_steps=128", "agent.warmup_steps=64", "agent.batch_size=8", "agent.hidden_sizes=[8]"]
+    words = ["total_steps=128", "agent.warmup_steps=64", "agent.batch_size=8", "network.hidden_sizes=[8]"]
     command = [sys.executable, "-m", "scripts.train", "agents/configs/cartpole.yaml", *words, "--run-dir", folder]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

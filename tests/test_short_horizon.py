@@ -24,11 +24,12 @@ SEED = tf.constant([3, 4])
 
 
 def configure(env, total_steps, sampler="straight_through_gumbel_softmax", num_envs=8, **hyper):
-    small = {"hidden_sizes": (32,), "horizon": 4, "actor_learning_rate": 2e-2, "critic_updates": 2, "memory": 2}
+    small = {"horizon": 4, "actor_learning_rate": 2e-2, "critic_updates": 2, "memory": 2}
     return runs.config_from_dict(
         {
             "agent": {"name": NAME, **small, **hyper},
             "env": {"id": env, "num_envs": num_envs},
+            "network": {"hidden_sizes": [32]},
             "sampler": sampler,
             "total_steps": total_steps,
             "evaluation": {"episodes": 20},

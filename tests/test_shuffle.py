@@ -46,16 +46,22 @@ def test_minibatches_mix_environments_and_times():
         assert 0.7 < counts.var() / variance < 1.3
 
 
-def test_pack_gives_back_what_it_was_given():
+@pytest.mark.parametrize("bytes_", [False, True])
+def test_pack_gives_back_what_it_was_given(bytes_):
     columns = {
         "action": tf.constant([[2**31 - 1], [-5], [16777217]]),
         "mask": tf.constant([[True, False], [False, False], [True, True]]),
         "value": tf.constant([1.5, -2.0, 1e-30]),
     }
+    if bytes_:
+        columns["image"] = tf.reshape(tf.range(12, dtype=tf.int32), [3, 2, 2]) * 20
+        columns["image"] = tf.cast(columns["image"], tf.uint8)
     packed, unpack = shuffle.pack(columns)
-    assert packed.shape == (3, 5)  # an integer takes two
+    # An integer takes two floats; bytes stay bytes.
+    assert [(matrix.dtype, *matrix.shape) for matrix in packed] == [(tf.float32, 3, 5), (tf.uint8, 3, 4)][: 1 + bytes_]
     for order in ([0, 1, 2], [2, 2, 0]):
-        rows = tf.function(lambda p, order=order: unpack(tf.gather(p, order)), jit_compile=True)(packed)
+        take = tf.function(lambda p, order=order: unpack([tf.gather(each, order) for each in p]), jit_compile=True)
+        rows = take(packed)
         for name, column in columns.items():
             np.testing.assert_array_equal(rows[name], tf.gather(column, order))
             assert rows[name].dtype == column.dtype

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ def export(model: keras.Model, path: str | Path, inputs: Any, format: str = "tf_
     Args:
         model: a Keras model.
         path: the folder (SavedModel) or file (ONNX) to write.
-        inputs: an example batch: an array, or a list of arrays for a model with several inputs. Its first axis is free
-            in the file; it is also what the check runs on.
+        inputs: an example batch: an array, or a list, tuple or dict of arrays for a model with several inputs. The
+            first axis is free in the file; it is also what the check runs on.
         format: "tf_saved_model" or "onnx" (needs the packages tf2onnx and onnxruntime).
 
     Raises:
@@ -49,12 +49,11 @@ def export(model: keras.Model, path: str | Path, inputs: Any, format: str = "tf_
     for package in ("tf2onnx", "onnxruntime") if format == "onnx" else ():
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(f"Export to ONNX needs {package}: pip install 'rlsample[onnx]'.")
-    batch = [tf.convert_to_tensor(each) for each in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
-    expected = model(batch if len(batch) > 1 else batch[0])
-    signature = [tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in batch]
+    batch = tf.nest.map_structure(tf.convert_to_tensor, inputs)
+    expected = model(batch)
+    signature = tf.nest.map_structure(lambda each: tf.TensorSpec([None, *each.shape[1:]], each.dtype), batch)
     _check_deterministic(model, signature)
-    specs = signature if len(batch) == 1 else [signature]
-    model.export(str(path), format=format, input_signature=specs, verbose=False)
+    model.export(str(path), format=format, input_signature=[signature], verbose=False)
     found = _RUNNERS[format](str(path), batch)
     for ours, theirs in zip(tf.nest.flatten(expected), tf.nest.flatten(found), strict=True):
         if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-5):
@@ -62,9 +61,8 @@ def export(model: keras.Model, path: str | Path, inputs: Any, format: str = "tf_
             raise checks.invalid(f"the file {path} to give the model's outputs", largest_difference=difference)
 
 
-def _check_deterministic(model: keras.Model, signature: Sequence[tf.TensorSpec]) -> None:
-    function = tf.function(lambda *batch: model(list(batch) if len(batch) > 1 else batch[0]))
-    graph = function.get_concrete_function(*signature).graph.as_graph_def()
+def _check_deterministic(model: keras.Model, signature: Any) -> None:
+    graph = tf.function(lambda batch: model(batch)).get_concrete_function(signature).graph.as_graph_def()
     nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
     for node in nodes:
         if _RANDOM_OP.search(node.op):
@@ -75,21 +73,21 @@ def _check_deterministic(model: keras.Model, signature: Sequence[tf.TensorSpec])
             )
 
 
-def _run_saved_model(path: str, batch: Sequence[tf.Tensor]) -> Any:
+def _run_saved_model(path: str, batch: Any) -> Any:
     # Held in a name: its variables go with it.
     loaded = tf.saved_model.load(path)
-    return loaded.serve(*batch) if len(batch) == 1 else loaded.serve(list(batch))
+    return loaded.serve(batch)
 
 
-def _run_onnx(path: str, batch: Sequence[tf.Tensor]) -> Any:
+def _run_onnx(path: str, batch: Any) -> Any:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
-    return session.run(None, dict(zip(names, (each.numpy() for each in batch), strict=True)))
+    return session.run(None, dict(zip(names, (each.numpy() for each in tf.nest.flatten(batch)), strict=True)))
 
 
-_RUNNERS: dict[str, Callable[[str, Sequence[tf.Tensor]], Any]] = {
+_RUNNERS: dict[str, Callable[[str, Any], Any]] = {
     "tf_saved_model": _run_saved_model,
     "onnx": _run_onnx,
 }

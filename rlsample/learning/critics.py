@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import gymnasium as gym
 import keras
 import tensorflow as tf
 
 from rlsample import ops
-from rlsample.networks.mlp import mlp
+from rlsample.networks import MLP, Joined, Network, model_of, with_outputs
+from rlsample.networks.base import DenseNetwork
 
 
 @keras.saving.register_keras_serializable(package="rlsample")
@@ -20,27 +24,27 @@ class LinearCritic(keras.Model):
     action needs; the straight-through gradient is then the exact one. Factors of a joint action add up.
 
     Args:
-        features: size of the observation's features.
+        network: what reads the observations.
+        space: of one observation.
         event_shape: `(K,)` or `(F, K)`, shape of one action as one-hots.
-        hidden_sizes: widths of the hidden layers.
 
     Examples:
         >>> from rlsample.learning.critics import LinearCritic
-        >>> critic = LinearCritic(features=4, event_shape=(3,), hidden_sizes=(16,))
+        >>> critic = LinearCritic(networks.create("mlp"), gym.spaces.Box(-1, 1, (4,)), event_shape=(3,))
         >>> actions = tf.constant([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
         >>> values = critic(tf.ones([3, 4]), actions).numpy()
         >>> bool(abs(values[:2].mean() - values[2]) < 1e-6)  # half of each action is worth half of each value
         True
     """
 
-    def __init__(self, features: int, event_shape: Sequence[int], hidden_sizes: Sequence[int]) -> None:
+    def __init__(self, network: Network, space: gym.Space, event_shape: Sequence[int]) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
-        self.network = mlp(features, hidden_sizes, math.prod(self.event_shape))
+        self.network = with_outputs(model_of(network, space), math.prod(self.event_shape))
         self.built = True
 
-    def call(self, observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
-        """`[B, D]`, `[B, K]` or `[B, F, K]` -> values `[B]`."""
+    def call(self, observation: Any, one_hot: tf.Tensor) -> tf.Tensor:
+        """Observations `[B, ...]`, one-hots `[B, K]` or `[B, F, K]` -> values `[B]`."""
         table = tf.reshape(self.network(observation), (-1, *self.event_shape))
         return tf.reduce_sum(table * one_hot, range(1, 1 + len(self.event_shape)))
 
@@ -56,35 +60,50 @@ class ConcatenatingCritic(keras.Model):
 
     Examples:
         >>> from rlsample.learning.critics import ConcatenatingCritic
-        >>> critic = ConcatenatingCritic(features=4, event_shape=(2, 3), hidden_sizes=(16,))
+        >>> critic = ConcatenatingCritic(networks.create("mlp"), gym.spaces.Box(-1, 1, (4,)), event_shape=(2, 3))
         >>> critic(tf.ones([5, 4]), tf.one_hot([[0, 2]] * 5, 3)).shape
         TensorShape([5])
     """
 
-    def __init__(self, features: int, event_shape: Sequence[int], hidden_sizes: Sequence[int]) -> None:
+    def __init__(self, network: Network, space: gym.Space, event_shape: Sequence[int]) -> None:
         super().__init__()
-        self.event_size = math.prod(event_shape)
-        self.network = mlp(features + self.event_size, hidden_sizes, 1)
+        pair = gym.spaces.Tuple((space, gym.spaces.Box(0.0, 1.0, tuple(event_shape))))
+        self.network = with_outputs(model_of(beside_an_action(network), pair), 1)
         self.built = True
 
-    def call(self, observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
-        """`[B, D]`, `[B, K]` or `[B, F, K]` -> values `[B]`."""
-        return self.network(tf.concat([observation, tf.reshape(one_hot, (-1, self.event_size))], -1))[:, 0]
+    def call(self, observation: Any, one_hot: tf.Tensor) -> tf.Tensor:
+        """Observations `[B, ...]`, one-hots `[B, K]` or `[B, F, K]` -> values `[B]`."""
+        return self.network((observation, one_hot))[:, 0]
 
 
 CRITICS: dict[str, Callable[..., keras.Model]] = {"linear": LinearCritic, "concatenating": ConcatenatingCritic}
 
 
-def chord_loss(
-    critic: keras.Model, observation: tf.Tensor, one: tf.Tensor, other: tf.Tensor, seed: tf.Tensor
-) -> tf.Tensor:
+def beside_an_action(network: Network) -> Network:
+    """The network for pairs of an observation and one-hots: the one-hots enter below its dense layers.
+
+    Examples:
+        >>> from rlsample.learning.critics import beside_an_action
+        >>> beside_an_action(networks.create({"name": "convolutional", "hidden_sizes": [64]})).hidden_sizes
+        (64,)
+    """
+    if isinstance(network, MLP):
+        return network
+    if not isinstance(network, DenseNetwork):
+        return Joined(parts={"0": network})
+    encoder = dataclasses.replace(network, hidden_sizes=())
+    options = {name: getattr(network, name) for name in ("hidden_sizes", "activation", "layer_normalization")}
+    return Joined(parts={"0": encoder}, **options)
+
+
+def chord_loss(critic: keras.Model, observation: Any, one: tf.Tensor, other: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Asks a critic to be straight between two corners: its value at a random point of the chord to be the mix of both.
 
         m = (1 - t) one + t other, t ~ U(0, 1);   mean (Q(s, m) - stop_gradient((1 - t) Q(s, one) + t Q(s, other)))^2
 
     Args:
         critic: (observation, one_hot) -> `[B]`.
-        observation: `[B, D]`.
+        observation: observations, `[B, ...]`.
         one: one-hots `[B, K]` or `[B, F, K]`.
         other: more of them.
         seed: int32 `[2]`.
@@ -99,7 +118,7 @@ def chord_loss(
         >>> print(loss.numpy().round(3))  # E (t^2 - t)^2 = 1 / 30
         0.034
     """
-    share = ops.uniform(tf.shape(observation)[:1], seed)
+    share = ops.uniform(tf.shape(one)[:1], seed)
     wide = tf.reshape(share, (-1, *[1] * (one.shape.rank - 1)))
     target = (1 - share) * critic(observation, one) + share * critic(observation, other)
     value = critic(observation, (1 - wide) * one + wide * other)

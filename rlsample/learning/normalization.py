@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -16,16 +17,16 @@ LIMIT = 10.0
 
 
 class Statistics(NamedTuple):
-    """What has been seen of D features.
+    """What has been seen of observations of a shape.
 
     Attributes:
         count: float32 scalar, rows seen.
-        mean: float32 `[D]`.
-        variance: float32 `[D]`, of the population.
+        mean: float32 `[*shape]`.
+        variance: float32 `[*shape]`, of the population.
 
     Examples:
         >>> from rlsample.learning.normalization import start_statistics, update_statistics
-        >>> statistics = update_statistics(start_statistics(1), tf.constant([[1.0], [3.0]]))
+        >>> statistics = update_statistics(start_statistics([1]), tf.constant([[1.0], [3.0]]))
         >>> float(statistics.count), statistics.mean.numpy(), statistics.variance.numpy()
         (2.0, array([2.], dtype=float32), array([1.], dtype=float32))
     """
@@ -35,19 +36,19 @@ class Statistics(NamedTuple):
     variance: tf.Tensor
 
 
-def start_statistics(size: int) -> Statistics:
+def start_statistics(shape: Sequence[int]) -> Statistics:
     """The statistics before any row, under which `normalize` is the identity but for clipping.
 
     Examples:
         >>> from rlsample.learning.normalization import normalize, start_statistics
-        >>> print(normalize(tf.constant([[1.0, -2.0]]), start_statistics(2)).numpy())
+        >>> print(normalize(tf.constant([[1.0, -2.0]]), start_statistics([2])).numpy())
         [[ 1. -2.]]
     """
-    return Statistics(tf.zeros([]), tf.zeros([size]), tf.ones([size]))
+    return Statistics(tf.zeros([]), tf.zeros(shape), tf.ones(shape))
 
 
 def normalize(features: tf.Tensor, statistics: Statistics, limit: float = LIMIT) -> tf.Tensor:
-    """Centres and scales features `[..., D]`.
+    """Centres and scales features `[..., *shape]`.
 
         y = clip((x - mean) / sqrt(variance + 1e-4), -limit, limit)
 
@@ -64,19 +65,19 @@ def normalize(features: tf.Tensor, statistics: Statistics, limit: float = LIMIT)
 
 
 def update_statistics(statistics: Statistics, features: tf.Tensor) -> Statistics:
-    """Takes features `[..., D]` into the statistics, every row with equal weight.
+    """Takes features `[..., *shape]` into the statistics, every row with equal weight.
 
     Source: Chan, Golub and LeVeque (1979), Updating formulae and a pairwise algorithm for computing sample variances.
 
     Examples:
         >>> from rlsample.learning.normalization import start_statistics, update_statistics
-        >>> statistics = start_statistics(1)
+        >>> statistics = start_statistics([1])
         >>> for batch in ([[1.0], [3.0]], [[5.0]]):
         ...     statistics = update_statistics(statistics, tf.constant(batch))
         >>> print(statistics.mean.numpy(), statistics.variance.numpy())
         [3.] [2.667]
     """
-    rows = tf.reshape(tf.stop_gradient(features), [-1, features.shape[-1]])
+    rows = tf.reshape(tf.stop_gradient(features), [-1, *statistics.mean.shape])
     mean, variance = tf.nn.moments(rows, 0)
     added = tf.cast(tf.shape(rows)[0], tf.float32)
     share = added / (statistics.count + added)
@@ -110,10 +111,10 @@ class RunningNormalization(keras.layers.Layer):
         self.limit = limit
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the statistics of features `[..., D]`."""
+        """Makes the statistics of features `[B, *shape]`."""
         self.count = self.add_weight(name="count", initializer="zeros", trainable=False)
-        self.mean = self.add_weight(name="mean", shape=input_shape[-1:], initializer="zeros", trainable=False)
-        self.variance = self.add_weight(name="variance", shape=input_shape[-1:], initializer="ones", trainable=False)
+        self.mean = self.add_weight(name="mean", shape=input_shape[1:], initializer="zeros", trainable=False)
+        self.variance = self.add_weight(name="variance", shape=input_shape[1:], initializer="ones", trainable=False)
 
     @property
     def statistics(self) -> Statistics:
@@ -121,11 +122,11 @@ class RunningNormalization(keras.layers.Layer):
         return Statistics(*map(tf.convert_to_tensor, (self.count, self.mean, self.variance)))
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Normalises `[..., D]`."""
+        """Normalises `[B, *shape]`."""
         return normalize(features, self.statistics, self.limit)
 
     def update(self, features: tf.Tensor) -> None:
-        """Takes `[..., D]` into the statistics; see `update_statistics`."""
+        """Takes `[..., *shape]` into the statistics; see `update_statistics`."""
         self.assign(update_statistics(self.statistics, features))
 
     def assign(self, statistics: Statistics) -> None:
@@ -139,7 +140,7 @@ class RunningNormalization(keras.layers.Layer):
 
 
 def normalized(model: keras.Model, layer: RunningNormalization) -> keras.Model:
-    """A model that sees its features `[B, D]` through the layer.
+    """A model that sees its observations, floats `[B, *shape]`, through the layer.
 
     Examples:
         >>> from rlsample.learning.normalization import RunningNormalization, normalized

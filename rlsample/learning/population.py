@@ -38,8 +38,8 @@ class Learner(Protocol):
     def split(self, state: Any) -> Any:
         """What of a state is needed to act, prepared for many calls of `logits`."""
 
-    def logits(self, parameters: Any, features: tf.Tensor) -> tf.Tensor:
-        """The policy: features `[E, D]` -> logits `[E, K]` or `[E, F, K]`."""
+    def logits(self, parameters: Any, observation: Any) -> tf.Tensor:
+        """The policy: observations, a tree of tensors `[E, ...]`, -> logits `[E, K]` or `[E, F, K]`."""
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """Draws actions: int32 `[E]` or `[E, F]`, or one-hots through which gradients are to flow."""
@@ -79,8 +79,8 @@ class DifferentiatingLearner(Protocol):
         """Learns from the gradients of the loss; returns as `Learner.learn` does."""
 
 
-def actor(learner: Learner, state: Any) -> Callable[[tf.Tensor, tf.Tensor | None, tf.Tensor], tf.Tensor]:
-    """How a learner acts in a given state: (features, mask or None, seed) -> actions.
+def actor(learner: Learner, state: Any) -> Callable[[Any, tf.Tensor | None, tf.Tensor], tf.Tensor]:
+    """How a learner acts in a given state: (observations, mask or None, seed) -> actions.
 
     Examples:
         >>> from types import SimpleNamespace
@@ -94,7 +94,7 @@ def actor(learner: Learner, state: Any) -> Callable[[tf.Tensor, tf.Tensor | None
         array([1], dtype=int32)
     """
     parameters = learner.split(state)
-    return lambda features, mask, seed: learner.choose(learner.logits(parameters, features), mask, seed)
+    return lambda observation, mask, seed: learner.choose(learner.logits(parameters, observation), mask, seed)
 
 
 class Population:
@@ -138,11 +138,11 @@ class Population:
         """See `Learner.split`."""
         return for_each_member(self.learner.split)(state)
 
-    def logits(self, parameters: Any, features: tf.Tensor) -> tf.Tensor:
-        """See `Learner.logits`; `[S * E, D]` -> `[S * E, ...]`."""
+    def logits(self, parameters: Any, observation: Any) -> tf.Tensor:
+        """See `Learner.logits`; `[S * E, ...]` -> `[S * E, ...]`."""
         each = for_each_member(self.learner.logits, differentiable=True)
-        rows = each(parameters, tf.reshape(features, [self.size, -1, features.shape[-1]]))
-        return tf.reshape(rows, [features.shape[0], *rows.shape[2:]])
+        rows = each(parameters, self._by_member(observation, 0))
+        return tf.reshape(rows, [-1, *rows.shape[2:]])
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """See `Learner.choose`; all members' at once, with noise for each row."""

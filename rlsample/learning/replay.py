@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from rlsample import checks
 
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux tells what a container may use at most."""
+
 
 class Replay:
-    """Keeps the last `capacity` rows of named arrays, and draws minibatches of them with replacement.
+    """Keeps the last `capacity` rows of named trees of arrays, and draws minibatches of them with replacement.
 
-    The arrays are laid out when the first rows arrive, and sit in host memory: `capacity` rows each.
+    The arrays are laid out when the first rows arrive, and sit in host memory: `capacity` rows each, in their dtypes.
 
     Examples:
         >>> from rlsample.learning.replay import Replay
@@ -25,41 +33,42 @@ class Replay:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = checks.check_count("capacity", capacity)
-        self._columns: dict[str, np.ndarray] = {}
+        self._columns: dict[str, Any] = {}
         self._next = 0
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
-    def snapshot(self) -> tuple[dict[str, np.ndarray], int]:
+    def snapshot(self) -> tuple[dict[str, Any], int]:
         """The rows there are, in their places, and the place of the next: what `restore` takes."""
-        return {name: column[: self._size].copy() for name, column in self._columns.items()}, self._next
+        return tf.nest.map_structure(lambda column: column[: self._size].copy(), self._columns), self._next
 
-    def restore(self, rows: Mapping[str, np.ndarray], place: int) -> None:
+    def restore(self, rows: Mapping[str, Any], place: int) -> None:
         """Holds the rows of a snapshot and nothing else."""
         self._columns, self._next, self._size = {}, 0, 0
         if rows:
             self.add(rows)
             self._next = place
 
-    def add(self, rows: Mapping[str, np.ndarray]) -> None:
-        """Appends rows `[B, ...]`, the oldest making room; `B` may be 0 and is at most `capacity`."""
+    def add(self, rows: Mapping[str, Any]) -> None:
+        """Appends rows, trees of arrays `[B, ...]`, the oldest making room; `B` is from 0 to `capacity`."""
         if not self._columns:
-            self._columns = {
-                name: np.zeros((self.capacity, *value.shape[1:]), value.dtype) for name, value in rows.items()
-            }
-        count = len(next(iter(rows.values())))
+            self._columns = tf.nest.map_structure(
+                lambda value: np.zeros((self.capacity, *value.shape[1:]), value.dtype), dict(rows)
+            )
+        count = len(tf.nest.flatten(rows)[0])
         if count > self.capacity:
             raise checks.invalid(f"at most capacity={self.capacity} rows at once", rows=count)
         places = (self._next + np.arange(count)) % self.capacity
-        for name, column in self._columns.items():
-            column[places] = rows[name]
+        kept = {name: rows[name] for name in self._columns}
+        for column, new in zip(tf.nest.flatten(self._columns), tf.nest.flatten(kept), strict=True):
+            column[places] = new
         self._next = (self._next + count) % self.capacity
         self._size = min(self._size + count, self.capacity)
 
-    def sample(self, generator: np.random.Generator, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """Draws rows uniformly with replacement: each array `[*shape, ...]`.
+    def sample(self, generator: np.random.Generator, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Draws rows uniformly with replacement: trees of arrays `[*shape, ...]`.
 
         Raises:
             ValueError: nothing has been added yet.
@@ -67,4 +76,57 @@ class Replay:
         if not self._size:
             raise checks.invalid("a replay that holds rows", size=0)
         places = generator.integers(self._size, size=shape)
-        return {name: column[places] for name, column in self._columns.items()}
+        return tf.nest.map_structure(lambda column: column[places], self._columns)
+
+
+def size_in_words(capacity: int, specs: Any) -> str:
+    """What a replay takes: its rows and its bytes.
+
+    Examples:
+        >>> from rlsample.learning.replay import size_in_words
+        >>> size_in_words(100_000, {"image": tf.TensorSpec([84, 84, 4], tf.uint8), "reward": tf.TensorSpec([])})
+        '100,000 transitions, 2.82 GB'
+    """
+    return f"{capacity:,} transitions, {_gigabytes(_bytes(capacity, specs))}"
+
+
+def check_memory(capacity: int, specs: Any) -> None:
+    """Raises ValueError for a replay that is larger than the memory of this machine.
+
+    Args:
+        capacity: rows it holds.
+        specs: a structure of `tf.TensorSpec`, each of one row.
+
+    Examples:
+        >>> from rlsample.learning.replay import check_memory
+        >>> check_memory(10**12, tf.TensorSpec([84, 84, 4], tf.uint8))
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected a replay of at most the ... GB of memory there are. Received: capacity=1000000000000, ...
+    """
+    needed, there = _bytes(capacity, specs), memory_there_is()
+    if needed > there:
+        hint = f"Keep at most {capacity * there // needed:,} transitions, or observe less."
+        rule = f"a replay of at most the {_gigabytes(there)} of memory there are"
+        raise checks.invalid(rule, capacity=capacity, size=_gigabytes(needed), hint=hint)
+
+
+def memory_there_is() -> int:
+    """Bytes of memory that this machine has, or that this container may use.
+
+    Examples:
+        >>> from rlsample.learning.replay import memory_there_is
+        >>> memory_there_is() > 10**8
+        True
+    """
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = MEMORY_LIMIT.read_text().strip() if MEMORY_LIMIT.is_file() else "max"
+    return min(physical, int(limit)) if limit.isdigit() else physical
+
+
+def _bytes(capacity: int, specs: Any) -> int:
+    return capacity * sum(spec.dtype.size * math.prod(spec.shape) for spec in tf.nest.flatten(specs))
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"

@@ -65,37 +65,41 @@ def _advance(place: tf.Tensor, shift: tf.Tensor, count: int) -> tf.Tensor:
     return tf.where(moved >= count, moved - count, moved)
 
 
-def pack(columns: Any, axes: int = 1) -> tuple[tf.Tensor, Callable[[tf.Tensor], Any]]:
-    """Lays tensors side by side, so that one gather moves whole rows.
+def pack(columns: Any, axes: int = 1) -> tuple[list[tf.Tensor], Callable[[list[tf.Tensor]], Any]]:
+    """Lays tensors side by side, so that one gather moves whole rows; bytes stay bytes, in a second matrix.
 
     Args:
-        columns: a structure of tensors `[*leading, *event]`, float32, int32 or bool.
+        columns: a structure of tensors `[*leading, *event]`, float32, int32, bool or uint8; not of bytes alone.
         axes: number of leading axes, the same in all.
 
     Returns:
-        (float32 `[*leading, width]`, a function that turns float32 `[..., width]` made of such rows into the structure
-        again, `[..., *event]`).
+        (matrices `[*leading, width]`: one float32, and one uint8 where there are bytes; a function that turns matrices
+        `[..., width]` made of such rows into the structure again, `[..., *event]`).
 
     Examples:
         >>> from rlsample.learning.shuffle import pack
-        >>> rows, unpack = pack({"observation": tf.zeros([10, 4]), "action": tf.range(10)})
+        >>> (rows,), unpack = pack({"observation": tf.zeros([10, 4]), "action": tf.range(10)})
         >>> rows.shape
         TensorShape([10, 6])
-        >>> unpack(tf.gather(rows, [3, 1]))["action"].numpy()
+        >>> unpack([tf.gather(rows, [3, 1])])["action"].numpy()
         array([3, 1], dtype=int32)
     """
     leaves = tf.nest.flatten(columns)
+    bytes_ = [leaf.dtype == tf.uint8 for leaf in leaves]
     flat = [tf.reshape(_to_floats(leaf), [*leaf.shape[:axes], -1]) for leaf in leaves]
+    groups = [[column for column, kind in zip(flat, bytes_, strict=True) if kind is group] for group in (False, True)]
 
-    def unpack(rows: tf.Tensor) -> Any:
-        parts = tf.split(rows, [column.shape[-1] for column in flat], -1)
+    def unpack(rows: list[tf.Tensor]) -> Any:
+        found = zip(rows, groups, strict=False)
+        floats, *rest = (iter(tf.split(each, [column.shape[-1] for column in group], -1)) for each, group in found)
+        parts = [next(rest[0] if kind else floats) for kind in bytes_]
         restored = [
-            _from_floats(part, leaf.dtype, [*rows.shape[:-1], *leaf.shape[axes:]])
+            _from_floats(part, leaf.dtype, [*part.shape[:-1], *leaf.shape[axes:]])
             for part, leaf in zip(parts, leaves, strict=True)
         ]
         return tf.nest.pack_sequence_as(columns, restored)
 
-    return tf.concat(flat, -1), unpack
+    return [tf.concat(group, -1) for group in groups if group], unpack
 
 
 HALF = 2**16
@@ -103,6 +107,8 @@ HALF = 2**16
 
 
 def _to_floats(leaf: tf.Tensor) -> tf.Tensor:
+    if leaf.dtype == tf.uint8:
+        return leaf
     if leaf.dtype != tf.int32:
         return tf.cast(leaf, tf.float32)
     upper = tf.math.floordiv(leaf, HALF)

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
+import gymnasium as gym
 import keras
 
+from rlsample.networks.base import DenseNetwork, inputs_of, registry
+from rlsample.networks.flattening import flat
 
-def mlp(
-    inputs: int, hidden_sizes: Sequence[int], outputs: int | None = None, *, activation: str = "relu", gain: float = 1.0
-) -> keras.Sequential:
-    """A multilayer perceptron with orthogonal kernels and zero biases.
 
-    Args:
-        inputs: number of features.
-        hidden_sizes: width of each hidden layer.
-        outputs: width of a last, linear layer; None leaves it out.
-        activation: of the hidden layers.
-        gain: of the last layer's kernel (the hidden ones have sqrt(2)).
+@registry.register
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MLP(DenseNetwork):
+    """A multilayer perceptron on the observation as one vector: categories as one-hots, several parts side by side."""
 
-    Returns:
-        A built model, `[B, inputs]` -> `[B, outputs]` (or the last hidden width).
-    """
-    layers = [
-        keras.layers.Dense(size, activation, kernel_initializer=keras.initializers.Orthogonal(2**0.5))
-        for size in hidden_sizes
-    ]
-    if outputs is not None:
-        layers.append(keras.layers.Dense(outputs, kernel_initializer=keras.initializers.Orthogonal(gain)))
-    return keras.Sequential([keras.layers.Input((inputs,)), *layers])
+    name: ClassVar[str] = "mlp"
+
+    def fitted(
+        self, space: gym.Space, hidden_sizes: Sequence[int] = (64, 64), activation: str = "tanh", **defaults: Any
+    ) -> MLP:
+        """See `Network.fitted`."""
+        return self._decided(hidden_sizes=tuple(hidden_sizes), activation=activation)
+
+    def build(self, space: gym.Space) -> keras.Model:
+        """See `Network.build`."""
+        inputs = inputs_of(space)
+        return keras.Model(inputs, self.fitted(space).dense(flat(inputs, space)))

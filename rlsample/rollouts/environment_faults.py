@@ -159,20 +159,18 @@ def reset(envs: gym.vector.VectorEnv, seed: int | None) -> Any:
 
 
 class Bounds:
-    """Warns, once, of observations outside of the bounds that a Box declares, and refuses rewards beyond `MAX_REWARD`.
+    """Warns, once, of observations beyond the bounds of their space, and refuses rewards beyond `MAX_REWARD`.
 
     Args:
-        low: float32 `[D]`, bounds of the features.
-        high: likewise.
+        bounds: least and greatest value of each part of an observation; infinite where there is none.
     """
 
-    def __init__(self, low: np.ndarray, high: np.ndarray) -> None:
-        tolerance = 1e-5 * np.maximum(1.0, np.minimum(np.abs(low), np.abs(high)))
-        self._low, self._high = low - tolerance, high + tolerance
-        self._silent = bool(np.isinf(low).all() and np.isinf(high).all())
+    def __init__(self, bounds: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        # A part without bounds costs no look.
+        self._parts = {index: _widened(*ends) for index, ends in enumerate(bounds) if np.isfinite(ends).any()}
 
-    def check(self, features: np.ndarray, rewards: np.ndarray) -> None:
-        """Looks at what came of a step: features float32 `[B, D]`, rewards `[B]`.
+    def check(self, parts: Sequence[np.ndarray], rewards: np.ndarray) -> None:
+        """Looks at what came of a step: the parts of the observations, `[B, ...]` each, and rewards `[B]`.
 
         Raises:
             ValueError: a reward that is NaN, inf or too large to learn from; names the environment.
@@ -182,20 +180,27 @@ class Bounds:
             hint = "Scale it, for example with gymnasium.wrappers.TransformReward."
             rule = f"finite rewards of at most {MAX_REWARD:g}"
             raise checks.invalid(rule, environment=row, reward=float(rewards[row]), hint=hint)
-        if self._silent:
-            return
-        outside = (features < self._low) | (features > self._high)
-        if outside.any():
-            self._silent = True
-            row, column = np.argwhere(outside)[0]
-            bounds = f"[{self._low[column]:.6g}, {self._high[column]:.6g}]"
-            warnings.warn(
-                f"Expected observations within the bounds of their Box. Received: {features[row, column]:.6g} for "
-                f"feature {column} of environment {row}, outside of {bounds}. It is learned from as it is; "
-                "gymnasium.wrappers.TransformObservation can clip or scale it. This is said once.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        for index, (low, high) in self._parts.items():
+            values = parts[index]
+            outside = (values < low) | (values > high)
+            if outside.any():
+                self._parts = {}
+                row, *place = (int(axis) for axis in np.argwhere(outside)[0])
+                where, ends = tuple(place), f"[{low[tuple(place)]:.6g}, {high[tuple(place)]:.6g}]"
+                warnings.warn(
+                    f"Expected observations within the bounds of their space. Received: {values[(row, *where)]:.6g} at "
+                    f"{list(where)} of environment {row}, outside of {ends}. It is learned from as it is; "
+                    "gymnasium.wrappers.TransformObservation can clip or scale it. This is said once.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+                return
+
+
+def _widened(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds with room for rounding."""
+    tolerance = 1e-5 * np.maximum(1.0, np.minimum(np.abs(low), np.abs(high)))
+    return low - tolerance, high + tolerance
 
 
 def _named(envs: gym.vector.VectorEnv, when: str, call: Callable[[], Any]) -> Any:

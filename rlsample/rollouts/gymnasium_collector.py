@@ -7,13 +7,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import tensorflow as tf
 
 from rlsample import checks
 from rlsample.in_graph.gymnasium_faces import GymVectorEnv
 from rlsample.rollouts import environment_faults
 from rlsample.rollouts.masks import MaskReader, without_mask
 from rlsample.rollouts.numpy_policy import NumpyAct
-from rlsample.rollouts.observations import encode, feature_bounds
+from rlsample.rollouts.observations import bounds, read, stacked
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tree_from
 from rlsample.rollouts.transitions import Transition
 from rlsample.spaces import Factors
@@ -28,7 +29,7 @@ class GymnasiumCollector:
     """A vector environment with its current observations, masks and running returns.
 
     Attributes:
-        observation: float32 `[B, D]`, the current features.
+        observation: what is seen now, from `observations.read`: a tree of arrays `[B, ...]`.
         mask: bool `[B, K]` or `[B, F, K]`, what is legal now.
         returns: undiscounted returns of the episodes that ended since `pop_episodes` was last called.
         lengths: their lengths.
@@ -51,14 +52,14 @@ class GymnasiumCollector:
         shape = (envs.num_envs, *factors.event_shape)
         self._everything = np.ones(shape, bool) if everything is None else everything.copy()
         self._everything.flags.writeable = False
-        self._features, self._masks = without_mask(envs.single_observation_space), MaskReader(envs, factors)
-        self._bounds = environment_faults.Bounds(*feature_bounds(self._features))
+        self._space, self._masks = without_mask(envs.single_observation_space), MaskReader(envs, factors)
+        self._bounds = environment_faults.Bounds(bounds(self._space))
         self._begin(seed)
 
     def _begin(self, seed: int) -> None:
         """Begins an episode in each environment."""
         observations, info = environment_faults.reset(self.envs, seed)
-        self.observation = encode(self._features, observations)
+        self.observation = read(self._space, observations)
         self.mask = self._read_mask(observations, info, np.ones(self.envs.num_envs, bool))
 
     def collect(self, act: NumpyAct, num_steps: int) -> Transition:
@@ -70,8 +71,7 @@ class GymnasiumCollector:
             act: chooses actions.
             num_steps: T.
         """
-        rows = [self.step(act(self.observation, self.mask)) for _ in range(num_steps)]
-        return Transition(*(np.stack(column) for column in zip(*rows, strict=True)))
+        return stacked([self.step(act(self.observation, self.mask)) for _ in range(num_steps)])
 
     def step(self, action: np.ndarray) -> Transition:
         """Takes one action per environment, given as factor indices.
@@ -84,8 +84,8 @@ class GymnasiumCollector:
         observations, rewards, terminated, truncated, info = environment_faults.step(
             self.envs, self.factors.to_env(action)
         )
-        following = encode(self._features, observations)
-        self._bounds.check(following, rewards)
+        following = read(self._space, observations)
+        self._bounds.check(tf.nest.flatten(following), rewards)
         rewards = np.asarray(rewards, np.float32)
         done = terminated | truncated
         # With SAME_STEP the info is already the next episode's; otherwise a finished one has nothing legal to say.
@@ -136,15 +136,20 @@ class GymnasiumCollector:
         self.returns, self.lengths = [], []
         return metrics
 
-    def _final(self, following: np.ndarray, info: dict[str, Any], done: np.ndarray) -> np.ndarray:
+    def _final(self, following: Any, info: dict[str, Any], done: np.ndarray) -> Any:
         # With SAME_STEP the observation is already the next episode's; what the action led to is in the info.
         if self.autoreset is not Autoreset.SAME_STEP or not done.any():
             return following
-        space, ended = self._features, np.flatnonzero(done)
+        space, ended = self._space, np.flatnonzero(done)
         batch = gym.vector.utils.create_empty_array(space, len(ended))
-        final = following.copy()
-        final[ended] = encode(space, gym.vector.utils.concatenate(space, [info["final_obs"][i] for i in ended], batch))
-        return final
+        last = read(space, gym.vector.utils.concatenate(space, [info["final_obs"][i] for i in ended], batch))
+
+        def replaced(rows: np.ndarray, new: np.ndarray) -> np.ndarray:
+            final = rows.copy()
+            final[ended] = new
+            return final
+
+        return tf.nest.map_structure(replaced, following, last)
 
     def _count(self, rewards: np.ndarray, ended: np.ndarray, valid: np.ndarray) -> None:
         self._return += rewards * valid

@@ -14,9 +14,10 @@ from rlsample.in_graph.environment import FunctionalEnv
 from rlsample.learning.loops import repeat
 from rlsample.rollouts.transitions import Transition
 from rlsample.samplers import Sampler
+from rlsample.spaces.observations import dtype_of
 
 Act = Callable[[Any, Any, Any], Any]
-"""(features float32 `[B, D]`, mask or None, seed int32 `[2]`) -> actions int32 `[B]` or `[B, F]`; for an in-graph
+"""(observations `[B, ...]`, mask or None, seed int32 `[2]`) -> actions int32 `[B]` or `[B, F]`; for an in-graph
 environment also one-hots, hard or relaxed, `[B, K]` or `[B, F, K]`, through which gradients then flow."""
 
 
@@ -138,7 +139,7 @@ class InGraphCollector:
         self, act: Act, running: Running, finished: Finished, act_seed: tf.Tensor, step_seed: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], Running, Finished]:
         env, state = self.env, running.state
-        observation, mask = _flatten(env.observation(state)), env.action_mask(state)
+        observation, mask = self._seen(env.observation(state)), env.action_mask(state)
         action = act(observation, mask, act_seed)
         state, following, reward, terminated = env.step(state, action, step_seed)
         reward = tf.cast(reward, tf.float32)
@@ -150,7 +151,7 @@ class InGraphCollector:
             "mask": mask,
             "action": action if action.dtype.is_integer else tf.argmax(action, -1, output_type=tf.int32),
             "reward": reward,
-            "next_observation": _flatten(following),
+            "next_observation": self._seen(following),
             "terminated": terminated,
             "truncated": truncated,
         }
@@ -165,14 +166,14 @@ class InGraphCollector:
 
     def _columns(self, running: Running, num_steps: int) -> dict[str, tf.TensorArray]:
         """Arrays for T rows of everything `_step` gives."""
-        observation = _flatten(self.env.observation(running.state))
+        observation = self._seen(self.env.observation(running.state))
         mask = self.env.action_mask(running.state)
         batch = (self.num_envs,)
         kinds = {
-            "observation": (tf.float32, observation.shape),
+            "observation": (observation.dtype, observation.shape),
             "action": (tf.int32, (*batch, *self.env.factors.action_shape)),
             "reward": (tf.float32, batch),
-            "next_observation": (tf.float32, observation.shape),
+            "next_observation": (observation.dtype, observation.shape),
             "terminated": (tf.bool, batch),
             "truncated": (tf.bool, batch),
         }
@@ -180,6 +181,7 @@ class InGraphCollector:
             kinds["mask"] = (tf.bool, mask.shape)
         return {name: tf.TensorArray(kind, num_steps, element_shape=shape) for name, (kind, shape) in kinds.items()}
 
-
-def _flatten(observation: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.reshape(observation, [observation.shape[0], -1]), tf.float32)
+    def _seen(self, observation: tf.Tensor) -> tf.Tensor:
+        """An observation `[B, ...]` in the shape that its space declares and the dtype in which it is kept."""
+        space = self.env.observation_space
+        return tf.cast(tf.reshape(observation, [self.num_envs, *space.shape]), dtype_of(space))

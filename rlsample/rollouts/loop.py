@@ -31,6 +31,9 @@ class Watcher(Protocol):
     def plan(self, total_steps: int) -> None:
         """Takes the environment steps that there will be, once, before the first."""
 
+    def say(self, text: str) -> None:
+        """Takes a line for the person who watches."""
+
     def log(self, step: int, metrics: Mapping[str, Any], update: int | None = None) -> None:
         """Takes the metrics of one moment."""
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from rlsample import checks
+from rlsample.networks.flattening import Flattening
 from rlsample.rollouts.policy import Policy
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -18,8 +19,8 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 """Those that are computed here, by their Keras names."""
 
-NumpyAct = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(features float32 `[B, D]`, mask bool of the shape of the logits) -> actions int32 `[B]` or `[B, F]`."""
+NumpyAct = Callable[[Any, np.ndarray], np.ndarray]
+"""(observations from `observations.read`, mask bool of the shape of the logits) -> actions int32 `[B]` or `[B, F]`."""
 
 
 def uniform_actions(generator: np.random.Generator, mask: np.ndarray) -> np.ndarray:
@@ -31,7 +32,8 @@ def quickest_actor(policy: Policy, seed: np.ndarray) -> NumpyAct:
     """The quickest way to draw the actions of a rollout, with the weights as they are now.
 
     That is a `NumpyPolicy` where one can stand for the policy: its model is dense layers, with activations among
-    `ACTIVATIONS`, and the head, whose sampler draws from softmax(logits). Otherwise it is `policy.sample`.
+    `ACTIVATIONS`, on a flat observation, and the head, whose sampler draws from softmax(logits). Otherwise it is
+    `policy.sample`.
 
     Args:
         policy: the policy.
@@ -44,9 +46,9 @@ def quickest_actor(policy: Policy, seed: np.ndarray) -> NumpyAct:
         # A counter-based generator: any two seeds give independent noise.
         noise = np.random.Generator(np.random.Philox(key=np.asarray(seed, np.int32).view(np.uint64)[0]))
         stand_in = NumpyPolicy(policy)
-        return lambda features, mask: stand_in.draw(features, mask, noise)
+        return lambda observation, mask: stand_in.draw(observation, mask, noise)
     steps = itertools.count()
-    return lambda features, mask: policy.sample(features, mask, seed + np.array([0, next(steps)], np.int32))
+    return lambda observation, mask: policy.sample(observation, mask, seed + np.array([0, next(steps)], np.int32))
 
 
 def quickest_policy(policy: Any) -> Any:
@@ -55,9 +57,15 @@ def quickest_policy(policy: Any) -> Any:
 
 
 def _can_be_replaced(policy: Policy) -> bool:
-    _, *hidden, head = policy.model.layers
+    _, hidden, head = _layers(policy)
     plain = all(type(layer) is keras.layers.Dense and _activation(layer) in ACTIVATIONS for layer in hidden)
     return plain and head is policy.head and head.sampler.draws_from_logits
+
+
+def _layers(policy: Policy) -> tuple[Flattening | None, list[keras.layers.Layer], keras.layers.Layer]:
+    """What flattens the observation, if anything does; the hidden layers; the last one."""
+    *layers, head = (layer for layer in policy.model.layers if not isinstance(layer, keras.layers.InputLayer))
+    return (layers[0], layers[1:], head) if layers and isinstance(layers[0], Flattening) else (None, layers, head)
 
 
 def _activation(layer: keras.layers.Dense) -> str:
@@ -78,26 +86,29 @@ class NumpyPolicy:
                 hint = "Training diverged: lower agent.learning_rate."
                 raise checks.invalid("finite weights", weight=weight[~np.isfinite(weight)][0], hint=hint)
         layers = zip(weights[::2], weights[1::2], strict=True)
-        activations = [ACTIVATIONS[_activation(layer)] for layer in policy.model.layers[1:-1]]
+        self._flattening, hidden, _ = _layers(policy)
+        activations = [ACTIVATIONS[_activation(layer)] for layer in hidden]
         *self._hidden, self._last = itertools.zip_longest(layers, activations)
         self._policy = policy
 
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """float32 `[..., D]` -> `[..., K]` or `[..., F, K]`; what `Policy.model` gives, but for illegal entries."""
+    def logits(self, observation: Any) -> np.ndarray:
+        """Observations -> `[B, K]` or `[B, F, K]`; what `Policy.model` gives, but for illegal entries."""
+        features = observation if self._flattening is None else self._flattening.in_numpy(observation)
         batch = features.shape[:-1]
         for (kernel, bias), activation in self._hidden:
             features = activation(features @ kernel + bias)
         (kernel, bias), _ = self._last
         return (features @ kernel + bias).reshape(*batch, *self._policy.factors.event_shape)
 
-    def draw(self, features: np.ndarray, mask: np.ndarray, noise: np.random.Generator) -> np.ndarray:
+    def draw(self, observation: Any, mask: np.ndarray, noise: np.random.Generator) -> np.ndarray:
         """argmax(logits + Gumbel noise): the distribution of `Policy.sample`, by other noise; see `NumpyAct`."""
-        logits = self.logits(features)
+        logits = self.logits(observation)
         return np.where(mask, logits + noise.gumbel(size=logits.shape), -np.inf).argmax(-1).astype(np.int32)
 
     def act(self, observations: Any, mask: Any = None, seed: Any = None) -> Any:
         """See `Policy.act`."""
         if seed is not None:
             return self._policy.act(observations, mask, seed)
-        features, legal = self._policy.read(observations, mask)
-        return self._policy.factors.to_env(np.where(legal, self.logits(features), -np.inf).argmax(-1))
+        observation, legal = self._policy.read(observations, mask)
+        logits = self.logits(observation).reshape(legal.shape)  # without the batch axis of one observation
+        return self._policy.factors.to_env(np.where(legal, logits, -np.inf).argmax(-1))

@@ -8,13 +8,15 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
+import tensorflow as tf
 
-from rlsample.learning.replay import Replay
+from rlsample.learning.replay import Replay, size_in_words
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import Watcher
 from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor, uniform_actions
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, generator_state, tensors_from
+from rlsample.rollouts.transitions import specs as transition_specs
 from rlsample.streams import Streams
 
 
@@ -78,10 +80,11 @@ class OffPolicyLoop:
         self._fields, self._steps_per_round, self._total_steps = fields, steps_per_round, total_steps
         self._streams = streams = Streams(seed)
         self._collector = GymnasiumCollector(envs, learner.policy.factors, streams.integer("environments"))
+        self._kept = kept_specs(learner.policy, fields)
         self._replay, self._replay_draws = Replay(capacity), streams.generator("replay")
         self._warmup_draws, self._action_seeds = streams.generator("warm-up actions"), streams.generator("actions")
         self._round_ends = max(steps_per_round, learner.warmup_steps)
-        self._act: NumpyAct = lambda features, mask: uniform_actions(self._warmup_draws, mask)
+        self._act: NumpyAct = lambda observation, mask: uniform_actions(self._warmup_draws, mask)
         self._action_seed: np.ndarray | None = None
         self._acted = False
 
@@ -90,7 +93,7 @@ class OffPolicyLoop:
         collector = self._collector
         while not run.stopping:
             fields = collector.step(self._act(collector.observation, collector.mask))._asdict()
-            self._replay.add({name: fields[name][fields["valid"]] for name in self._fields})
+            self._replay.add(rows_where(fields["valid"], {name: fields[name] for name in self._fields}))
             self.step, self._acted = self.step + collector.envs.num_envs, True
             if self.step >= min(self._round_ends, self._total_steps):
                 self._round_ends = (self.step // self._steps_per_round + 1) * self._steps_per_round
@@ -103,7 +106,7 @@ class OffPolicyLoop:
         """What `restore` needs to go on from here: to the bit after a round, if the environments can be restored."""
         columns, place = self._replay.snapshot()
         collector = self._collector.snapshot()
-        arrays = arrays_of("state", self.learner.state) | {f"replay/{name}": rows for name, rows in columns.items()}
+        arrays = arrays_of("state", self.learner.state) | arrays_of("replay", columns)
         numbers = {
             "step": self.step,
             "update": self.learner.update,
@@ -120,8 +123,8 @@ class OffPolicyLoop:
         arrays, numbers, learner = snapshot.arrays, snapshot.numbers, self.learner
         learner.state, learner.update = tensors_from(arrays, "state", learner.state), numbers["update"]
         self.step, self._round_ends = numbers["step"], numbers["round_ends"]
-        columns = {name: arrays[f"replay/{name}"] for name in self._fields}
-        self._replay.restore(columns, numbers["replay_next"])
+        columns = [arrays[f"replay/{index}"] for index in range(len(tf.nest.flatten(self._kept)))]
+        self._replay.restore(tf.nest.pack_sequence_as(self._kept, columns), numbers["replay_next"])
         for name, generator in self._generators().items():
             generator.bit_generator.state = numbers["generators"][name]
         self._collector.restore(snapshot, self._streams.integer("environments", self.step))
@@ -141,6 +144,22 @@ class OffPolicyLoop:
             "actions": self._action_seeds,
             "updates": self.learner.update_seeds,
         }
+
+
+def rows_where(valid: np.ndarray, rows: Any) -> Any:
+    """Those rows of a tree of arrays `[B, ...]` that are valid, bool `[B]`."""
+    return tf.nest.map_structure(lambda column: column[valid], rows)
+
+
+def kept_specs(policy: Policy, fields: Sequence[str]) -> dict[str, Any]:
+    """What a replay keeps of one transition: trees of `tf.TensorSpec` by the names of the fields."""
+    specs = transition_specs(policy.observation_space, policy.factors)
+    return {name: getattr(specs, name) for name in fields}
+
+
+def steps_taken(total_steps: int, num_envs: int) -> int:
+    """Environment steps of a run: those asked for, rounded up to whole steps of all environments."""
+    return math.ceil(total_steps / num_envs) * num_envs
 
 
 def train_off_policy(
@@ -180,7 +199,8 @@ def train_off_policy(
         total_steps=total_steps,
         seed=seed,
     )
-    run.plan(math.ceil(total_steps / envs.num_envs) * envs.num_envs)
+    run.plan(steps_taken(total_steps, envs.num_envs))
+    run.say(f"Replay: {size_in_words(capacity, kept_specs(learner.policy, fields))}.")
     if run.resumed is not None:
         loop.restore(run.resumed)
     while loop.step < total_steps and (metrics := loop.advance(run)) is not None:

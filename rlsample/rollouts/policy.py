@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -10,10 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rlsample import checks, heads
-from rlsample.networks.mlp import mlp
+from rlsample import checks, heads, networks
 from rlsample.rollouts.masks import observed_mask, without_mask
-from rlsample.rollouts.observations import encode, feature_size
+from rlsample.rollouts.observations import batch_shape, read
 from rlsample.samplers import Sampler
 
 
@@ -21,7 +20,9 @@ class Policy:
     """A network and a policy head for a pair of Gymnasium spaces.
 
     Attributes:
-        model: float32 `[B, D]` features -> logits `[B, K]` or `[B, F, K]`; all the weights there are.
+        model: observations -> logits `[B, K]` or `[B, F, K]`; all the weights there are. Observations are as
+            `spaces.observations.specs(observation_space)` has them, with `B` in front.
+        network: the part of it below the head, with every option decided.
         head: the last layer of the model; holds the sampler and the temperature.
         factors: the action space as categorical factors.
 
@@ -29,11 +30,11 @@ class Policy:
         observation_space: the space of one observation.
         action_space: the space of one action, any discrete one.
         sampler: the gradient estimator of the head.
-        hidden_sizes: widths of the hidden layers.
-        activation: of the hidden layers.
+        network: as `networks.create` takes it; by default the one that suits the observations.
+        **defaults: what its dense layers are where it does not say: `hidden_sizes`, `activation`.
 
     Raises:
-        ValueError: a space that is not supported; names it and the way out.
+        ValueError: a space that is not supported, or a network that does not fit; names it and the way out.
     """
 
     def __init__(
@@ -41,15 +42,15 @@ class Policy:
         observation_space: gym.Space,
         action_space: gym.Space,
         sampler: Sampler,
-        *,
-        hidden_sizes: Sequence[int] = (64, 64),
-        activation: str = "tanh",
+        network: Any = None,
+        **defaults: Any,
     ) -> None:
         self.observation_space = without_mask(observation_space)
         self.head = heads.for_space(action_space, sampler=sampler)
         self.factors = self.head.factors
-        torso = mlp(feature_size(self.observation_space), hidden_sizes, activation=activation)
-        self.model = keras.Model(torso.inputs[0], self.head(torso.outputs[0]))
+        self.network = networks.create(network).fitted(self.observation_space, **defaults)
+        features = networks.model_of(self.network, self.observation_space)
+        self.model = keras.Model(features.input, self.head(features.output))
         self._concrete: dict[tuple[str, int], Any] = {}
 
     def set_temperature(self, schedule: Callable[[Any], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -65,22 +66,22 @@ class Policy:
 
         return assign
 
-    def sample(self, features: np.ndarray, mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
-        """Draws actions for encoded observations: factor indices int32 `[B]` or `[B, F]`.
+    def sample(self, observation: Any, mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
+        """Draws actions for a batch of observations: factor indices int32 `[B]` or `[B, F]`.
 
         Args:
-            features: float32 `[B, D]` from `observations.encode`.
+            observation: from `observations.read`.
             mask: bool, shape of the logits.
             seed: int32 `[2]`.
         """
-        return self._call(self._draw, features, mask, seed)
+        return self._call(self._draw, observation, mask, seed)
 
     def act(self, observations: Any, mask: Any = None, seed: Any = None) -> Any:
         """Chooses the most probable legal actions, or draws them if a seed is given.
 
         Args:
             observations: one observation of the space, as an environment returns it, or a batch, as a vector
-                environment does; told apart by their shapes, as `observations.encode` says.
+                environment does; told apart by their shapes, as `observations.read` says.
             mask: what is legal, in any form `Factors.mask` reads; by default the entry `action_mask` of Dict
                 observations. For one observation it is one mask; for a batch one mask or a batch of them.
             seed: stateless seed, int32 `[2]` or an integer; None for no noise.
@@ -92,10 +93,10 @@ class Policy:
         Raises:
             ValueError: observations or a mask of other shapes; names what was expected.
         """
-        features, legal = self.read(observations, mask)
+        observation, legal = self.read(observations, mask)
         if seed is None:
-            return self.factors.to_env(self._call(self._mode, features, legal, (0, 0)))
-        return self.factors.to_env(self._call(self._draw, features, legal, seed))
+            return self.factors.to_env(self._call(self._mode, observation, legal, (0, 0)))
+        return self.factors.to_env(self._call(self._draw, observation, legal, seed))
 
     def action_probabilities(self, observations: Any, mask: Any = None) -> np.ndarray:
         """The probability of each category of each factor of the action.
@@ -110,38 +111,37 @@ class Policy:
         """
         return self._call(self._probs, *self.read(observations, mask), (0, 0))
 
-    def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Features and a mask of the shape of the logits; arguments as of `act`.
+    def read(self, observations: Any, mask: Any = None) -> tuple[Any, np.ndarray]:
+        """Observations as `observations.read` gives them, and a mask of the shape of the logits; arguments as of `act`.
 
         Returns:
-            (float32 `[B, D]`, bool `[B, K]` or `[B, F, K]`); for one observation both without the `B`.
+            (a tree of arrays `[B, ...]`, bool `[B, K]` or `[B, F, K]`); for one observation both without the `B`.
         """
-        features = encode(self.observation_space, observations)
+        observation = read(self.observation_space, observations)
         mask = observed_mask(observations) if mask is None else mask
-        batch = features.shape[:-1]
+        batch = batch_shape(self.observation_space, observation)
         legal = self.factors.mask(mask, batch)
-        return features, np.ones((*batch, *self.factors.event_shape), bool) if legal is None else legal
+        return observation, np.ones((*batch, *self.factors.event_shape), bool) if legal is None else legal
 
-    def _call(
-        self, function: Callable[..., tf.Tensor], features: np.ndarray, mask: np.ndarray, seed: Any
-    ) -> np.ndarray:
-        if features.ndim == 1:
-            return self._call(function, features[None], mask[None], seed)[0]
+    def _call(self, function: Callable[..., tf.Tensor], observation: Any, mask: np.ndarray, seed: Any) -> np.ndarray:
+        if mask.ndim == len(self.factors.event_shape):
+            batch = tf.nest.map_structure(lambda part: part[None], observation)
+            return self._call(function, batch, mask[None], seed)[0]
         # A concrete function spares the Python dispatch, two thirds of the time of so small a call.
-        key = function.__name__, len(features)
+        key = function.__name__, len(mask)
         if key not in self._concrete:
+            specs = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), (observation, mask))
             self._concrete[key] = tf.function(function, autograph=False).get_concrete_function(
-                tf.TensorSpec(features.shape, tf.float32),
-                tf.TensorSpec(mask.shape, tf.bool),
-                tf.TensorSpec((2,), tf.int32),
+                *specs, tf.TensorSpec((2,), tf.int32)
             )
-        return self._concrete[key](tf.constant(features), tf.constant(mask), checks.check_seed(seed)).numpy()
+        tensors = tf.nest.map_structure(tf.constant, (observation, mask))
+        return self._concrete[key](*tensors, checks.check_seed(seed)).numpy()
 
-    def _draw(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return self.head.sample(self.model(features), seed, mask=mask).action
+    def _draw(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return self.head.sample(self.model(observation), seed, mask=mask).action
 
-    def _probs(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.head.distribution(self.model(features), mask).probs(), tf.float32)
+    def _probs(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.head.distribution(self.model(observation), mask).probs(), tf.float32)
 
-    def _mode(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return self.head.mode(self.model(features), mask=mask).action
+    def _mode(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return self.head.mode(self.model(observation), mask=mask).action

@@ -2,6 +2,7 @@
 
     agent: relaxed_actor_critic
     env: {id: CartPole-v1, num_envs: 8}
+    network: {name: mlp, hidden_sizes: [64, 64]}
     sampler: {name: straight_through_gumbel_softmax}
     temperature: {name: exponential, start: 1.0, end: 0.1, steps: 30000}
     total_steps: 30000
@@ -25,7 +26,7 @@ from rlsample.runs.block import Block
 from rlsample.runs.env_config import EnvConfig
 
 WITHOUT_TENSORFLOW = "without TensorFlow"
-"""In the context of a validation: leave sampler and temperature as they are, which TensorFlow would build."""
+"""In the context of a validation: leave sampler, network and temperature as they are, which TensorFlow would build."""
 
 
 def _built_by(registry: str) -> pydantic.BeforeValidator:
@@ -136,6 +137,11 @@ class RunConfig(Block, Generic[Agent]):
         default="straight_through_gumbel_softmax",
         description="The gradient estimator: its name and options, as rlsample.samplers.create takes them.",
     )
+    network: Annotated[Any, _built_by("rlsample.networks")] = Field(
+        default={"name": "automatic"},
+        description="What reads the observations, for policy and critics: its name and options, as "
+        "rlsample.networks.create takes them; without a name the one that suits the observations.",
+    )
     temperature: Annotated[Any, _built_by("rlsample.schedules")] = Field(
         default=1.0,
         description="The schedule of its temperature: a number, or name and options, as rlsample.schedules.create "
@@ -150,6 +156,6 @@ class RunConfig(Block, Generic[Agent]):
 
     model_config = pydantic.ConfigDict(validate_default=True)
 
-    @pydantic.field_serializer("sampler", "temperature")
+    @pydantic.field_serializer("sampler", "network", "temperature")
     def _plain(self, value: Any) -> dict[str, Any]:
         return value.to_config()

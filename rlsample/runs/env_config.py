@@ -13,6 +13,7 @@ import pydantic
 from pydantic import Field, JsonValue
 
 from rlsample import checks
+from rlsample.runs import env_packages
 from rlsample.runs.block import Block
 
 _SECRET = re.compile(r"api_?key|secret|passw(or)?d|credential|(^|_)token$", re.IGNORECASE)
@@ -29,6 +30,12 @@ class EnvConfig(Block):
     id: str = Field(description="A registered Gymnasium id.")
     num_envs: int = Field(default=8, ge=1, description="Environments stepped together while training.")
     kwargs: dict[str, JsonValue] = Field(default={}, description="Passed on to the environment.")
+    wrappers: tuple[JsonValue, ...] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Around each environment, the innermost first: names of gymnasium.wrappers or minigrid.wrappers, "
+        "or {name, options}; by default what is usual for MiniGrid, else none.",
+    )
     vectorization_mode: Literal["sync", "async", "vector_entry_point"] | None = Field(
         default=None,
         description="As in gymnasium.make_vec; by default the environment's own vector form where it has one.",
@@ -44,9 +51,26 @@ class EnvConfig(Block):
             hint = f"A file imports nothing: give --import {module} and env.id={plain} (from Python, import {module})."
             raise checks.invalid("an id without a module in it", id=value, hint=hint)
         if value not in gymnasium.registry:
+            env_packages.register(env_packages.package_of(value))
+        if value not in gymnasium.registry:
             hint = "If another package registers it: --import MODULE, the module that does (from Python, import it)."
             raise checks.unknown("environment", value, gymnasium.registry, limit=NEAREST_IDS, hint=hint)
         return value
+
+    @pydantic.field_validator("wrappers")
+    @classmethod
+    def _known(cls, value: tuple[JsonValue, ...] | None, info: pydantic.ValidationInfo) -> tuple[JsonValue, ...]:
+        if value is None:
+            return env_packages.package_of(info.data.get("id", "")).wrappers
+        for each in value:
+            env_packages.wrapper(each)
+        return value
+
+    @property
+    def note(self) -> str:
+        """A sentence about the usual wrappers, where they are on."""
+        package = env_packages.package_of(self.id)
+        return package.note if self.wrappers == package.wrappers else ""
 
     @pydantic.field_validator("kwargs")
     @classmethod
@@ -76,16 +100,22 @@ class EnvConfig(Block):
         made |= self.kwargs | options
         spec, mode = gymnasium.spec(self.id), made["vectorization_mode"]
         # Asked for where there is none, Gymnasium says so itself.
-        if mode == "vector_entry_point" or (mode is None and spec.vector_entry_point is not None):
+        native = mode is None and spec.vector_entry_point is not None and not self.wrappers
+        if mode == "vector_entry_point" or native:
             if max_episode_steps is not None:
-                made["max_episode_steps"] = min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
+                name, count = env_packages.package_of(self.id).step_limit
+                made[name] = count * min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
             return gymnasium.make_vec(self.id, **made)
         wrappers: list[Any] = [functools.partial(Guard, env_id=self.id, count=_Count())]
         if mode == "async":
             wrappers.append(_without_interrupts)
         if max_episode_steps is not None:
             wrappers.append(functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=max_episode_steps))
+        for each in self.wrappers or ():
+            made_by, arguments = env_packages.wrapper(each)
+            wrappers.append(functools.partial(made_by, **arguments))
         made["wrappers"] = [*wrappers, *made.get("wrappers", ())]
+        made["vectorization_mode"] = mode or "sync"
         return gymnasium.make_vec(self.id, **made)
 
 

@@ -44,8 +44,8 @@ def load_config(
 def check_config(path: str | Path, overrides: Iterable[str] = (), *, agents: Agents, inherit: bool = True) -> None:
     """Tells what is wrong with a configuration as far as that can be known without TensorFlow; arguments as there.
 
-    That is all but the values of agent, sampler and temperature. A command calls it before `load_config`, so that a
-    word that was mistyped is told at once and not after the seconds that TensorFlow takes to load.
+    That is all but the values of agent, network, sampler and temperature. A command calls it before `load_config`, so
+    that a word that was mistyped is told at once and not after the seconds that TensorFlow takes to load.
 
     Raises:
         ConfigError: as `load_config`.

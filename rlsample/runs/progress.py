@@ -39,12 +39,14 @@ class Progress:
         if total_steps == self._total_steps:
             return
         rounded = f"{self._total_steps:,}, rounded up to whole rounds of all environments"
-        self.console.print(
-            f"Training for {total_steps:,} environment steps: {rounded}.", highlight=False, soft_wrap=True
-        )
+        self.say(f"Training for {total_steps:,} environment steps: {rounded}.")
         self._total_steps = total_steps
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], total=total_steps)
+
+    def say(self, text: str) -> None:
+        """Prints a line, above the bar if there is one."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def log(self, record: Record) -> None:
         """Shows the newest metrics; those that a record lacks stay as they were."""

@@ -143,6 +143,11 @@ class Run:
         if self._progress is not None:
             self._progress.plan(total_steps)
 
+    def say(self, text: str) -> None:
+        """Shows a line to the person who watches, if progress is shown."""
+        if self._progress is not None:
+            self._progress.say(text)
+
     def log(self, step: int, metrics: Mapping[str, Any], update: int | None = None) -> None:
         """Records the metrics of one moment, everywhere the run is tracked.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlsample import checks
-from rlsample.rollouts.evaluation import Evaluation
+from rlsample.rollouts.evaluation import Evaluation, SupportsAct
 from rlsample.runs.agents import Agents, make_policy
 from rlsample.runs.block import ConfigError
 from rlsample.runs.config import RunConfig
@@ -43,7 +43,7 @@ def train(
     elif overrides:
         hint = "Use config.model_copy(update=...), or give the file."
         raise ConfigError(str(checks.invalid("overrides for a file alone", overrides=overrides, hint=hint)))
-    carry_out(Run(folder, config, progress=progress), agents)
+    carry_out(Run(folder, fit(config, agents)[0], progress=progress), agents)
     return load(folder, agents=agents)
 
 
@@ -54,13 +54,25 @@ def resume(
     agents = agents or known_agents()
     words = [] if total_steps is None else [f"total_steps={total_steps}"]
     config = load_resumed(Path(folder) / CONFIG, words, agents=agents)
-    carry_out(Run(folder, config, progress=progress, resume=True), agents)
+    carry_out(Run(folder, fit(config, agents)[0], progress=progress, resume=True), agents)
     return load(folder, agents=agents)
+
+
+def fit(config: RunConfig[Any], agents: Agents) -> tuple[RunConfig[Any], SupportsAct]:
+    """Makes the untrained policy, which shows whether agent, network and environment fit together.
+
+    Returns:
+        (the configuration with every option of its network decided, the policy).
+
+    Raises:
+        ConfigError, EnvironmentFault: as of `agents.make_policy`.
+    """
+    policy = make_policy(agents.module(config.agent.name), config)
+    return config.model_copy(update={"network": getattr(policy, "network", config.network)}), policy
 
 
 def carry_out(run: Run, agents: Agents) -> Evaluation | None:
     """Trains the run's agent, and leaves in the folder what it learned; None if it was asked to stop."""
     agent = agents.module(run.config.agent.name)
-    make_policy(agent, run.config)
     with run:
         return run.finish(agent.train(run.config, run))

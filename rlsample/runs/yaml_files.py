@@ -15,7 +15,7 @@ import yaml
 
 from rlsample import checks
 
-TAGGED = {"agent": "name", "sampler": "name", "temperature": "name", "env": "id"}
+TAGGED = {"agent": "name", "network": "name", "sampler": "name", "temperature": "name", "env": "id"}
 """Blocks that a bare word may stand for, with the key that the word is the value of."""
 
 _MAX_BYTES = 1_000_000

@@ -7,13 +7,10 @@ value = sampler.expectation(lambda one_hot: critic(observation, one_hot), logits
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
-from rlsample import checks
+from rlsample.registry import Registry
 from rlsample.samplers.arsm import ARSM
 from rlsample.samplers.base import Sampler
 from rlsample.samplers.categorical import Categorical
@@ -70,7 +67,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "zgr": ZGR,
 }
 
-_registered: dict[str, type[Sampler]] = {}
+_registry = Registry("sampler", Sampler, SAMPLERS)
 
 
 def create(config: str | Mapping[str, Any] | Sampler) -> Sampler:
@@ -91,19 +88,7 @@ def create(config: str | Mapping[str, Any] | Sampler) -> Sampler:
             ...
         ValueError: Unknown sampler 'reinmx'. Did you mean 'reinmax'? Choose one of: ...
     """
-    if isinstance(config, Sampler):
-        return config
-    if isinstance(config, str):
-        config = {"name": config}
-    if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
-        raise checks.invalid("a sampler's name or a mapping with the key 'name'", sampler=config)
-    options = {key: value for key, value in config.items() if key != "name"}
-    sampler = get(config["name"])
-    fields = [field.name for field in dataclasses.fields(sampler)]
-    for option in options:
-        if option not in fields:
-            raise checks.unknown(f"option for the sampler {sampler.name!r}", option, fields)
-    return sampler(**options)
+    return _registry.create(config)
 
 
 def get(name: str) -> type[Sampler]:
@@ -116,17 +101,7 @@ def get(name: str) -> type[Sampler]:
         >>> samplers.get("exact")
         <class 'rlsample.samplers.exact.Exact'>
     """
-    for table in (SAMPLERS, _registered):
-        if name in table:
-            return table[name]
-    if name not in _installed():
-        raise checks.unknown("sampler", name, names())
-    point = _installed()[name]
-    try:
-        return point.load()
-    except Exception as error:  # Whatever another package does while it is imported.
-        owner = point.dist.name if point.dist else point.value
-        raise ValueError(f"The sampler {name!r} of the package {owner!r} cannot be imported: {error}") from error
+    return _registry.get(name)
 
 
 def names() -> list[str]:
@@ -136,7 +111,7 @@ def names() -> list[str]:
         >>> [name for name in samplers.names() if "reinmax" in name]
         ['reinmax', 'reinmax_control_variate', 'reinmax_rao']
     """
-    return sorted({*SAMPLERS, *_registered, *_installed()})
+    return _registry.names()
 
 
 def register(sampler: type[Sampler]) -> type[Sampler]:
@@ -157,20 +132,7 @@ def register(sampler: type[Sampler]) -> type[Sampler]:
         >>> samplers.create("greedy")([0.0, 1.0, 2.0], seed=(0, 1)).action.numpy()
         np.int32(2)
     """
-    if not (isinstance(sampler, type) and issubclass(sampler, Sampler)):
-        raise checks.invalid("a subclass of rlsample.samplers.Sampler", sampler=sampler)
-    if not isinstance(getattr(sampler, "name", None), str):
-        raise checks.invalid("the class attribute `name` to be a string", sampler=sampler)
-    if _registered.get(sampler.name, sampler) is not sampler or sampler.name in SAMPLERS:
-        raise checks.invalid("a name that is not taken", name=sampler.name)
-    _registered[sampler.name] = sampler
-    return sampler
-
-
-@functools.cache
-def _installed() -> dict[str, importlib.metadata.EntryPoint]:
-    """The entry points of other packages; one is loaded when its name is asked for, and only then."""
-    return {point.name: point for point in importlib.metadata.entry_points(group="rlsample.samplers")}
+    return _registry.register(sampler)
 
 
 __all__ = ["SAMPLERS", "ControlVariate", "Sampler", "create", "get", "names", "register"]

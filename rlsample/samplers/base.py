@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.registry import Configurable
 from rlsample.samplers.objectives import mean_over_draws, objective_values
 from rlsample.samplers.shapes import row_temperature
 from rlsample.types import Objective, Sample, TensorLike
@@ -43,7 +44,7 @@ class PreparedLogits(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampler(abc.ABC):
+class Sampler(Configurable, abc.ABC):
     """Draws from softmax(logits) and estimates gradients of expectations under it.
 
     A subclass is one published estimator in one file: a frozen dataclass whose fields are its options, checked in
@@ -71,7 +72,6 @@ class Sampler(abc.ABC):
         (True, 'linear at temperature 1')
     """
 
-    name: ClassVar[str]
     pathwise: ClassVar[bool] = True
     relaxed: ClassVar[bool] = False
     draws_from_logits: ClassVar[bool] = True
@@ -229,10 +229,6 @@ class Sampler(abc.ABC):
     def enumeration_limit(self) -> int | None:
         """The number of outcomes up to which the estimate is a sum over all of them; None for one made of draws."""
         return None
-
-    def to_config(self) -> dict[str, Any]:
-        """The plain dict that `samplers.create` turns back into an equal sampler."""
-        return {"name": self.name} | {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
 def independent_seeds(seed: TensorLike, number: int) -> list[tf.Tensor]:

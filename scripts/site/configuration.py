@@ -11,7 +11,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 import agents
-from rlsample import samplers, schedules
+from rlsample import networks, samplers, schedules
 from rlsample.runs import RunConfig
 from rlsample.runs.agents import Agents
 from rlsample.runs.block import Block
@@ -22,8 +22,8 @@ BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 INTRODUCTION = """# Configuration
 
 Every key of a configuration file, which is also a word of the command line: `python -m scripts.train FILE key=value`.
-An unknown key is refused with the nearest one that exists. `agent`, `sampler` and `temperature` take a bare name for
-`{name: ...}`; `base: FILE` inherits from another file.
+An unknown key is refused with the nearest one that exists. `agent`, `network`, `sampler` and `temperature` take a bare
+name for `{name: ...}`; `base: FILE` inherits from another file.
 """
 
 
@@ -35,12 +35,14 @@ def write(folder: Path) -> None:
 
 
 def configuration_page() -> str:
-    """The keys of every run, those of each agent, and the names that `sampler` and `temperature` take."""
+    """The keys of every run, those of each agent, and the names that `network`, `sampler` and `temperature` take."""
     table = Agents(agents)
     parts = [INTRODUCTION, "## Every run\n", key_table(each for each in fields(RunConfig) if each[0] != "agent")]
     for name in table:
         summary = (table.module(name).__doc__ or "").partition("\n")[0]
         parts += [f"## `agent: {name}`\n\n{summary}\n", key_table(fields(table[name], "agent."))]
+    rows = ([f"`{name}`", f"{{py:class}}`rlsample.networks.{networks.get(name).__name__}`"] for name in network_names())
+    parts += ["## `network`\n\nTheir options are fields of the classes.\n", markdown_table(["name", "class"], rows)]
     parts.append("## `sampler`\n\nTheir options are fields of the classes.\n")
     rows = ([f"`{name}`", f"{{py:class}}`rlsample.samplers.{cls.__name__}`"] for name, cls in sampler_classes())
     parts += [markdown_table(["name", "class"], rows), "## `temperature`\n\nA number stays as it is; by name:\n"]
@@ -60,6 +62,11 @@ def metrics_page() -> str:
 def sampler_classes() -> list[tuple[str, type[samplers.Sampler]]]:
     """The library's samplers by name."""
     return sorted(samplers.SAMPLERS.items())
+
+
+def network_names() -> list[str]:
+    """The library's networks."""
+    return [name for name in networks.names() if networks.get(name).__module__.startswith("rlsample.")]
 
 
 def fields(model: type[Block], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

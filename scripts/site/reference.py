@@ -23,7 +23,7 @@ ROOMS: tuple[str, ...] = (
     "layers",
     "networks",
 )
-ROOMS += ("functional", "tfp", "lab", "learning", "in_graph", "rollouts", "runs", "types", "checks")
+ROOMS += ("functional", "tfp", "lab", "learning", "in_graph", "rollouts", "runs", "types", "checks", "registry")
 """In the order of the table of contents."""
 
 

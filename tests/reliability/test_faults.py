@@ -20,7 +20,7 @@ from rlsample.runs import checkpoint
 
 pytestmark = pytest.mark.reliability
 ROOT = Path(__file__).parents[2]
-SMALL = ["agent.jit_compile=false", "agent.num_steps=16", "agent.hidden_sizes=[8]", "agent.num_minibatches=2"]
+SMALL = ["agent.jit_compile=false", "agent.num_steps=16", "network.hidden_sizes=[8]", "agent.num_minibatches=2"]
 PLAIN = [*SMALL, "agent.num_epochs=1", "evaluation.episodes=2", "tracking.wandb=disabled", "checkpoint.every=64"]
 FAULTY = ["--import", "tests.reliability.faulty", "env.id=Faulty-v1", "env.num_envs=4"]
 
@@ -163,7 +163,7 @@ def test_the_disk_is_full(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 
-    process = start(folder, "total_steps=1000000000", "agent.hidden_sizes=[128,128]", preexec_fn=limit)
+    process = start(folder, "total_steps=1000000000", "network.hidden_sizes=[128,128]", preexec_fn=limit)
     code, _, errors = finished(process)
     assert code == 1
     assert "The run failed after" in errors

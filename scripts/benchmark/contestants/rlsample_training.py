@@ -22,9 +22,9 @@ def prepare(
     kwargs: dict[str, Any] | None = None,
 ) -> Callable[[], dict[str, float]]:
     """One call takes `steps` steps of every member, with the usual settings for classic control (`ppo.Config`)."""
-    agent = {"name": "ppo", "population": population, "hidden_sizes": hidden_sizes}
     settings = {
-        "agent": agent,
+        "agent": {"name": "ppo", "population": population},
+        "network": {"hidden_sizes": hidden_sizes},
         "env": {"id": env, "num_envs": num_envs, "kwargs": kwargs or {}},
         "total_steps": FOREVER,
     }

@@ -1,0 +1,90 @@
+"""A network as a model that is known to fit: it takes the observations, and returns features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import keras
+
+from rlsample import checks
+from rlsample.networks.base import Network, inputs_of
+
+
+def model_of(network: Network, space: gym.Space) -> keras.Model:
+    """Builds a network for observations of a space: a functional model, observations -> features float `[B, D]`.
+
+    Raises:
+        ValueError: it cannot be built, does not take the observations, or returns something else; says which.
+    """
+    inputs = inputs_of(space)
+    model = _built(network, space)
+    if _takes(model, inputs):
+        model = keras.Model(model.inputs[0], model.outputs[0]) if isinstance(model, keras.Sequential) else model
+        _check_features(network, model.output)
+        return model
+    return keras.Model(inputs, _applied(network, model, inputs))
+
+
+def features_of(network: Network, space: gym.Space, inputs: Any) -> Any:
+    """The features that a network gives for Keras inputs of a space; errors as of `model_of`."""
+    return _applied(network, _built(network, space), inputs)
+
+
+def with_outputs(model: keras.Model, units: int, gain: float = 1.0) -> keras.Model:
+    """A model with a linear layer on its features: observations -> `[B, units]`.
+
+    Args:
+        model: observations -> features.
+        units: how many outputs.
+        gain: of the layer's orthogonal kernel.
+    """
+    layer = keras.layers.Dense(units, kernel_initializer=keras.initializers.Orthogonal(gain))
+    return keras.Model(model.input, layer(model.output))
+
+
+def _built(network: Network, space: gym.Space) -> keras.Model:
+    try:
+        model = network.build(space)
+    except ValueError:
+        raise
+    except Exception as error:  # Whatever somebody's own network does.
+        text = f"Expected the network {network.name!r} to build for {space}. Received: {type(error).__name__}: {error}"
+        raise ValueError(text) from error
+    if not isinstance(model, keras.Model):
+        raise checks.invalid(f"the network {network.name!r} to build a keras.Model", built=type(model).__name__)
+    return model
+
+
+def _takes(model: keras.Model, inputs: Any) -> bool:
+    """Whether a model's own inputs are just these, so that it need not become a layer of another one."""
+    if not getattr(model, "inputs", None):
+        return False
+    own = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    try:
+        same = keras.tree.map_structure(lambda one, two: (one.shape, one.dtype) == (two.shape, two.dtype), own, inputs)
+    except (TypeError, ValueError):
+        return False
+    return all(keras.tree.flatten(same))
+
+
+def _applied(network: Network, model: keras.Model, inputs: Any) -> Any:
+    try:
+        features = model(inputs)
+    except Exception as error:  # Keras has many kinds of them for this.
+        shapes = keras.tree.map_structure(lambda each: f"{each.dtype}{list(each.shape)}", inputs)
+        rule = f"Expected the network {network.name!r} to take the observations, {shapes}."
+        raise ValueError(f"{rule} Received: {type(error).__name__}: {error}") from error
+    _check_features(network, features)
+    return features
+
+
+def _check_features(network: Network, features: Any) -> None:
+    single = isinstance(features, keras.KerasTensor)
+    if single and len(features.shape) == 2 and features.shape[-1] is not None and "float" in str(features.dtype):
+        return
+    received = (
+        {"shape": tuple(features.shape), "dtype": features.dtype} if single else {"outputs": type(features).__name__}
+    )
+    rule = f"the network {network.name!r} to return features, floats [B, D]"
+    raise checks.invalid(rule, hint="Flatten them: keras.layers.Flatten().", **received)
