@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -43,6 +44,15 @@ def test_links_lead_somewhere_and_pictures_have_a_text(name):
             assert place.exists(), target
             assert not anchor or anchor in anchors_of(place), target
         assert text or not match[0].startswith("!"), target
+
+
+def test_every_page_is_in_a_table_of_contents():
+    listed = {"index"}
+    for name, path in pages().items():
+        for table in re.findall(r"^```{toctree}\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL):
+            entries = (line for line in table.splitlines() if line and not line.startswith(":"))
+            listed |= {(Path(name).parent / entry).as_posix() for entry in entries}
+    assert not set(pages()) - {"README"} - listed
 
 
 @pytest.mark.parametrize("name", pages())

@@ -11,7 +11,13 @@ from rlsample.checks.wording import check_positive, invalid
 
 
 def static_value(tensor: tf.Tensor) -> np.ndarray | None:
-    """Returns the value of a tensor that is known now (eager, or a constant of a graph), else None."""
+    """Returns the value of a tensor that is known now (eager, or a constant of a graph), else None.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> checks.static_value(tf.constant([1.0, 2.0]))
+        array([1., 2.], dtype=float32)
+    """
     if isinstance(tensor, tf.Variable):
         tensor = tensor.value() if tf.executing_eagerly() else tensor
     return tensor.numpy() if hasattr(tensor, "numpy") and tf.executing_eagerly() else tf.get_static_value(tensor)
@@ -25,6 +31,11 @@ def check_seed(seed: Any) -> tf.Tensor:
 
     Raises:
         ValueError: anything else.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> checks.check_seed((0, 1)).numpy(), checks.check_seed(2**32 + 5).numpy()
+        (array([0, 1], dtype=int32), array([5, 1], dtype=int32))
     """
     if isinstance(seed, tf.Tensor) and seed.dtype == tf.int32 and seed.shape == (2,):
         return seed
@@ -58,6 +69,15 @@ def check_temperature(temperature: Any, dtype: tf.DType = tf.float32) -> tf.Tens
 
     Raises:
         ValueError: the temperature is known and not a finite number above zero.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> checks.check_temperature(0.5).numpy()
+        np.float32(0.5)
+        >>> checks.check_temperature([0.5, 0.0])
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected every temperature to be a finite number > 0. Received: ...
     """
     if isinstance(temperature, (int, float)) and not isinstance(temperature, bool):
         return tf.constant(check_positive("temperature", temperature), dtype)
@@ -85,6 +105,11 @@ def check_mask(mask: Any, shape: tf.TensorShape) -> tf.Tensor | None:
 
     Raises:
         ValueError: another dtype, a value other than 0 and 1, or a shape that does not broadcast to `shape`.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> checks.check_mask([1, 0, 1], tf.TensorShape([2, 3])).numpy()
+        array([ True, False,  True])
     """
     if mask is None:
         return None
@@ -116,6 +141,14 @@ def check_logits(logits: Any, mask: Any = None) -> tuple[tf.Tensor, tf.Tensor | 
 
     Raises:
         ValueError: logits of another rank or dtype, no categories, a bad mask, or an unusable row.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> logits, mask = checks.check_logits([[0.0, 1.0]], mask=[True, False])
+        >>> checks.check_logits([[0.0, np.nan]])
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected logits without NaN and +inf. Received: row=(0,), logits=[0.0, nan].
     """
     if isinstance(logits, (tf.RaggedTensor, tf.SparseTensor)):
         raise invalid("logits to be a dense tensor [..., K]", logits=type(logits).__name__, hint="Pad and pass a mask.")
@@ -140,7 +173,13 @@ _UNUSABLE = "Expected every row of logits to be free of NaN and +inf, with at le
 
 
 def usable_rows(logits: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
-    """Flags `[...]` the rows of logits a policy can draw from; compiled code returns it for the host to check."""
+    """Flags `[...]` the rows of logits a policy can draw from; compiled code returns it for the host to check.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> checks.usable_rows(tf.constant([[0.0, 1.0], [0.0, np.nan]])).numpy()
+        array([ True, False])
+    """
     legal = logits > logits.dtype.as_numpy_dtype(-float("inf"))
     legal = legal if mask is None else legal & mask
     broken = tf.math.is_nan(logits) | (logits == logits.dtype.as_numpy_dtype(float("inf")))
@@ -152,6 +191,14 @@ def raise_for_unusable(usable: Any) -> None:
 
     Raises:
         ValueError: names the row.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> checks.raise_for_unusable([True, True])
+        >>> checks.raise_for_unusable([True, False])
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected every row of logits to be free of NaN and +inf, with at least one ...
     """
     usable = np.asarray(usable)
     if not usable.all():
@@ -184,6 +231,15 @@ def check_action(name: str, action: Any, logits_shape: tf.TensorShape) -> tf.Ten
 
     Raises:
         ValueError: not integers, a batch shape other than the logits', or known now and out of [0, K).
+
+    Examples:
+        >>> from rlsample import checks
+        >>> checks.check_action("action", [0, 2], tf.TensorShape([2, 3])).numpy()
+        array([0, 2], dtype=int32)
+        >>> checks.check_action("action", [0, 3], tf.TensorShape([2, 3]))
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected action in [0, 3). Received: row=(1,), value=3.
     """
     action = tf.convert_to_tensor(action)
     if not action.dtype.is_integer:

@@ -20,6 +20,11 @@ def invalid(expected: str, *, hint: str = "", **received: Any) -> ValueError:
 
     Returns:
         `ValueError("Expected <rule>. Received: <name>=<value>. <hint>")`, for the caller to raise.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> print(checks.invalid("temperature > 0", temperature=-1.0, hint="For the limit of 0 use head.mode."))
+        Expected temperature > 0. Received: temperature=-1.0. For the limit of 0 use head.mode.
     """
     values = ", ".join(f"{name}={value!r}" for name, value in received.items())
     return ValueError(f"Expected {expected}. Received: {values}." + (f" {hint}" if hint else ""))
@@ -34,6 +39,11 @@ def unknown(kind: str, name: Any, choices: Iterable[str], *, limit: int | None =
         choices: the names there are.
         limit: how many of them to say, the nearest first; by default all.
         hint: the way out if it is none of them, a full sentence; may be empty.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> print(checks.unknown("sampler", "reinmx", ["exact", "reinmax", "zgr"]))
+        Unknown sampler 'reinmx'. Did you mean 'reinmax'? Choose one of: exact, reinmax, zgr.
     """
     choices = sorted(choices)
     near = difflib.get_close_matches(str(name), choices, n=1)
@@ -47,7 +57,17 @@ def unknown(kind: str, name: Any, choices: Iterable[str], *, limit: int | None =
 
 
 def check_positive(name: str, value: float) -> float:
-    """Returns `value` as a float if it is a finite number above zero; raises ValueError otherwise."""
+    """Returns `value` as a float if it is a finite number above zero; raises ValueError otherwise.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> checks.check_positive("temperature", 1)
+        1.0
+        >>> checks.check_positive("temperature", 0)
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected temperature to be a finite number > 0. Received: temperature=0.
+    """
     received: dict[str, Any] = {name: value}
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise invalid(f"{name} to be a number", **received)
@@ -57,7 +77,17 @@ def check_positive(name: str, value: float) -> float:
 
 
 def check_count(name: str, value: int, minimum: int = 1) -> int:
-    """Returns `value` as an int if it is a whole number of at least `minimum`; raises ValueError otherwise."""
+    """Returns `value` as an int if it is a whole number of at least `minimum`; raises ValueError otherwise.
+
+    Examples:
+        >>> from rlsample import checks
+        >>> checks.check_count("num_samples", 10)
+        10
+        >>> checks.check_count("num_samples", 0)
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected num_samples to be a whole number >= 1. Received: num_samples=0.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
         received: dict[str, Any] = {name: value}
         raise invalid(f"{name} to be a whole number >= {minimum}", **received)

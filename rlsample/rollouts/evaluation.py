@@ -24,6 +24,12 @@ class SupportsAct(Protocol):
 
     Attributes:
         model: its weights, built; enough to act.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> right = SimpleNamespace(model=None, act=lambda seen, mask=None, seed=None: np.ones(len(seen), int))
+        >>> right.act(np.zeros([3, 4]))
+        array([1, 1, 1])
     """
 
     model: keras.Model
@@ -51,6 +57,11 @@ class Evaluation:
         episodes: how many there were.
         returns: each of them.
         truncated_episodes: how many ended because their time was up.
+
+    Examples:
+        >>> from rlsample.rollouts.evaluation import Evaluation
+        >>> Evaluation(mean_return=15.0, std_return=5.0, episodes=2, returns=(10.0, 20.0)).truncated_episodes
+        0
     """
 
     mean_return: float
@@ -93,6 +104,14 @@ def play_episodes(
         ValueError: no episodes are asked for, or the environments do not reset themselves.
         EvaluationStopped: it was given up.
         EnvironmentFault: an environment failed, or broke Gymnasium's contract.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from rlsample.rollouts.evaluation import play_episodes
+        >>> right = SimpleNamespace(model=None, act=lambda seen, mask=None, seed=None: np.ones(len(seen), int))
+        >>> outcome = play_episodes(right, gym.make_vec("CartPole-v1", num_envs=2), episodes=4, seed=0)
+        >>> outcome.mean_return, outcome.returns
+        (9.5, (10.0, 10.0, 10.0, 8.0))
     """
     checks.check_count("episodes", episodes)
     quota = episodes // envs.num_envs + (np.arange(envs.num_envs) < episodes % envs.num_envs)

@@ -23,14 +23,27 @@ METHOD = "action_masks"
 
 
 def without_mask(space: gym.Space) -> gym.Space:
-    """The space of what there is to learn from: a Dict observation without its entry `action_mask`."""
+    """The space of what there is to learn from: a Dict observation without its entry `action_mask`.
+
+    Examples:
+        >>> from rlsample.rollouts.masks import without_mask
+        >>> mask, board = gym.spaces.MultiBinary(9), gym.spaces.Box(0.0, 1.0, (3, 3))
+        >>> without_mask(gym.spaces.Dict({"action_mask": mask, "board": board}))
+        Dict('board': Box(0.0, 1.0, (3, 3), float32))
+    """
     if not isinstance(space, gym.spaces.Dict) or KEY not in space.spaces:
         return space
     return gym.spaces.Dict({key: part for key, part in space.spaces.items() if key != KEY})
 
 
 def observed_mask(observations: Any) -> Any:
-    """The entry `action_mask` of Dict observations; None if there is none."""
+    """The entry `action_mask` of Dict observations; None if there is none.
+
+    Examples:
+        >>> from rlsample.rollouts.masks import observed_mask
+        >>> observed_mask({"board": np.zeros(9), "action_mask": np.array([1, 0, 1])})
+        array([1, 0, 1])
+    """
     return observations.get(KEY) if isinstance(observations, dict) else None
 
 
@@ -40,6 +53,15 @@ class MaskReader:
     Args:
         envs: the vector environment.
         factors: of its action space.
+
+    Examples:
+        >>> from rlsample.rollouts.masks import MaskReader
+        >>> envs = gym.make_vec("Taxi-v4", num_envs=2)
+        >>> reader = MaskReader(envs, spaces.factorise(envs.single_action_space))
+        >>> observations, info = envs.reset(seed=0)
+        >>> reader.read(observations, info, speaking=np.array([True, False]))
+        array([[ True,  True, False, False, False, False],
+               [ True,  True,  True,  True,  True,  True]])
     """
 
     def __init__(self, envs: gym.vector.VectorEnv, factors: Factors) -> None:
@@ -90,6 +112,13 @@ class ActionMasks(gym.Wrapper):
     Args:
         env: the environment.
         function: env -> mask, in any form that `Factors.mask` reads.
+
+    Examples:
+        >>> from rlsample.rollouts.masks import ActionMasks
+        >>> env = ActionMasks(gym.make("CartPole-v1"), lambda env: [True, env.unwrapped.state[0] < 2.0])
+        >>> observation, info = env.reset(seed=0)
+        >>> [bool(legal) for legal in info["action_mask"]]
+        [True, True]
     """
 
     def __init__(self, env: gym.Env, function: Callable[[gym.Env], Any]) -> None:

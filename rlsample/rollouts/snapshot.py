@@ -17,6 +17,11 @@ class Snapshot(NamedTuple):
     Attributes:
         arrays: by name, in host memory.
         numbers: what JSON can hold: counters, states of generators.
+
+    Examples:
+        >>> from rlsample.rollouts.snapshot import Snapshot
+        >>> Snapshot(arrays={"weights/0": np.zeros(3)}, numbers={"step": 1000}).numbers["step"]
+        1000
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -24,7 +29,13 @@ class Snapshot(NamedTuple):
 
 
 def arrays_of(name: str, tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree of tensors or arrays, as `{name}/0`, `{name}/1`, ...; leaves that are None are left out."""
+    """The leaves of a tree of tensors or arrays, as `{name}/0`, `{name}/1`, ...; leaves that are None are left out.
+
+    Examples:
+        >>> from rlsample.rollouts.snapshot import arrays_of
+        >>> sorted(arrays_of("state", {"kernel": tf.zeros([2, 3]), "bias": tf.zeros([3]), "nothing": None}))
+        ['state/0', 'state/1']
+    """
     leaves = enumerate(tf.nest.flatten(tree))
     return {f"{name}/{index}": np.array(leaf) for index, leaf in leaves if leaf is not None}
 
@@ -34,6 +45,12 @@ def tree_from(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Any:
 
     Raises:
         ValueError: the arrays are those of something else; names the leaf.
+
+    Examples:
+        >>> from rlsample.rollouts.snapshot import arrays_of, tree_from
+        >>> state = {"kernel": np.ones(2), "bias": np.zeros(1)}
+        >>> tree_from(arrays_of("state", state), "state", like=state)
+        {'kernel': array([1., 1.]), 'bias': array([0.])}
     """
     leaves = []
     for index, leaf in enumerate(tf.nest.flatten(like)):
@@ -48,14 +65,28 @@ def tree_from(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Any:
 
 
 def tensors_from(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Any:
-    """As `tree_from`, with tensors for leaves."""
+    """As `tree_from`, with tensors for leaves.
+
+    Examples:
+        >>> from rlsample.rollouts.snapshot import arrays_of, tensors_from
+        >>> state = {"kernel": tf.ones([2]), "bias": tf.zeros([1])}
+        >>> tensors_from(arrays_of("state", state), "state", like=state)["kernel"].shape
+        TensorShape([2])
+    """
     return tf.nest.map_structure(
         lambda leaf: None if leaf is None else tf.constant(leaf), tree_from(arrays, name, like)
     )
 
 
 def generator_state(generator: np.random.Generator) -> dict[str, Any]:
-    """The state of a generator of `streams.Streams`, for `numbers`."""
+    """The state of a generator of `streams.Streams`, for `numbers`.
+
+    Examples:
+        >>> from rlsample.rollouts.snapshot import generator_state
+        >>> generator = np.random.default_rng(0)
+        >>> generator_state(generator)["bit_generator"]
+        'PCG64'
+    """
     return dict(generator.bit_generator.state)
 
 
