@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rlsample.networks.quick_convolutions import quick_convolutions
+
 
 class FlatNetwork:
     """The computation of a model, with its trainable weights passed in as one vector.
@@ -42,7 +44,8 @@ class FlatNetwork:
     def apply(self, layers: list[tf.Tensor], *inputs: Any) -> tf.Tensor:
         """The model's outputs, with the weights that `split` gave."""
         fixed = [variable.value for variable in self.model.non_trainable_variables]
-        return self.model.stateless_call(layers, fixed, *inputs)[0]
+        with quick_convolutions(self.model):
+            return self.model.stateless_call(layers, fixed, *inputs)[0]
 
     def __call__(self, weights: tf.Tensor, *inputs: Any) -> tf.Tensor:
         """The model's outputs, with weights `[P]`."""
