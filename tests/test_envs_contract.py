@@ -228,6 +228,7 @@ def test_bad_states_are_refused():
 def test_rendering(name):
     env = gym.make(name, render_mode="rgb_array")
     env.reset(seed=0)
+    env.action_space.seed(0)
     before = env.render()
     assert before.dtype == np.uint8
     assert before.ndim == 3
