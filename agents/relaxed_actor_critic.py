@@ -26,7 +26,7 @@ from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import CRITICS, chord_loss
 from rlsample.learning.loops import repeat
-from rlsample.learning.replay import Replay, check_memory
+from rlsample.learning.replay import Replay, batches_per_call, check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.off_policy import kept_specs, steps_taken, train_off_policy
@@ -179,7 +179,8 @@ class Learner:
         metrics = {"sampler/temperature": float(self.set_temperature(step))}
         done = step >= self.config.total_steps
         due = self.total_updates if done else round((step - self.warmup_steps) * agent.updates_per_step)
-        per_call = max(1, round(agent.steps_per_round * agent.updates_per_step))
+        wanted = max(1, round(agent.steps_per_round * agent.updates_per_step))
+        per_call = batches_per_call(wanted, agent.batch_size, kept_specs(self.policy, Batch._fields))
         while self.update < min(due, self.total_updates):
             count = min(per_call, due - self.update)
             batch = Batch(**replay.sample(generator, (per_call, agent.batch_size)))

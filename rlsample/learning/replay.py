@@ -17,6 +17,10 @@ MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Where Linux tells what a container may use at most."""
 
 
+BYTES_PER_CALL = 2**28
+"""Batches of images for a whole round of updates would take gigabytes."""
+
+
 class Replay:
     """Keeps the last `capacity` rows of named trees of arrays, and draws minibatches of them with replacement.
 
@@ -109,6 +113,23 @@ def check_memory(capacity: int, specs: Any) -> None:
         hint = f"Keep at most {capacity * there // needed:,} transitions, or observe less."
         rule = f"a replay of at most the {_gigabytes(there)} of memory there are"
         raise checks.invalid(rule, capacity=capacity, size=_gigabytes(needed), hint=hint)
+
+
+def batches_per_call(wanted: int, batch_size: int, specs: Any) -> int:
+    """How many batches to hand to a compiled program at once: those wanted, or fewer where rows are large.
+
+    Args:
+        wanted: how many, at most.
+        batch_size: rows of each.
+        specs: a structure of `tf.TensorSpec`, each of one row.
+
+    Examples:
+        >>> from rlsample.learning.replay import batches_per_call
+        >>> specs = tf.TensorSpec([4]), tf.TensorSpec([84, 84, 4], tf.uint8)
+        >>> [batches_per_call(64, 256, each) for each in specs]
+        [64, 37]
+    """
+    return max(1, min(wanted, BYTES_PER_CALL // _bytes(batch_size, specs)))
 
 
 def memory_there_is() -> int:
