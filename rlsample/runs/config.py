@@ -7,7 +7,7 @@
     temperature: {name: exponential, start: 1.0, end: 0.1, steps: 30000}
     total_steps: 30000
     seed: 1
-    tracking: {wandb: offline}
+    tracking: {wandb: offline, tensorboard: false}
 
 Names come from registries, never from import paths: a configuration file cannot make a program run code.
 """
@@ -91,10 +91,22 @@ class TrackingConfig(Block):
         description="offline writes Weights & Biases files into the run folder, online also sends them, disabled "
         "does neither.",
     )
+    tensorboard: bool = Field(
+        default=False, description="Also write TensorBoard files into the run folder; needs the extra tensorboard."
+    )
+    artifacts: bool = Field(
+        default=False, description="Also keep checkpoints and videos, as artifacts of Weights & Biases."
+    )
     project: str = Field(default="rlsample", description="As in wandb.init.")
     entity: str | None = Field(default=None, description="As in wandb.init.")
     group: str | None = Field(default=None, description="As in wandb.init; by default environment and agent.")
     tags: tuple[str, ...] = Field(default=(), description="As in wandb.init.")
+
+    @pydantic.model_validator(mode="after")
+    def _artifacts_have_a_place(self) -> Self:
+        if self.artifacts and self.wandb == "disabled":
+            raise checks.invalid("wandb to be offline or online where artifacts are kept", wandb=self.wandb)
+        return self
 
 
 class EvaluationConfig(Block):
