@@ -87,6 +87,7 @@ class Run:
         self._saved_step, self._saved_whole = -1, False
         self._earlier_seconds, self._earlier_step = 0.0, 0
         self._evaluations, self._best = 0, -math.inf
+        self._logged_temperature: float | None = None
         self._lock: int | None = None
         self.resumed: Snapshot | None = None
         self._resume = resume
@@ -162,8 +163,8 @@ class Run:
         Args:
             step: environment steps so far.
             metrics: scalars by name: `charts/episodic_return`, `charts/episodic_length`, `losses/*`, `policy/entropy`.
-                NaN is recorded as such. `sampler/temperature` (the schedule's value at `step`) and
-                `charts/steps_per_second` are added where missing.
+                NaN is recorded as such. `sampler/temperature` (the schedule's value at `step`; one that adapts is
+                for the loop to log) and `charts/steps_per_second` are added where missing.
             update: optimizer steps so far.
         """
         self.step = int(step)
@@ -172,11 +173,12 @@ class Run:
             self.update = int(update)
             record["update"] = self.update
         if "sampler/temperature" not in metrics:
-            record["sampler/temperature"] = float(self.config.temperature(self.step))
+            record["sampler/temperature"] = self._temperature()
         if "charts/steps_per_second" not in metrics:
             elapsed = time.monotonic() - self._start
             record["charts/steps_per_second"] = (self.step - self._earlier_step) / max(elapsed, 1e-9)
         record |= {name: tracking.as_scalar(name, value) for name, value in metrics.items()}
+        self._logged_temperature = record["sampler/temperature"]
         self._track(record)
 
     def save_due(self) -> bool:
@@ -277,11 +279,18 @@ class Run:
             outcome = evaluate(policy, self.config, should_stop=lambda: self.stopping and not stopping)
         except EvaluationStopped:
             return None
-        record = {"global_step": self.step, "sampler/temperature": float(self.config.temperature(self.step))}
+        record = {"global_step": self.step, "sampler/temperature": self._temperature()}
         self._track(
             record | {"evaluation/mean_return": outcome.mean_return, "evaluation/std_return": outcome.std_return}
         )
         return outcome
+
+    def _temperature(self) -> float:
+        """By the schedule; as last logged if it adapts."""
+        temperature = self.config.temperature
+        if temperature.metric is not None and self._logged_temperature is not None:
+            return self._logged_temperature
+        return float(temperature.at(temperature.initial(), self.step))
 
     def _track(self, record: dict[str, float]) -> None:
         for tracker in self._trackers:
