@@ -58,7 +58,7 @@ def relaxation(
         ...     found = lab.relaxation("straight_through_gumbel_softmax", logits, (1, 2), temperature=temperature)
         ...     print(round(float(found.one_hot_gap), 1), round(float(found.entropy), 1))
         0.0 0.0
-        0.4 0.6
+        0.4 0.7
         0.7 1.0
     """
     relaxed = samplers.create(sampler).relaxation

@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from rlsample import lab, ops, samplers, schedules
+from rlsample.distributions import CategoricalDistribution
 from rlsample.lab.gradients import estimate_gradient
 from rlsample.learning.adam import Adam
 from rlsample.learning.loops import repeat
+from rlsample.rollouts.sampler_metrics import gradient_metrics, relaxation_metrics
 from scripts.audit import problem
 
 SAMPLER = "straight_through_gumbel_softmax"
@@ -75,8 +77,8 @@ def trainer(temperature: schedules.Temperature, objective: str, steps: int) -> A
         logits, reports, final = program(tf.constant(seed))
         values = problem.values(objective)
         start, end = (problem.softmax(each[: problem.LEGAL]) @ values for each in (problem.LOGITS, logits.numpy()))
-        best = values.max()
-        return Course((best - end) / (best - start), *np.nanmedian(reports.numpy(), 0), float(final))
+        best, (bias, noise) = values.max(), np.nanmedian(reports.numpy(), 0)
+        return Course((best - end) / (best - start), float(bias), float(noise), float(final))
 
     return train
 
@@ -86,7 +88,7 @@ def _train(temperature: schedules.Temperature, objective: str, steps: int, seed:
     scores = tf.constant(problem.SCORES, tf.float32)
 
     def value(one_hot: tf.Tensor) -> tf.Tensor:
-        # A batch is one draw of a joint objective: the mean over its rows.
+        # Of a batch the mean over its rows is climbed.
         return problem.OBJECTIVES[objective].value(tf.linalg.matvec(one_hot, scores)) / BATCH
 
     def batch(logits: tf.Tensor) -> tf.Tensor:
@@ -94,10 +96,9 @@ def _train(temperature: schedules.Temperature, objective: str, steps: int, seed:
 
     def measure(logits: tf.Tensor, state: Any, tau: tf.Tensor, seed: tf.Tensor) -> tuple[Any, tf.Tensor]:
         gradient_seed, relaxation_seed = tf.unstack(ops.split(seed, 2))
-        options = {"temperature": tau, "mask": mask}
-        found = lab.online(sampler, value, batch(logits), gradient_seed, PROBES, **options)
-        relaxed = lab.relaxation(sampler, batch(logits), relaxation_seed, **options)
-        metrics = {"sampler/gradient_snr": found.signal_to_noise, "sampler/relaxed_entropy": relaxed.entropy}
+        policy = CategoricalDistribution(batch(logits), sampler, tau, mask)
+        found = lab.online(sampler, value, policy.logits, gradient_seed, PROBES, temperature=tau)
+        metrics = gradient_metrics(found) | relaxation_metrics(policy, relaxation_seed)
         return temperature.update(state, metrics), tf.stack([found.relative_bias, tf.sqrt(found.relative_variance)])
 
     def once(index: tf.Tensor, carry: Any) -> Any:
