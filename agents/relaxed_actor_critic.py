@@ -209,11 +209,8 @@ class Learner:
 
         usable, zeros = tf.ones(batch.mask.shape[1:-1], tf.bool), dict.fromkeys(METRICS, tf.zeros([]))
         state, usable, metrics = repeat(once, count, (state, usable, zeros))
-        return (
-            state,
-            usable,
-            metrics | self._measure(state, tf.nest.map_structure(lambda column: column[-1], batch), seed),
-        )
+        last = tf.nest.map_structure(lambda column: column[-1], batch)
+        return state, usable, metrics | self._measure(state, last, seed)
 
     def _measure(self, state: State, row: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """What the sampler does, on one minibatch."""
@@ -221,14 +218,12 @@ class Learner:
         metrics = relaxation_metrics(policy, ops.fold_in(seed, -2))
         if not self.agent.audit_draws:
             return metrics
-        report = lab.online(
-            policy.sampler,
-            lambda one_hot: self.value(state.critics, row.observation, one_hot),
-            policy.logits,
-            ops.fold_in(seed, -1),
-            max(2, self.agent.audit_draws),
-            temperature=policy.temperature,
-        )
+
+        def value(one_hot: tf.Tensor) -> tf.Tensor:
+            return self.value(state.critics, row.observation, one_hot)
+
+        seed, draws = ops.fold_in(seed, -1), max(2, self.agent.audit_draws)
+        report = lab.online(policy.sampler, value, policy.logits, seed, draws, temperature=policy.temperature)
         return metrics | gradient_metrics(report)
 
     def value(self, critics: list[tf.Tensor], observation: Any, one_hot: tf.Tensor) -> tf.Tensor:
