@@ -31,6 +31,7 @@ from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.off_policy import kept_specs, steps_taken, train_off_policy
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.sampler_metrics import gradient_metrics, relaxation_metrics
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
 
@@ -62,7 +63,7 @@ class Config(AgentConfig):
     warmup_steps: int = Field(default=1000, ge=1, description="Steps before learning; at most a tenth of the run.")
     steps_per_round: int = Field(default=64, ge=1, description="Environment steps between rounds of updates.")
     updates_per_step: float = Field(default=1.0, gt=0, description="Updates per environment step after the warm-up.")
-    audit_draws: int = Field(default=0, ge=0, description="Gradient estimates per round, for the metrics sampler/*.")
+    audit_draws: int = Field(default=0, ge=0, description="Gradient estimates per round, to measure their quality.")
 
 
 class Batch(NamedTuple):
@@ -119,6 +120,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         steps_per_round=config.agent.steps_per_round,
         total_steps=config.total_steps,
         seed=config.seed,
+        temperature=config.temperature,
     )
 
 
@@ -141,7 +143,6 @@ class Learner:
         self.total_updates = max(1, round((config.total_steps - self.warmup_steps) * agent.updates_per_step))
         keras.utils.set_random_seed(streams.integer("weights"))
         self.policy, self.averaged = (make_policy(config, observation_space, action_space) for _ in range(2))
-        self.set_temperature = self.policy.set_temperature(config.temperature)
         parts = self.policy.network, self.policy.observation_space, self.policy.factors.event_shape
         critics = [FlatNetwork(CRITICS[agent.critic](*parts)) for _ in range(agent.num_critics)]
         self.network, self.critic = FlatNetwork(self.policy.model), critics[0]
@@ -176,7 +177,7 @@ class Learner:
             ValueError: a network gave NaN or inf for some observation, or a loss is not finite: training has diverged.
         """
         agent = self.agent
-        metrics = {"sampler/temperature": float(self.set_temperature(step))}
+        metrics: dict[str, float] = {}
         done = step >= self.config.total_steps
         due = self.total_updates if done else round((step - self.warmup_steps) * agent.updates_per_step)
         wanted = max(1, round(agent.steps_per_round * agent.updates_per_step))
@@ -209,22 +210,22 @@ class Learner:
 
         usable, zeros = tf.ones(batch.mask.shape[1:-1], tf.bool), dict.fromkeys(METRICS, tf.zeros([]))
         state, usable, metrics = repeat(once, count, (state, usable, zeros))
-        if self.agent.audit_draws:
-            last = tf.nest.map_structure(lambda column: column[-1], batch)
-            metrics |= self._audit(state, last, ops.fold_in(seed, -1))
-        return state, usable, metrics
+        last = tf.nest.map_structure(lambda column: column[-1], batch)
+        return state, usable, metrics | self._measure(state, last, seed)
 
-    def _audit(self, state: State, row: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _measure(self, state: State, row: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the sampler does, on one minibatch."""
         policy = self.policy.head.distribution(self.network(state.policy, row.observation), row.mask)
-        report = lab.online(
-            policy.sampler,
-            lambda one_hot: self.value(state.critics, row.observation, one_hot),
-            policy.logits,
-            seed,
-            max(2, self.agent.audit_draws),
-            temperature=policy.temperature,
-        )
-        return {f"sampler/{name}": value for name, value in report._asdict().items()}
+        metrics = relaxation_metrics(policy, ops.fold_in(seed, -2))
+        if not self.agent.audit_draws:
+            return metrics
+
+        def value(one_hot: tf.Tensor) -> tf.Tensor:
+            return self.value(state.critics, row.observation, one_hot)
+
+        seed, draws = ops.fold_in(seed, -1), max(2, self.agent.audit_draws)
+        report = lab.online(policy.sampler, value, policy.logits, seed, draws, temperature=policy.temperature)
+        return metrics | gradient_metrics(report)
 
     def value(self, critics: list[tf.Tensor], observation: Any, one_hot: tf.Tensor) -> tf.Tensor:
         """The least of the critics' values, `[B]`, for critics with the given weights."""

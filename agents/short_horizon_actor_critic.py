@@ -41,6 +41,7 @@ from rlsample.rollouts.in_graph_collector import check_differentiable
 from rlsample.rollouts.in_graph_loop import play_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.sampler_metrics import OneStepAudit
 from rlsample.rollouts.transitions import Transition, finite_steps, over_steps, swap_axes
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams
@@ -60,19 +61,14 @@ class Config(PopulationConfig):
     actor_learning_rate: PerMember = Field(default=2e-3, description="Of the actor's Adam.")
     critic_learning_rate: float = Field(default=2e-3, gt=0, description="Of the critic's Adam.")
     anneal_learning_rate: bool = Field(default=True, description="Lower both linearly to 0 over the run.")
-    max_gradient_norm: float = Field(
-        default=1.0, gt=0, description="A longer gradient of the actor is shortened to it."
-    )
+    max_gradient_norm: float = Field(default=1.0, gt=0, description="A longer gradient of the actor is cut to it.")
     entropy_coefficient: PerMember = Field(default=1e-3, description="Weight of the entropy bonus.")
     memory: int = Field(default=32, ge=1, description="How many of the latest segments the critic learns from.")
     critic_updates: int = Field(default=32, ge=1, description="Gradient steps of the critic for each of the actor.")
     critic_batch_size: int = Field(default=32, ge=1, description="Segments of single environments in each.")
-    target_rate: float = Field(
-        default=0.02, gt=0, le=1, description="Share of the critic entering its average per step."
-    )
-    average_rate: float = Field(
-        default=0.1, gt=0, le=1, description="Share of the policy entering its average per step."
-    )
+    target_rate: float = Field(default=0.02, gt=0, le=1, description="Share of the critic entering its average.")
+    average_rate: float = Field(default=0.1, gt=0, le=1, description="Share of the policy entering its average.")
+    audit_draws: int = Field(default=0, ge=0, description="Gradient estimates per measurement of their quality.")
     jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
 
 
@@ -130,9 +126,10 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
     agent = config.agent
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)
     num_turns = math.ceil(config.total_steps / (agent.horizon * config.env.num_envs))
+    learner = Learner(config, envs, num_turns)
     return train_on_policy(
         envs,
-        Learner(config, envs, num_turns),
+        learner,
         run,
         num_steps=agent.horizon,
         num_turns=num_turns,
@@ -141,6 +138,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         seed=config.seed,
         temperature=config.temperature,
         make_turn=play_and_learn,
+        audit=OneStepAudit(learner.next_values, agent.discount, agent.audit_draws) if agent.audit_draws else None,
         population=agent.population,
         jit_compile=agent.jit_compile,
         hint="Lower agent.actor_learning_rate or agent.horizon.",
@@ -237,9 +235,13 @@ class Learner:
         values = over_steps(lambda rows: critic(normalize(rows, statistics)), observation)
         return values[..., 0] / (1 - self.agent.discount)
 
+    def next_values(self, state: State, observation: tf.Tensor) -> tf.Tensor:
+        """V by the target critic: `[T, B, ...]` -> `[T, B]`."""
+        return self.values(state.target, state.statistics, observation)
+
     def returns(self, state: State, segment: Segment) -> tf.Tensor:
         """G: `[T, B]`, with the target critic for V."""
-        next_values = self.values(state.target, state.statistics, segment.next_observation)
+        next_values = self.next_values(state, segment.next_observation)
         ends = segment.terminated, segment.truncated
         return lambda_returns(segment.reward, next_values, *ends, self.agent.discount, self.agent.trace_decay)
 
@@ -256,10 +258,8 @@ class Learner:
                 tape.watch(state.critic)
                 values = self.values(state.critic, state.statistics, batch.observation)
                 loss = tf.reduce_mean(tf.square((1 - agent.discount) * (values - returns)))
-            gradient = tape.gradient(loss, state.critic)
-            critic, adam = self.critic_optimizer.step(
-                gradient, state.critic_adam, state.critic, agent.critic_learning_rate
-            )
+            gradient, rate = tape.gradient(loss, state.critic), agent.critic_learning_rate
+            critic, adam = self.critic_optimizer.step(gradient, state.critic_adam, state.critic, rate)
             target = move_towards(state.target, critic, agent.target_rate)
             return state._replace(critic=critic, critic_adam=adam, target=target), loss
 

@@ -67,6 +67,7 @@ def _evaluate(options: argparse.Namespace, agents: Agents) -> int:
         )
         if video is not None:
             print(video)
+            _keep(video, config, options.run, step)
     except CheckpointError as error:
         print(error, file=sys.stderr)
         return 2
@@ -108,6 +109,16 @@ def _record(policy: SupportsAct, config: RunConfig, folder: Path, seed: int | No
     except (gymnasium.error.Error, TypeError, ValueError) as error:
         raise ConfigError(f"{config.env.id} cannot be recorded: {error}") from error
     return next(folder.glob("*.mp4"))
+
+
+def _keep(video: Path, config: RunConfig, folder: Path, step: int) -> None:
+    """Keeps the video with Weights & Biases, in the group of the run, if artifacts are asked for."""
+    from rlsample.runs.wandb_tracker import open_wandb
+
+    tracker = open_wandb(config, folder, print, job_type="evaluation") if config.tracking.artifacts else None
+    if tracker is not None:
+        tracker.keep("video", step, [video])
+        tracker.close()
 
 
 if __name__ == "__main__":

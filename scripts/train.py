@@ -28,6 +28,7 @@ from rlsample.runs.describe import FieldText, describe_fields, help_text
 from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CONFIG, PICTURE, TRACEBACK, check_free
+from rlsample.runs.tracking import check_packages
 from scripts.arguments import add_import_option, import_words, move_modules
 from scripts.catalogue import known_agents
 from scripts.console import protect_output
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     try:
         import_modules(imports)
         path, words = _source(options, words)
-        check_config(path, words, agents=agents, inherit=options.resume is None)
+        check_packages(check_config(path, words, agents=agents, inherit=options.resume is None).tracking)
         if options.run_dir is not None:
             check_free(options.run_dir)
         from rlsample.runs.training import carry_out, fit  # Loads TensorFlow: all that can be told without has been.

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rlsample import lab, samplers
+from rlsample import lab, samplers, schedules
 from rlsample.samplers.leave_one_out import LeaveOneOut
 from rlsample.samplers.zgr import ZGR
-from scripts.audit import claims, coin, four_way, polynomial, problem, published, references
+from scripts.audit import adaptation, claims, coin, four_way, polynomial, problem, published, references
 from scripts.audit.__main__ import main
 from scripts.audit.comparison import Comparison
 from tests.helpers import ALL_SAMPLERS
@@ -231,6 +231,22 @@ def test_training_on_the_exact_gradient_is_adam_written_out():
 @pytest.mark.slow
 def test_every_sampler_keeps_its_claims(tmp_path):
     assert main(["--quick", "--output", str(tmp_path)]) == 0
+
+
+def test_a_policy_trained_for_the_table_of_temperatures_gains():
+    train = adaptation.trainer(schedules.create(1.0), "exponential", 60)
+    course = train((0, 1))
+    assert course == train((0, 1))
+    assert 0 < course.regret < 0.8
+    assert course.temperature == 1.0
+    assert 0 < course.bias < course.noise
+
+
+@pytest.mark.slow
+def test_the_table_of_temperatures_is_printed(capsys):
+    assert main(["--suite", "temperature", "--quick"]) == 0
+    said = capsys.readouterr().out
+    assert all(label in said for label in adaptation.CONTROLS)
 
 
 @pytest.mark.slow

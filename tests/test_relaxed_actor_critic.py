@@ -69,7 +69,7 @@ def test_the_maddpg_form_runs():
         "rlsample/Bandit-v0", 256, num_critics=1, entropy_coefficient=0.0, audit_draws=8, jit_compile=False
     )
     _, run = score(config)
-    assert -1 <= run.records[-1]["sampler/cosine"] <= 1
+    assert -1 <= run.records[-1]["sampler/gradient_cosine"] <= 1
     assert run.records[-1]["policy/coefficient"] == pytest.approx(0.0, abs=1e-12)
     assert run.records[-1]["step"] == 256
 
@@ -110,15 +110,21 @@ def filled_replay(learner, rows=200):
 
 
 def test_the_temperature_moves_without_a_retrace():
-    config = configure(
-        "rlsample/Bandit-v0", 640, temperature={"name": "linear", "start": 1.0, "end": 0.1, "steps": 600}
-    )
-    learner = learner_of(config)
+    learner = learner_of(configure("rlsample/Bandit-v0", 640))
     replay, generator = filled_replay(learner), np.random.default_rng(1)
-    seen = [learner.learn(replay, generator, step)["sampler/temperature"] for step in (128, 192, 256)]
-    assert seen == pytest.approx([1 - 0.9 * step / 600 for step in (128, 192, 256)])
-    assert float(learner.publish_averaged().head.temperature) == pytest.approx(seen[-1])
+    for step, temperature in ((128, 1.0), (192, 0.5), (256, 0.1)):
+        learner.policy.head.temperature.assign(temperature)
+        gap = learner.learn(replay, generator, step)["sampler/one_hot_gap"]
+        assert float(learner.publish_averaged().head.temperature) == pytest.approx(temperature)
+    assert 0 < gap < 0.1
     assert learner._round.experimental_get_tracing_count() == 1
+
+
+def test_the_temperature_follows_its_schedule_from_round_to_round():
+    linear = {"name": "linear", "start": 1.0, "end": 0.1, "steps": 600}
+    _, run = score(configure("rlsample/Bandit-v0", 256, temperature=linear))
+    seen = {record["step"]: record["sampler/temperature"] for record in run.records}
+    assert seen == pytest.approx({step: 1 - 0.9 * step / 600 for step in seen})
 
 
 def test_divergence_is_reported():

@@ -53,9 +53,13 @@ def untimed(folder):
 
 
 SETTINGS = {
-    "ppo": {"evaluation": {"every": 32, "episodes": 2}},
-    "relaxed_actor_critic": {},
-    "short_horizon_actor_critic": {"evaluation": {"every": 16, "episodes": 2}, "agent": {"population": 2}},
+    "ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
+    "relaxed_actor_critic": {"temperature": {"name": "adaptive", "holds": "signal_to_noise", "target": 3.0}},
+    "short_horizon_actor_critic": {
+        "evaluation": {"every": 16, "episodes": 2},
+        "agent": {"population": 2, "audit_draws": 2},
+        "temperature": {"name": "adaptive", "target": 0.4},
+    },
 }
 
 
@@ -73,7 +77,9 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped_to_the_bit(name, tmp_path
     assert arrays.keys() == same.keys()
     for key in arrays:
         np.testing.assert_array_equal(arrays[key], same[key], err_msg=key)
-    np.testing.assert_equal(untimed(tmp_path / "whole"), untimed(tmp_path / "halted"))
+    records = untimed(tmp_path / "whole")
+    np.testing.assert_equal(records, untimed(tmp_path / "halted"))
+    assert records[-1]["sampler/temperature"] != records[0]["sampler/temperature"], "it adapts"
     assert (tmp_path / "halted" / "evaluation.json").exists()
 
 

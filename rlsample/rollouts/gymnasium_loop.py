@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import tensorflow as tf
 
+from rlsample import ops
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
 from rlsample.rollouts.numpy_policy import quickest_actor
+from rlsample.rollouts.sampler_metrics import relaxation_metrics
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from
+from rlsample.schedules import Temperature
 from rlsample.streams import Streams
 
 
@@ -26,7 +28,7 @@ class GymnasiumLoop:
         learner: of one network; its `publish` copies a state into its `policy`, which acts.
         num_steps: T, steps of each environment in a turn.
         seed: of the run, from which those of environments and actions derive.
-        temperature: schedule, environment step -> temperature.
+        temperature: decides the temperature.
         jit_compile: whether XLA compiles the program.
         hint: what to do when losses are not finite.
     """
@@ -40,7 +42,7 @@ class GymnasiumLoop:
         *,
         num_steps: int,
         seed: int,
-        temperature: Callable[[Any], tf.Tensor],
+        temperature: Temperature,
         jit_compile: bool = True,
         hint: str = "",
     ) -> None:
@@ -48,10 +50,11 @@ class GymnasiumLoop:
         self.state = learner.start(0)
         self._streams = Streams(seed)
         self.collector = GymnasiumCollector(envs, learner.policy.factors, self._streams.integer("environments"))
-        self._set_temperature = learner.policy.set_temperature(temperature)
+        self._temperature, self._temperature_state = temperature, temperature.initial()
         self._num_steps, self._hint = num_steps, hint
         self._done = 0
         self._learn = tf.function(learner.learn, jit_compile=jit_compile, autograph=False)
+        self._measure = tf.function(self._measured, autograph=False)
 
     @property
     def traces(self) -> int:
@@ -73,18 +76,22 @@ class GymnasiumLoop:
     def snapshot(self) -> Snapshot:
         """What `restore` needs to go on from here."""
         collector = self.collector.snapshot()
-        return Snapshot(arrays_of("state", self.state) | dict(collector.arrays), {"turns": self._done})
+        arrays = arrays_of("state", self.state) | arrays_of("temperature", self._temperature_state)
+        return Snapshot(arrays | dict(collector.arrays), {"turns": self._done})
 
     def restore(self, snapshot: Snapshot) -> int:
         """Goes on from a snapshot; returns the turns taken before."""
         self.state = tensors_from(snapshot.arrays, "state", self.state)
+        self._temperature_state = tensors_from(snapshot.arrays, "temperature", self._temperature_state)
         self._done = int(snapshot.numbers["turns"])
         self.collector.restore(snapshot, self._streams.integer("environments", self._done))
         return self._done
 
     def _turn(self) -> dict[str, float]:
         act_seed, learn_seed = (self._streams.pair(purpose, self._done) for purpose in ("actions", "updates"))
-        temperature = self._set_temperature(tf.constant(self._done * self._num_steps * self.collector.envs.num_envs))
+        step = self._done * self._num_steps * self.collector.envs.num_envs
+        temperature = self._temperature.at(self._temperature_state, tf.constant(step))
+        self.learner.policy.head.temperature.assign(temperature)
         self.learner.publish(self.state)
         transitions = self.collector.collect(quickest_actor(self.learner.policy, act_seed), self._num_steps)
         everywhere = tf.ones(transitions.reward.shape[1:], tf.bool)
@@ -94,4 +101,13 @@ class GymnasiumLoop:
         values = finite_metrics({name: float(value) for name, value in metrics.items()}, self._hint)
         self.state = state
         self._done += 1
+        measured = self._measure(transitions.observation[-1], transitions.mask[-1], tf.constant(learn_seed))
+        if self._temperature.metric in measured:
+            self._temperature_state = self._temperature.update(self._temperature_state, measured)
+        values |= {name: float(value) for name, value in measured.items()}
         return values | {"sampler/temperature": float(temperature)}
+
+    def _measured(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the sampler does where the environments were last, by the policy that acted there."""
+        policy = self.learner.policy
+        return relaxation_metrics(policy.head.distribution(policy.model(features), mask), ops.fold_in(seed, -1))

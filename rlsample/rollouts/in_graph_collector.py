@@ -102,6 +102,10 @@ class InGraphCollector:
         zeros = tf.zeros([self.num_envs])
         return Running(self.env.initial(seed, self.num_envs), tf.cast(zeros, tf.int32), zeros)
 
+    def observe(self, state: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """What is seen of states of environments: observations `[B, ...]`, and a mask or None."""
+        return self.seen(self.env.observation(state)), self.env.action_mask(state)
+
     def collect(
         self, act: Act, running: Running, num_steps: int, seed: tf.Tensor
     ) -> tuple[Transition, Running, Finished]:
@@ -139,7 +143,7 @@ class InGraphCollector:
         self, act: Act, running: Running, finished: Finished, act_seed: tf.Tensor, step_seed: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], Running, Finished]:
         env, state = self.env, running.state
-        observation, mask = self._seen(env.observation(state)), env.action_mask(state)
+        observation, mask = self.observe(state)
         action = act(observation, mask, act_seed)
         state, following, reward, terminated = env.step(state, action, step_seed)
         reward = tf.cast(reward, tf.float32)
@@ -151,7 +155,7 @@ class InGraphCollector:
             "mask": mask,
             "action": action if action.dtype.is_integer else tf.argmax(action, -1, output_type=tf.int32),
             "reward": reward,
-            "next_observation": self._seen(following),
+            "next_observation": self.seen(following),
             "terminated": terminated,
             "truncated": truncated,
         }
@@ -166,8 +170,7 @@ class InGraphCollector:
 
     def _columns(self, running: Running, num_steps: int) -> dict[str, tf.TensorArray]:
         """Arrays for T rows of everything `_step` gives."""
-        observation = self._seen(self.env.observation(running.state))
-        mask = self.env.action_mask(running.state)
+        observation, mask = self.observe(running.state)
         batch = (self.num_envs,)
         kinds = {
             "observation": (observation.dtype, observation.shape),
@@ -181,7 +184,7 @@ class InGraphCollector:
             kinds["mask"] = (tf.bool, mask.shape)
         return {name: tf.TensorArray(kind, num_steps, element_shape=shape) for name, (kind, shape) in kinds.items()}
 
-    def _seen(self, observation: tf.Tensor) -> tf.Tensor:
+    def seen(self, observation: tf.Tensor) -> tf.Tensor:
         """An observation `[B, ...]` in the shape that its space declares and the dtype in which it is kept."""
         space = self.env.observation_space
-        return tf.cast(tf.reshape(observation, [self.num_envs, *space.shape]), dtype_of(space))
+        return tf.cast(tf.reshape(observation, [observation.shape[0], *space.shape]), dtype_of(space))

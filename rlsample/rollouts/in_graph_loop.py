@@ -14,7 +14,9 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.population import actor, member_of, members_of
 from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
 from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
+from rlsample.rollouts.sampler_metrics import GRADIENT, RELAXATION, OneStepAudit, relaxation_metrics
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from, tree_from
+from rlsample.schedules import Temperature
 from rlsample.streams import Streams
 
 Turn = Callable[[Any, Running, tf.Tensor, tf.Tensor], tuple[Any, Running, Finished, Any, tf.Tensor]]
@@ -24,6 +26,9 @@ has not been finite."""
 
 MAX_TURNS_PER_CALL = 16
 """In-graph turns per call: calling a compiled program takes about as long as collecting a small rollout."""
+
+MEASURE_EVERY = 4
+"""Turns between two measurements of what the sampler does."""
 
 
 TurnMaker = Callable[[Any, InGraphCollector, int], Turn]
@@ -72,8 +77,9 @@ class InGraphLoop:
         num_steps: T, steps of each environment in a turn.
         metrics: names of what a turn measures, a scalar for each member.
         seed: of the run, from which those of environments and actions derive.
-        temperature: schedule, environment step of one member -> temperature.
+        temperature: decides the temperature, at the environment steps of one member.
         make_turn: what a turn is.
+        audit: measures gradients through the environment, those of the first member; None does not.
         population: S.
         jit_compile: whether XLA compiles the program.
         hint: what to do when losses are not finite.
@@ -92,8 +98,9 @@ class InGraphLoop:
         num_steps: int,
         metrics: Sequence[str],
         seed: int,
-        temperature: Callable[[Any], tf.Tensor],
+        temperature: Temperature,
         make_turn: TurnMaker = collect_and_learn,
+        audit: OneStepAudit | None = None,
         population: int = 1,
         jit_compile: bool = True,
         hint: str = "",
@@ -104,13 +111,16 @@ class InGraphLoop:
         self.learner = members_of(learner, population)
         self.state = self.learner.start(0)
         self.scores = np.full(population, -np.inf)
-        collector = InGraphCollector(env, envs.num_envs, getattr(envs.unwrapped, "max_episode_steps", None))
-        self._turn = make_turn(self.learner, collector, num_steps)
-        self._set_temperature = learner.policy.set_temperature(temperature)
+        self._collector = InGraphCollector(env, envs.num_envs, getattr(envs.unwrapped, "max_episode_steps", None))
+        self._turn = make_turn(self.learner, self._collector, num_steps)
+        self._head, self._temperature, self._temperature_state = learner.policy.head, temperature, temperature.initial()
+        self._audit = audit
+        names = (GRADIENT if audit else ()) + (RELAXATION if self._head.sampler.relaxation else ())
+        self._measured = dict.fromkeys(names, tf.constant(np.nan, tf.float32))
         self._steps_per_turn = num_steps * envs.num_envs // population
         streams, self._hint = Streams(seed), hint
         self._seed = streams.pair("turns")
-        self._running = collector.start(tf.constant(streams.pair("first states")))
+        self._running = self._collector.start(tf.constant(streams.pair("first states")))
         self._zeros = dict.fromkeys(metrics, tf.zeros([population] if population > 1 else []))
         self._done = 0
         self._program = tf.function(self._turns, jit_compile=jit_compile, autograph=False)
@@ -128,23 +138,27 @@ class InGraphLoop:
     def advance(self, num_turns: int) -> dict[str, float]:
         """Takes turns; returns the mean of their metrics over turns and members, and how the episodes went.
 
+        Of what the sampler does (`sampler/*`) it is the latest measurement.
+
         Raises:
             ValueError: NaN or inf in a reward, an observation or a value, from which nothing was learned; or losses
                 that are not finite.
         """
-        state, running, finished, sums, temperature, finite = self._program(
-            self.state, self._running, tf.constant(self._done), tf.constant(num_turns)
+        before = self.state, self._running, self._temperature_state, self._measured
+        after, finished, sums, temperature, finite = self._program(
+            before, tf.constant(self._done), tf.constant(num_turns)
         )
         raise_for_not_finite(finite)
         metrics = finite_metrics({name: float(np.mean(total)) / num_turns for name, total in sums.items()}, self._hint)
-        self.state, self._running = state, running
+        self.state, self._running, self._temperature_state, self._measured = after
         self._done += num_turns
-        metrics["sampler/temperature"] = float(temperature)
-        return metrics | self._episodes(finished)
+        metrics |= {name: float(value) for name, value in self._measured.items()}
+        return metrics | {"sampler/temperature": float(temperature)} | self._episodes(finished)
 
     def snapshot(self) -> Snapshot:
         """What `restore` needs to go on from here, to the bit."""
         parts = {"state": self.state, "running": self._running, "scores": self.scores}
+        parts |= {"temperature": self._temperature_state, "measured": self._measured}
         arrays = [arrays_of(name, tree) for name, tree in parts.items()]
         return Snapshot({key: value for part in arrays for key, value in part.items()}, {"turns": self._done})
 
@@ -152,6 +166,8 @@ class InGraphLoop:
         """Goes on from a snapshot; returns the turns taken before."""
         self.state = tensors_from(snapshot.arrays, "state", self.state)
         self._running = tensors_from(snapshot.arrays, "running", self._running)
+        self._temperature_state = tensors_from(snapshot.arrays, "temperature", self._temperature_state)
+        self._measured = tensors_from(snapshot.arrays, "measured", self._measured)
         self.scores = tree_from(snapshot.arrays, "scores", self.scores)
         self._done = int(snapshot.numbers["turns"])
         return self._done
@@ -169,18 +185,42 @@ class InGraphLoop:
             metrics |= {f"members/return_{member:02d}": score for member, score in members if np.isfinite(score)}
         return metrics
 
-    def _turns(self, state: Any, running: Running, done: tf.Tensor, num_turns: tf.Tensor) -> Any:
-        nothing = tf.zeros_like(running.score)
+    def _turns(self, before: Any, done: tf.Tensor, num_turns: tf.Tensor) -> Any:
+        nothing = tf.zeros_like(before[1].score)
         finished, finite = Finished(nothing, nothing, nothing), tf.equal(nothing, 0)
 
         def once(index: tf.Tensor, carry: Any) -> Any:
-            state, running, finished, sums, _, finite = carry
+            (state, running, temperature_state, measured), finished, sums, _, finite = carry
             # The absolute index decides, so that how turns are grouped into calls changes nothing.
             turn = done + index
-            temperature = self._set_temperature(turn * self._steps_per_turn)
+            temperature = self._temperature.at(temperature_state, turn * self._steps_per_turn)
+            self._head.temperature.assign(temperature)
             seed = ops.fold_in(tf.constant(self._seed), turn)
             state, running, ended, metrics, finite = self._turn(state, running, seed, finite)
             finished, sums = tf.nest.map_structure(tf.add, (finished, sums), (ended, metrics))
-            return state, running, finished, sums, temperature, finite
+            if measured:
+                temperature_state, measured = tf.cond(
+                    tf.equal(turn % MEASURE_EVERY, 0),
+                    lambda: self._measure(state, running, temperature_state, ops.fold_in(seed, -1)),
+                    lambda: (temperature_state, measured),
+                )
+            return (state, running, temperature_state, measured), finished, sums, temperature, finite
 
-        return repeat(once, num_turns, (state, running, finished, self._zeros, tf.zeros([]), finite))
+        return repeat(once, num_turns, (before, finished, self._zeros, tf.zeros([]), finite))
+
+    def _measure(self, state: Any, running: Running, temperature_state: Any, seed: tf.Tensor) -> Any:
+        """What the sampler does where the environments are now, and the state of the temperature after that."""
+        members, seeds = len(self.scores), tf.unstack(ops.split(seed, 2))
+        features, mask = self._collector.observe(running.state)
+        logits = self.learner.logits(self.learner.split(state), features)
+        measured: dict[str, tf.Tensor] = {}
+        if self._audit is not None:
+            envs = self._collector.num_envs // members
+            first = tf.nest.map_structure(lambda leaf: leaf[:envs], running.state)
+            policy = self._head.distribution(logits[:envs], None if mask is None else mask[:envs])
+            learned = member_of(state, 0) if members > 1 else state
+            measured |= self._audit.metrics(learned, policy, self._collector, first, seeds[0])
+        measured |= relaxation_metrics(self._head.distribution(logits, mask), seeds[1])
+        if self._temperature.metric in measured:
+            temperature_state = self._temperature.update(temperature_state, measured)
+        return temperature_state, measured

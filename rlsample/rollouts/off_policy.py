@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -17,6 +17,7 @@ from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor, uniform_act
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, generator_state, tensors_from
 from rlsample.rollouts.transitions import specs as transition_specs
+from rlsample.schedules import Temperature
 from rlsample.streams import Streams
 
 
@@ -29,7 +30,6 @@ class OffPolicyLearner(Protocol):
         update: updates so far.
         update_seeds: draws the seeds of updates.
         warmup_steps: environment steps before the first.
-        set_temperature: sets the policy's temperature by its schedule, given the environment step.
     """
 
     policy: Policy
@@ -37,7 +37,6 @@ class OffPolicyLearner(Protocol):
     update: int
     update_seeds: np.random.Generator
     warmup_steps: int
-    set_temperature: Callable[[Any], Any]
 
     def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
         """Makes the updates that are due after so many environment steps; returns the metrics of the last."""
@@ -63,6 +62,7 @@ class OffPolicyLoop:
         steps_per_round: environment steps between rounds of updates.
         total_steps: the least environment steps of the run.
         seed: of the run.
+        temperature: decides the temperature of the learner's policy, before each round of updates.
     """
 
     def __init__(
@@ -75,8 +75,10 @@ class OffPolicyLoop:
         steps_per_round: int,
         total_steps: int,
         seed: int,
+        temperature: Temperature,
     ) -> None:
         self.step, self.learner = 0, learner
+        self._temperature, self._temperature_state = temperature, temperature.initial()
         self._fields, self._steps_per_round, self._total_steps = fields, steps_per_round, total_steps
         self._streams = streams = Streams(seed)
         self._collector = GymnasiumCollector(envs, learner.policy.factors, streams.integer("environments"))
@@ -97,7 +99,10 @@ class OffPolicyLoop:
             self.step, self._acted = self.step + collector.envs.num_envs, True
             if self.step >= min(self._round_ends, self._total_steps):
                 self._round_ends = (self.step // self._steps_per_round + 1) * self._steps_per_round
-                metrics = self.learner.learn(self._replay, self._replay_draws, self.step)
+                metrics = {"sampler/temperature": self._set_temperature()}
+                metrics |= self.learner.learn(self._replay, self._replay_draws, self.step)
+                if self._temperature.metric in metrics:
+                    self._temperature_state = self._temperature.update(self._temperature_state, metrics)
                 self._act_anew()
                 return metrics | collector.pop_episodes()
         return None
@@ -107,6 +112,7 @@ class OffPolicyLoop:
         columns, place = self._replay.snapshot()
         collector = self._collector.snapshot()
         arrays = arrays_of("state", self.learner.state) | arrays_of("replay", columns)
+        arrays |= arrays_of("temperature", self._temperature_state)
         numbers = {
             "step": self.step,
             "update": self.learner.update,
@@ -122,6 +128,7 @@ class OffPolicyLoop:
         """Goes on from a snapshot."""
         arrays, numbers, learner = snapshot.arrays, snapshot.numbers, self.learner
         learner.state, learner.update = tensors_from(arrays, "state", learner.state), numbers["update"]
+        self._temperature_state = tensors_from(arrays, "temperature", self._temperature_state)
         self.step, self._round_ends = numbers["step"], numbers["round_ends"]
         columns = [arrays[f"replay/{index}"] for index in range(len(tf.nest.flatten(self._kept)))]
         self._replay.restore(tf.nest.pack_sequence_as(self._kept, columns), numbers["replay_next"])
@@ -129,9 +136,14 @@ class OffPolicyLoop:
             generator.bit_generator.state = numbers["generators"][name]
         self._collector.restore(snapshot, self._streams.integer("environments", self.step))
         if numbers["action_seed"] is not None:
-            learner.set_temperature(self.step)
+            self._set_temperature()
             # Within a round the noise that was used is not used again.
             self._act_anew(None if numbers["acted"] else np.array(numbers["action_seed"], np.int32))
+
+    def _set_temperature(self) -> float:
+        temperature = self._temperature.at(self._temperature_state, self.step)
+        self.learner.policy.head.temperature.assign(temperature)
+        return float(temperature)
 
     def _act_anew(self, seed: np.ndarray | None = None) -> None:
         self._action_seed = self._action_seeds.integers(-(2**31), 2**31, 2, np.int32) if seed is None else seed
@@ -172,6 +184,7 @@ def train_off_policy(
     steps_per_round: int,
     total_steps: int,
     seed: int,
+    temperature: Temperature,
 ) -> Policy:
     """Trains to the end or until the run is asked to stop; arguments as of `OffPolicyLoop`.
 
@@ -186,6 +199,7 @@ def train_off_policy(
         steps_per_round: environment steps between rounds of updates.
         total_steps: the least environment steps of the run.
         seed: of the run.
+        temperature: decides the temperature.
 
     Returns:
         The learner's averaged policy.
@@ -198,6 +212,7 @@ def train_off_policy(
         steps_per_round=steps_per_round,
         total_steps=total_steps,
         seed=seed,
+        temperature=temperature,
     )
     run.plan(steps_taken(total_steps, envs.num_envs))
     run.say(f"Replay: {size_in_words(capacity, kept_specs(learner.policy, fields))}.")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
-import tensorflow as tf
 
 from rlsample import checks
 from rlsample.rollouts.gymnasium_loop import GymnasiumLoop
@@ -14,6 +13,8 @@ from rlsample.rollouts.in_graph_collector import in_graph_env
 from rlsample.rollouts.in_graph_loop import InGraphLoop, TurnMaker, collect_and_learn
 from rlsample.rollouts.loop import Watcher, train_in_turns
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.sampler_metrics import OneStepAudit
+from rlsample.schedules import Temperature
 
 
 def on_policy_loop(
@@ -22,6 +23,7 @@ def on_policy_loop(
     *,
     metrics: Sequence[str],
     make_turn: TurnMaker = collect_and_learn,
+    audit: OneStepAudit | None = None,
     population: int = 1,
     **options: Any,
 ) -> InGraphLoop | GymnasiumLoop:
@@ -31,7 +33,8 @@ def on_policy_loop(
         ValueError: a population in an environment that is not in-graph.
     """
     if in_graph_env(envs) is not None:
-        return InGraphLoop(envs, learner, metrics=metrics, make_turn=make_turn, population=population, **options)
+        options |= {"metrics": metrics, "make_turn": make_turn, "audit": audit, "population": population}
+        return InGraphLoop(envs, learner, **options)
     if population > 1:
         hint = "Such as rlsample/CartPole-v1."
         raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
@@ -48,7 +51,7 @@ def train_on_policy(
     updates_per_turn: int,
     metrics: Sequence[str],
     seed: int,
-    temperature: Callable[[Any], tf.Tensor],
+    temperature: Temperature,
     make_turn: TurnMaker = collect_and_learn,
     population: int = 1,
     **options: Any,
@@ -64,10 +67,10 @@ def train_on_policy(
         updates_per_turn: optimizer steps of a member in each.
         metrics: names of what the learner measures.
         seed: of environments and actions.
-        temperature: schedule, environment step -> temperature.
+        temperature: decides the temperature.
         make_turn: what a turn is: `collect_and_learn`, or `play_and_learn` for gradients through the environment.
         population: S, members to train side by side.
-        **options: jit_compile, hint: as of `InGraphLoop`.
+        **options: audit, jit_compile, hint: as of `InGraphLoop`.
 
     Returns:
         The policy; of a population that of the member whose latest episodes went best.

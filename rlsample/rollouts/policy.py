@@ -53,19 +53,6 @@ class Policy:
         self.model = keras.Model(features.input, self.head(features.output))
         self._concrete: dict[tuple[str, int], Any] = {}
 
-    def set_temperature(self, schedule: Callable[[Any], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
-        """A function of the environment step that sets the head's temperature by a schedule, and returns it.
-
-        Works in compiled code, where the temperature then changes without another trace.
-        """
-
-        def assign(step: tf.Tensor) -> tf.Tensor:
-            temperature = schedule(step)
-            self.head.temperature.assign(temperature)
-            return temperature
-
-        return assign
-
     def sample(self, observation: Any, mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """Draws actions for a batch of observations: factor indices int32 `[B]` or `[B, F]`.
 

@@ -33,7 +33,9 @@ class CheckpointError(ValueError):
     """A checkpoint that is absent, damaged, or of something else; the message says which."""
 
 
-def save(folder: str | Path, step: int, *, snapshot: Snapshot | None = None, keep: int = 1, **objects: Any) -> None:
+def save(
+    folder: str | Path, step: int, *, snapshot: Snapshot | None = None, keep: int = 1, **objects: Any
+) -> list[Path]:
     """Writes a checkpoint in place of the one in `folder`.
 
     Args:
@@ -42,6 +44,9 @@ def save(folder: str | Path, step: int, *, snapshot: Snapshot | None = None, kee
         snapshot: what training needs to go on from there.
         keep: how many checkpoints stay, this one included.
         **objects: what to save, by name: Keras models, layers or optimizers with their variables built.
+
+    Returns:
+        Its files.
 
     Raises:
         OSError, tf.errors.OpError: the disk is full or not writable. The previous checkpoint still loads.
@@ -75,6 +80,7 @@ def save(folder: str | Path, step: int, *, snapshot: Snapshot | None = None, kee
         raise
     kept = sorted({_number(name) for name in before if name.startswith("manifest-")})[-(keep - 1) :] if keep > 1 else []
     _sweep(folder, keep={path.name for path in folder.iterdir() if _number(path.name) in {*kept, number}})
+    return [folder / name for name in [*names, MANIFEST]]
 
 
 def load(folder: str | Path, **objects: Any) -> int:

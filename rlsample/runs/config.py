@@ -7,7 +7,7 @@
     temperature: {name: exponential, start: 1.0, end: 0.1, steps: 30000}
     total_steps: 30000
     seed: 1
-    tracking: {wandb: offline}
+    tracking: {wandb: offline, tensorboard: false}
 
 Names come from registries, never from import paths: a configuration file cannot make a program run code.
 """
@@ -91,10 +91,22 @@ class TrackingConfig(Block):
         description="offline writes Weights & Biases files into the run folder, online also sends them, disabled "
         "does neither.",
     )
+    tensorboard: bool = Field(
+        default=False, description="Also write TensorBoard files into the run folder; needs the extra tensorboard."
+    )
+    artifacts: bool = Field(
+        default=False, description="Also keep checkpoints and videos, as artifacts of Weights & Biases."
+    )
     project: str = Field(default="rlsample", description="As in wandb.init.")
     entity: str | None = Field(default=None, description="As in wandb.init.")
     group: str | None = Field(default=None, description="As in wandb.init; by default environment and agent.")
     tags: tuple[str, ...] = Field(default=(), description="As in wandb.init.")
+
+    @pydantic.model_validator(mode="after")
+    def _artifacts_have_a_place(self) -> Self:
+        if self.artifacts and self.wandb == "disabled":
+            raise checks.invalid("wandb to be offline or online where artifacts are kept", wandb=self.wandb)
+        return self
 
 
 class EvaluationConfig(Block):
@@ -144,8 +156,8 @@ class RunConfig(Block, Generic[Agent]):
     )
     temperature: Annotated[Any, _built_by("rlsample.schedules")] = Field(
         default=1.0,
-        description="The schedule of its temperature: a number, or name and options, as rlsample.schedules.create "
-        "takes them.",
+        description="Its temperature: a number, or name and options of a schedule or of one that adapts, as "
+        "rlsample.schedules.create takes them.",
     )
     total_steps: int = Field(ge=1, description="Environment steps, over all environments.")
     seed: int = Field(default=1, ge=0, lt=2**31, description="What all random numbers of the run derive from.")
@@ -155,6 +167,25 @@ class RunConfig(Block, Generic[Agent]):
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When it is saved.")
 
     model_config = pydantic.ConfigDict(validate_default=True)
+
+    @pydantic.field_validator("temperature")
+    @classmethod
+    def _can_adapt(cls, temperature: Any, info: pydantic.ValidationInfo) -> Any:
+        """Refuses to hold by the temperature what it does not move, or what is not measured."""
+        sampler, agent = info.data.get("sampler"), info.data.get("agent")
+        if sampler is None or agent is None or getattr(temperature, "metric", None) is None:
+            return temperature
+        if not sampler.uses_temperature:
+            hint = "Such as straight_through_gumbel_softmax."
+            raise checks.invalid("a sampler whose gradient depends on the temperature", sampler=sampler.name, hint=hint)
+        if temperature.holds == "entropy" and sampler.relaxation is None:
+            hint = "Such as straight_through_gumbel_softmax; or holds: signal_to_noise."
+            rule = "a sampler that differentiates relaxed samples, whose entropy could be held"
+            raise checks.invalid(rule, sampler=sampler.name, hint=hint)
+        if temperature.holds == "signal_to_noise" and not getattr(agent, "audit_draws", 0):
+            hint = "agent.audit_draws=16, in an agent whose gradient flows through actions."
+            raise checks.invalid("an agent that measures its gradients", agent=agent.name, hint=hint)
+        return temperature
 
     @pydantic.field_serializer("sampler", "network", "temperature")
     def _plain(self, value: Any) -> dict[str, Any]:

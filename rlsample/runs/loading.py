@@ -41,11 +41,14 @@ def load_config(
     return config_from_dict(_read(path, overrides, inherit), agents=agents, source=str(path))
 
 
-def check_config(path: str | Path, overrides: Iterable[str] = (), *, agents: Agents, inherit: bool = True) -> None:
+def check_config(path: str | Path, overrides: Iterable[str] = (), *, agents: Agents, inherit: bool = True) -> RunConfig:
     """Tells what is wrong with a configuration as far as that can be known without TensorFlow; arguments as there.
 
     That is all but the values of agent, network, sampler and temperature. A command calls it before `load_config`, so
     that a word that was mistyped is told at once and not after the seconds that TensorFlow takes to load.
+
+    Returns:
+        The configuration, without its agent, and with sampler and temperature as they were written.
 
     Raises:
         ConfigError: as `load_config`.
@@ -54,8 +57,9 @@ def check_config(path: str | Path, overrides: Iterable[str] = (), *, agents: Age
     if "agent" in data:
         problems += _unknown_keys(data["agent"], agents)
         data["agent"] = AgentConfig(name="unknown")
-    _validated(RunConfig, data, "", problems, context={WITHOUT_TENSORFLOW: True})
+    config = _validated(RunConfig, data, "", problems, context={WITHOUT_TENSORFLOW: True})
     _raise_for(problems, str(path))
+    return config
 
 
 def load_resumed(

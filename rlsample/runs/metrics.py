@@ -1,4 +1,11 @@
-"""Every metric that is logged, with what it means. Names are stable: sweeps and pictures rely on them."""
+"""Every metric that is logged, with what it means. Names are stable: sweeps and pictures rely on them.
+
+The relaxed actor-critic measures `sampler/*` in every round of updates, on one minibatch; loops that learn from
+rollouts do so in every fourth turn, where the environments then are. The gradient is measured where `agent.audit_draws`
+is set: against the critic, which the short-horizon agent looks at through one step of the environment. PPO has no
+gradient through actions, so no `sampler/gradient_*`; `sampler/one_hot_gap` and `sampler/relaxed_entropy` are there for
+samplers that differentiate relaxed samples.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +29,16 @@ METRICS = {
     "policy/gradient_norm": "Norm of the actor's gradient before it is shortened.",
     "policy/coefficient": "Coefficient of the entropy bonus, fixed or learned.",
     "sampler/temperature": "Temperature of the sampler in the latest updates.",
-    "sampler/signal_to_noise": "Of the sampler's gradient, against the present critics: |mean| / standard deviation.",
-    "sampler/cosine": "Between the mean of the sampler's gradient and the exact one.",
-    "sampler/bias": "Distance of the mean of the sampler's gradient from the exact one, over all logits of a batch.",
-    "sampler/relative_bias": "The same over the length of the exact gradient.",
-    "sampler/variance": "Of the sampler's gradient: mean squared distance of an estimate from their mean.",
-    "sampler/relative_variance": "The same over the squared length of the exact gradient.",
-    "sampler/mean_squared_error": "Of the sampler's gradient: mean squared distance of an estimate from the exact one.",
-    "sampler/relative_mean_squared_error": "The same over the squared length of the exact gradient.",
+    "sampler/one_hot_gap": "How far relaxed samples are from their one-hots: mean of 1 - their largest entry.",
+    "sampler/relaxed_entropy": "Mean entropy of the relaxed samples over the largest there is: 0 one-hot, 1 uniform.",
+    "sampler/gradient_snr": "Of the sampler's gradient, against the present critics: |mean| / standard deviation.",
+    "sampler/gradient_cosine": "Between the mean of the sampler's gradient and the exact one.",
+    "sampler/gradient_bias": "Distance of the mean of the sampler's gradient from the exact one, over all logits.",
+    "sampler/gradient_relative_bias": "The same over the length of the exact gradient.",
+    "sampler/gradient_variance": "Of the sampler's gradient: mean squared distance of an estimate from their mean.",
+    "sampler/gradient_relative_variance": "The same over the squared length of the exact gradient.",
+    "sampler/gradient_mean_squared_error": "Mean squared distance of an estimate of the gradient from the exact one.",
+    "sampler/gradient_relative_mean_squared_error": "The same over the squared length of the exact gradient.",
     "members/return_*": "In a population: mean return of the latest episodes of each member, numbered from 00.",
 }
 """Name -> meaning; `*` stands for a number."""

@@ -7,6 +7,7 @@
         evaluation.json      how good the policy is; written at the end, so that only a finished run has it
         learning_curve.png   return and temperature against environment steps
         wandb/               Weights & Biases files, unless it is disabled
+        tensorboard/         TensorBoard's files, if they are asked for
 
 A folder with a `config.yaml` holds a run, finished or not; another run never writes over it, it can only be resumed.
 """
@@ -31,8 +32,10 @@ from rlsample.runs.config import PopulationConfig, RunConfig
 from rlsample.runs.evaluating import evaluate
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.progress import Progress
-from rlsample.runs.run_folder import BEST, CHECKPOINT, EVALUATION, METRICS, PICTURE, claim, reopen
+from rlsample.runs.run_folder import BEST, CHECKPOINT, EVALUATION, METRICS, PICTURE, TENSORBOARD, claim, reopen
 from rlsample.runs.stopping import StopSignals
+from rlsample.runs.tensorboard_tracker import TensorBoard
+from rlsample.runs.wandb_tracker import Wandb, open_wandb
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 """Where the configuration names no number of steps."""
@@ -61,6 +64,7 @@ class Run:
         due_every: environment steps after which an evaluation or a checkpoint may be due; None for no matter.
 
     Raises:
+        ConfigError: on entering, if what it is to be tracked by is not installed.
         RunFolderError: on entering, if the folder holds a run, is a file, or cannot be written to; if it is resumed and
             holds none, a finished one, a damaged one, or one that is still going on.
     """
@@ -78,10 +82,12 @@ class Run:
         self._signal = 0
         self._signals = StopSignals(self._stop)
         self._trackers: list[tracking.Tracker] = []
+        self._wandb: Wandb | None = None
         self._start = self._saved_at = time.monotonic()
         self._saved_step, self._saved_whole = -1, False
         self._earlier_seconds, self._earlier_step = 0.0, 0
         self._evaluations, self._best = 0, -math.inf
+        self._logged_temperature: float | None = None
         self._lock: int | None = None
         self.resumed: Snapshot | None = None
         self._resume = resume
@@ -90,6 +96,7 @@ class Run:
 
     def __enter__(self) -> Run:
         """Claims the folder, opens the trackers and starts to listen to signals."""
+        tracking.check_packages(self.config.tracking)
         if self._resume:
             self._lock, self.step, self.resumed = reopen(self.folder, self.config)
             self._restore(self.resumed)
@@ -99,9 +106,11 @@ class Run:
         if self._show:
             self._progress = Progress(self.config.total_steps)
             self._trackers.append(self._progress)
-        wandb = tracking.open_wandb(self.config, self.folder, _warn)
-        if wandb is not None:
-            self._trackers.append(wandb)
+        if self.config.tracking.tensorboard:
+            self._trackers.append(TensorBoard(self.folder / TENSORBOARD, self.step))
+        self._wandb = open_wandb(self.config, self.folder, _warn, step=self.step)
+        if self._wandb is not None:
+            self._trackers.append(self._wandb)
         self._signals.open()
         self._start = self._saved_at = time.monotonic()
         return self
@@ -154,8 +163,8 @@ class Run:
         Args:
             step: environment steps so far.
             metrics: scalars by name: `charts/episodic_return`, `charts/episodic_length`, `losses/*`, `policy/entropy`.
-                NaN is recorded as such. `sampler/temperature` (the schedule's value at `step`) and
-                `charts/steps_per_second` are added where missing.
+                NaN is recorded as such. `sampler/temperature` (the schedule's value at `step`; one that adapts is
+                for the loop to log) and `charts/steps_per_second` are added where missing.
             update: optimizer steps so far.
         """
         self.step = int(step)
@@ -164,11 +173,12 @@ class Run:
             self.update = int(update)
             record["update"] = self.update
         if "sampler/temperature" not in metrics:
-            record["sampler/temperature"] = float(self.config.temperature(self.step))
+            record["sampler/temperature"] = self._temperature()
         if "charts/steps_per_second" not in metrics:
             elapsed = time.monotonic() - self._start
             record["charts/steps_per_second"] = (self.step - self._earlier_step) / max(elapsed, 1e-9)
-        record |= {name: _scalar(name, value) for name, value in metrics.items()}
+        record |= {name: tracking.as_scalar(name, value) for name, value in metrics.items()}
+        self._logged_temperature = record["sampler/temperature"]
         self._track(record)
 
     def save_due(self) -> bool:
@@ -205,7 +215,9 @@ class Run:
             }
             snapshot = snapshot._replace(numbers={**snapshot.numbers, "run": own})
         folder, keep = self.folder / CHECKPOINT, self.config.checkpoint.keep
-        checkpoint.save(folder, self.step, model=policy.model, snapshot=snapshot, keep=keep)
+        files = checkpoint.save(folder, self.step, model=policy.model, snapshot=snapshot, keep=keep)
+        if self._wandb is not None and self.config.tracking.artifacts:
+            self._wandb.keep("checkpoint", self.step, files)
         self._saved_step, self._saved_whole, self._saved_at = self.step, snapshot is not None, time.monotonic()
 
     def _restore(self, snapshot: Snapshot | None) -> None:
@@ -267,11 +279,18 @@ class Run:
             outcome = evaluate(policy, self.config, should_stop=lambda: self.stopping and not stopping)
         except EvaluationStopped:
             return None
-        record = {"global_step": self.step, "sampler/temperature": float(self.config.temperature(self.step))}
+        record = {"global_step": self.step, "sampler/temperature": self._temperature()}
         self._track(
             record | {"evaluation/mean_return": outcome.mean_return, "evaluation/std_return": outcome.std_return}
         )
         return outcome
+
+    def _temperature(self) -> float:
+        """By the schedule; as last logged if it adapts."""
+        temperature = self.config.temperature
+        if temperature.metric is not None and self._logged_temperature is not None:
+            return self._logged_temperature
+        return float(temperature.at(temperature.initial(), self.step))
 
     def _track(self, record: dict[str, float]) -> None:
         for tracker in self._trackers:
@@ -279,13 +298,6 @@ class Run:
 
     def _stop(self, number: int) -> None:
         self.stopping, self._signal = True, number
-
-
-def _scalar(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise checks.invalid(f"the metric {name!r} to be a scalar", value=value) from None
 
 
 def _warn(message: str) -> None:

@@ -22,6 +22,7 @@ except ImportError:
 
 CONFIG, METRICS, CHECKPOINT, BEST = "config.yaml", "metrics.jsonl", "checkpoint", "best"
 EVALUATION, PICTURE, TRACEBACK = "evaluation.json", "learning_curve.png", "traceback.txt"
+TENSORBOARD = "tensorboard"
 
 
 class RunFolderError(ValueError):

@@ -226,6 +226,11 @@ class Sampler(Configurable, abc.ABC):
         return None
 
     @property
+    def relaxation(self) -> Sampler | None:
+        """The sampler of the relaxed samples whose derivative is this one's gradient; None if there are none."""
+        return self if self.relaxed else None
+
+    @property
     def enumeration_limit(self) -> int | None:
         """The number of outcomes up to which the estimate is a sum over all of them; None for one made of draws."""
         return None

@@ -11,6 +11,7 @@ from rlsample import checks, ops
 from rlsample.ops.softmax import ILLEGAL
 from rlsample.samplers.base import Sampler
 from rlsample.samplers.inverse_cdf import draw_one_hot
+from rlsample.samplers.softmax import Softmax
 from rlsample.types import TensorLike
 
 
@@ -74,3 +75,8 @@ class DecoupledStraightThrough(Sampler):
         # -inf marks the illegal; their floor divided by a temperature above 1 would pass for a legal logit.
         divided = tf.where(legal <= ILLEGAL, tf.constant(float("-inf"), legal.dtype), legal / self.forward_temperature)
         return tf.cast(divided, logits.dtype)
+
+    @property
+    def relaxation(self) -> Softmax:
+        """See `Sampler.relaxation`."""
+        return Softmax()

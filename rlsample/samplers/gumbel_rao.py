@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.samplers.base import Sampler
-from rlsample.samplers.gumbel_softmax import centre
+from rlsample.samplers.gumbel_softmax import GumbelSoftmax, centre
 from rlsample.samplers.inverse_cdf import draw_one_hot
 
 
@@ -64,6 +64,11 @@ class GumbelRao(Sampler):
         action, one_hot = draw_one_hot(probs, seed)
         temperature = tf.ones([], logits.dtype) if temperature is None else temperature
         return action, _rao(self.num_samples)(one_hot, logits, temperature, probs, seed)
+
+    @property
+    def relaxation(self) -> GumbelSoftmax:
+        """See `Sampler.relaxation`."""
+        return GumbelSoftmax()
 
 
 @functools.cache

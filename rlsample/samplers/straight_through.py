@@ -10,6 +10,7 @@ import tensorflow as tf
 from rlsample import ops
 from rlsample.samplers.base import Sampler
 from rlsample.samplers.inverse_cdf import draw_one_hot
+from rlsample.samplers.softmax import Softmax
 
 
 @final
@@ -51,3 +52,8 @@ class StraightThrough(Sampler):
             return action, ops.with_softmax_gradient(one_hot, logits, probs)
         tempered = ops.temper(logits, temperature)
         return action, ops.with_softmax_gradient(one_hot, tempered, ops.normalise(tempered))
+
+    @property
+    def relaxation(self) -> Softmax:
+        """See `Sampler.relaxation`."""
+        return Softmax()

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from rlsample import ops
 from rlsample.samplers.base import Sampler
-from rlsample.samplers.gumbel_softmax import relaxed_draw
+from rlsample.samplers.gumbel_softmax import GumbelSoftmax, relaxed_draw
 from rlsample.samplers.shapes import num_categories
 
 
@@ -46,3 +46,8 @@ class StraightThroughGumbelSoftmax(Sampler):
         action, tempered, relaxed = relaxed_draw(logits, seed, temperature)
         one_hot = tf.one_hot(action, num_categories(logits), dtype=logits.dtype)
         return action, ops.with_softmax_gradient(one_hot, tempered, relaxed)
+
+    @property
+    def relaxation(self) -> GumbelSoftmax:
+        """See `Sampler.relaxation`."""
+        return GumbelSoftmax()

@@ -3,10 +3,11 @@
     python -m scripts.audit --output docs/images/audit
     python -m scripts.audit --samplers reinmax zgr '{name: gumbel_rao, num_samples: 100}' --temperatures 0.1 1
     python -m scripts.audit --suite published
+    python -m scripts.audit --suite temperature
 
 Prints a table, writes `audit.csv`, `audit.md` and `bias_variance.png`. Exit code 1 if a sampler leaves its stated
 bounds (`scripts/audit/claims.py`), 2 if the command line is wrong. The suite `published` measures the numbers of the
-literature anew and sets them beside.
+literature anew and sets them beside; the suite `temperature` compares schedules with temperatures that adapt.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rich.table import Table
 
 from rlsample import checks, lab, samplers
 from scripts.arguments import whole_number
-from scripts.audit import claims, picture, problem, published
+from scripts.audit import adaptation, claims, picture, problem, published
 
 NUMBERS = (
     "bias",
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.suite == "published":
         return published.main(options.quick, options.seed)
+    if options.suite == "temperature":
+        return adaptation.main(options.quick, options.seed)
     draws = options.draws or (4000 if options.quick else 100_000)
     temperatures = options.temperatures or ([1.0] if options.quick else [0.1, 0.5, 1.0, 2.0])
     try:
@@ -88,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--draws", type=whole_number(2), help="gradient estimates a cell; default: 100,000")
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
     parser.add_argument("--output", type=Path, default=Path("runs/audit"), help="the folder of table and picture")
-    parser.add_argument("--suite", choices=["samplers", "published"], default="samplers", help="what to measure")
+    parser.add_argument(
+        "--suite", choices=["samplers", "published", "temperature"], default="samplers", help="what to measure"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer draws, and temperature 1 alone: seconds")
     return parser
 

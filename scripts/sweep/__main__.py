@@ -23,6 +23,7 @@ from rlsample.runs import ConfigError, RunConfig, RunFolderError, load_config, y
 from rlsample.runs.agents import import_modules, make_policy
 from rlsample.runs.loading import check_config, load_block
 from rlsample.runs.run_folder import lock
+from rlsample.runs.tracking import check_packages
 from scripts import train
 from scripts.arguments import add_import_option, import_words, move_modules, whole_number
 from scripts.catalogue import known_agents
@@ -99,7 +100,8 @@ def _check(asked: Asked) -> None:
     check_apart(asked.words, each, "each key in one place")
     for group in sweep.groups():
         for end in sweep.ends():
-            check_config(asked.config, [*asked.words, *group.words, end], agents=agents)
+            checked = check_config(asked.config, [*asked.words, *group.words, end], agents=agents)
+            check_packages(checked.tracking)
 
 
 def _check_fit(asked: Asked) -> RunConfig:

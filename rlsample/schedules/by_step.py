@@ -1,8 +1,4 @@
-"""Step -> temperature: schedules that are their own config, computed by `keras.optimizers.schedules`.
-
-temperature = schedules.create({"name": "exponential", "start": 1.0, "end": 0.1, "steps": 30_000})
-temperature(15_000)  # 0.316
-"""
+"""Step -> temperature, computed by `keras.optimizers.schedules`."""
 
 from __future__ import annotations
 
@@ -15,13 +11,13 @@ import keras
 import tensorflow as tf
 
 from rlsample import checks
-from rlsample.registry import Configurable, Registry
+from rlsample.schedules.base import Temperature
 from rlsample.types import TensorLike
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Schedule(Configurable, abc.ABC):
-    """A positive value that moves with the environment step; frozen, and equal after `create(to_config())`.
+class Schedule(Temperature):
+    """A positive value that moves with the environment step alone.
 
     Examples:
         >>> temperature = schedules.create({"name": "linear", "start": 1.0, "end": 0.5, "steps": 100})
@@ -44,6 +40,18 @@ class Schedule(Configurable, abc.ABC):
         """The value at a step: float32 scalar. Before step 0 it is the first value, past the end the last one."""
         step = tf.clip_by_value(tf.cast(step, tf.float32), 0.0, float(self.last_step))
         return tf.cast(self.keras_schedule()(step), tf.float32)
+
+    def initial(self) -> tuple[()]:
+        """See `Temperature.initial`; there is nothing to remember."""
+        return ()
+
+    def at(self, state: Any, step: TensorLike) -> tf.Tensor:
+        """See `Temperature.at`."""
+        return self(step)
+
+    def update(self, state: Any, metrics: Mapping[str, TensorLike]) -> Any:
+        """See `Temperature.update`."""
+        return state
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,32 +180,3 @@ class Piecewise(Schedule):
         return keras.optimizers.schedules.PiecewiseConstantDecay(
             [float(boundary) for boundary in self.boundaries], list(self.values)
         )
-
-
-SCHEDULES: dict[str, type[Schedule]] = {
-    "constant": Constant,
-    "cosine": Cosine,
-    "exponential": Exponential,
-    "linear": Linear,
-    "piecewise": Piecewise,
-}
-
-
-_registry = Registry("schedule", Schedule, SCHEDULES)
-
-
-def create(config: float | str | Mapping[str, Any] | Schedule) -> Schedule:
-    """Builds a schedule from a number (a constant), a name, `{"name": ..., **options}`, or returns a built one.
-
-    Raises:
-        ValueError: an unknown name or option (with the nearest one suggested), or a value the schedule refuses.
-
-    Examples:
-        >>> schedules.create(0.5)
-        Constant(value=0.5)
-        >>> schedules.create({"name": "cosine", "end": 0.2, "steps": 10_000})
-        Cosine(start=1.0, end=0.2, steps=10000)
-    """
-    if isinstance(config, (int, float)):
-        return Constant(value=checks.check_positive("temperature", config))
-    return _registry.create(config)

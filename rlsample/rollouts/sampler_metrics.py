@@ -1,0 +1,66 @@
+"""What a sampler does while an agent trains, as metrics `sampler/*`; measured in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from rlsample import lab, ops
+from rlsample.distributions import CategoricalDistribution
+from rlsample.rollouts.in_graph_collector import InGraphCollector
+from rlsample.types import TensorLike
+
+RELAXATION = ("sampler/one_hot_gap", "sampler/relaxed_entropy")
+GRADIENT = tuple(f"sampler/gradient_{name}" for name in ("snr", *lab.OnlineAudit._fields[1:]))
+
+
+def relaxation_metrics(policy: CategoricalDistribution, seed: TensorLike) -> dict[str, tf.Tensor]:
+    """How relaxed the samples behind the gradient of a policy's sampler are, if it has any: float32 scalars.
+
+    Args:
+        policy: the distribution for a batch of observations.
+        seed: int32 `[2]`.
+
+    Returns:
+        The metrics `RELAXATION`; none for a sampler that differentiates no relaxed sample.
+    """
+    found = lab.relaxation(policy.sampler, policy.logits, seed, temperature=policy.temperature)
+    return {} if found is None else dict(zip(RELAXATION, found, strict=True))
+
+
+def gradient_metrics(report: lab.OnlineAudit) -> dict[str, tf.Tensor]:
+    """The metrics `GRADIENT`: float32 scalars."""
+    return dict(zip(GRADIENT, report, strict=True))
+
+
+class OneStepAudit(NamedTuple):
+    """Measures the gradients of a single step through an environment: of its reward and of what the critic says then.
+
+        f(one_hot) = r(s, one_hot) + discount * V(s'(s, one_hot)), V = 0 where the episode ends
+
+    Attributes:
+        values: (what is learned, observations `[1, B, ...]`) -> V `[1, B]`.
+        discount: of V.
+        draws: gradient estimates of one measurement.
+    """
+
+    values: Callable[[Any, tf.Tensor], tf.Tensor]
+    discount: float
+    draws: int
+
+    def metrics(
+        self, learned: Any, policy: CategoricalDistribution, collector: InGraphCollector, state: Any, seed: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The metrics `GRADIENT`, in the given states of the environments, for the policy there."""
+        draw_seed, step_seed = tf.unstack(ops.split(seed, 2))
+
+        def objective(one_hot: tf.Tensor) -> tf.Tensor:
+            _, following, reward, terminated = collector.env.step(state, one_hot, step_seed)
+            beyond = self.values(learned, collector.seen(following)[None])[0]
+            return tf.cast(reward, tf.float32) + self.discount * tf.where(terminated, tf.zeros_like(beyond), beyond)
+
+        draws, temperature = max(2, self.draws), policy.temperature
+        report = lab.online(policy.sampler, objective, policy.logits, draw_seed, draws, temperature=temperature)
+        return gradient_metrics(report)
