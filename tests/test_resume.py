@@ -53,7 +53,9 @@ def untimed(folder):
 
 
 SETTINGS = {
+    "dqn": {},
     "ppo": {"evaluation": {"every": 32, "episodes": 2}},
+    "reinforce": {"evaluation": {"every": 32, "episodes": 2}, "agent": {"population": 2}},
     "relaxed_actor_critic": {},
     "short_horizon_actor_critic": {"evaluation": {"every": 16, "episodes": 2}, "agent": {"population": 2}},
 }
