@@ -29,7 +29,8 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.replay import Replay, batches_per_call, check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.off_policy import kept_specs, steps_taken, train_off_policy
+from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
+from rlsample.rollouts.off_policy import Updates, kept_specs, steps_taken, train_off_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.sampler_metrics import gradient_metrics, relaxation_metrics
 from rlsample.runs import AgentConfig, Run, RunConfig
@@ -116,9 +117,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         Learner(config, envs.single_observation_space, envs.single_action_space),
         run,
         fields=Batch._fields,
-        capacity=replay_capacity(config),
-        steps_per_round=config.agent.steps_per_round,
-        total_steps=config.total_steps,
+        replay=Replay(replay_capacity(config)),
         seed=config.seed,
         temperature=config.temperature,
     )
@@ -128,25 +127,23 @@ class Learner:
     """Actor and critics, their averages, and the compiled round of updates.
 
     Attributes:
-        policy, averaged: act outside of compiled code; their weights are as of the last `publish`.
+        policy, averaged: act outside of compiled code; their weights are as of the last `actor` or `publish_averaged`.
         state: what was learned so far.
         update: updates so far.
-        warmup_steps: environment steps before the first.
-        total_updates: updates in the whole run; the learning rates end there.
+        updates: how many updates there are; the learning rates end with them.
     """
 
     def __init__(self, config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> None:
         agent, streams = config.agent, Streams(config.seed)
         self.config, self.agent = config, agent
         self.update, self.update_seeds = 0, streams.generator("updates")
-        self.warmup_steps = min(agent.warmup_steps, config.total_steps // 10)
-        self.total_updates = max(1, round((config.total_steps - self.warmup_steps) * agent.updates_per_step))
+        self.updates = Updates.planned(agent, config.total_steps)
         keras.utils.set_random_seed(streams.integer("weights"))
         self.policy, self.averaged = (make_policy(config, observation_space, action_space) for _ in range(2))
         parts = self.policy.network, self.policy.observation_space, self.policy.factors.event_shape
         critics = [FlatNetwork(CRITICS[agent.critic](*parts)) for _ in range(agent.num_critics)]
         self.network, self.critic = FlatNetwork(self.policy.model), critics[0]
-        self.adam = Adam(decay_steps=self.total_updates if agent.anneal_learning_rate else None)
+        self.adam = Adam(decay_steps=self.updates.total if agent.anneal_learning_rate else None)
         self.coefficient_adam = Adam()
         self.state = self._start([critic.weights() for critic in critics])
         outcomes = self.policy.factors.num_categories**self.policy.factors.num_factors
@@ -159,10 +156,10 @@ class Learner:
         adams = map(self.adam.start, (policy, critics, log_coefficient))
         return State(policy, policy, critics, critics, log_coefficient, *adams)
 
-    def publish(self) -> Policy:
-        """Copies what was learned into `policy`, and returns it."""
+    def actor(self, seed: np.ndarray, step: int) -> NumpyAct:
+        """Draws from the policy as it is now."""
         self.network.assign(self.state.policy)
-        return self.policy
+        return quickest_actor(self.policy, seed)
 
     def publish_averaged(self) -> Policy:
         """Copies the running average of the policy into `averaged`, and returns it."""
@@ -178,11 +175,9 @@ class Learner:
         """
         agent = self.agent
         metrics: dict[str, float] = {}
-        done = step >= self.config.total_steps
-        due = self.total_updates if done else round((step - self.warmup_steps) * agent.updates_per_step)
-        wanted = max(1, round(agent.steps_per_round * agent.updates_per_step))
-        per_call = batches_per_call(wanted, agent.batch_size, kept_specs(self.policy, Batch._fields))
-        while self.update < min(due, self.total_updates):
+        specs = kept_specs(self.policy, Batch._fields)
+        due, per_call = self.updates.due(step), batches_per_call(self.updates.per_call, agent.batch_size, specs)
+        while self.update < due:
             count = min(per_call, due - self.update)
             batch = Batch(**replay.sample(generator, (per_call, agent.batch_size)))
             seed = self.update_seeds.integers(-(2**31), 2**31, 2, np.int32)

@@ -13,7 +13,19 @@ AGENTS: Agents = known_agents()
 
 # Two turns, or two rounds of updates, of each.
 SMALL: dict[str, dict[str, Any]] = {
+    "dqn": {
+        "agent": {
+            "warmup_steps": 16,
+            "steps_per_round": 16,
+            "batch_size": 8,
+            "num_steps": 2,
+            "prioritized": True,
+            "jit_compile": False,
+        },
+        "total_steps": 160,
+    },
     "ppo": {"agent": {"num_steps": 8, "num_minibatches": 2, "jit_compile": False}, "total_steps": 64},
+    "reinforce": {"agent": {"num_steps": 8, "baseline_updates": 2, "jit_compile": False}, "total_steps": 64},
     "relaxed_actor_critic": {
         "agent": {
             "warmup_steps": 16,

@@ -55,8 +55,11 @@ class Replay:
             self.add(rows)
             self._next = place
 
-    def add(self, rows: Mapping[str, Any]) -> None:
-        """Appends rows, trees of arrays `[B, ...]`, the oldest making room; `B` is from 0 to `capacity`."""
+    def add(self, rows: Mapping[str, Any]) -> np.ndarray:
+        """Appends rows, trees of arrays `[B, ...]`, the oldest making room; returns their places, int64 `[B]`.
+
+        `B` is from 0 to `capacity`.
+        """
         if not self._columns:
             self._columns = tf.nest.map_structure(
                 lambda value: np.zeros((self.capacity, *value.shape[1:]), value.dtype), dict(rows)
@@ -70,6 +73,7 @@ class Replay:
             column[places] = new
         self._next = (self._next + count) % self.capacity
         self._size = min(self._size + count, self.capacity)
+        return places
 
     def sample(self, generator: np.random.Generator, shape: tuple[int, ...]) -> dict[str, Any]:
         """Draws rows uniformly with replacement: trees of arrays `[*shape, ...]`.
@@ -77,10 +81,16 @@ class Replay:
         Raises:
             ValueError: nothing has been added yet.
         """
+        self._check_filled()
+        return self.at(generator.integers(self._size, size=shape))
+
+    def at(self, places: np.ndarray) -> dict[str, Any]:
+        """The rows in places `[...]`: trees of arrays `[..., *the row's]`."""
+        return tf.nest.map_structure(lambda column: column[places], self._columns)
+
+    def _check_filled(self) -> None:
         if not self._size:
             raise checks.invalid("a replay that holds rows", size=0)
-        places = generator.integers(self._size, size=shape)
-        return tf.nest.map_structure(lambda column: column[places], self._columns)
 
 
 def size_in_words(capacity: int, specs: Any) -> str:

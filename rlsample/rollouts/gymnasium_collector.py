@@ -114,10 +114,15 @@ class GymnasiumCollector:
         own = self.observation, self.mask, self._return, self._length, self._resetting
         return Snapshot(arrays_of("collector", own) | arrays_of("environments", envs.snapshot()), {})
 
-    def restore(self, snapshot: Snapshot, seed: int) -> None:
-        """Goes on with the episodes of a snapshot; where there are none, begins new ones from the seed."""
+    def restore(self, snapshot: Snapshot, seed: int) -> bool:
+        """Goes on with the episodes of a snapshot; where there are none, begins new ones from the seed.
+
+        Returns:
+            Whether they go on.
+        """
         envs = self.envs.unwrapped
-        if isinstance(envs, GymVectorEnv):
+        goes_on = isinstance(envs, GymVectorEnv)
+        if goes_on:
             own = self.observation, self.mask, self._return, self._length, self._resetting
             self.observation, self.mask, self._return, self._length, self._resetting = tree_from(
                 snapshot.arrays, "collector", own
@@ -125,6 +130,7 @@ class GymnasiumCollector:
             envs.restore(tree_from(snapshot.arrays, "environments", envs.snapshot()))
         else:
             self._begin(seed)
+        return goes_on
 
     def pop_episodes(self) -> dict[str, float]:
         """Metrics of the episodes that ended since the last call, where some did, and of those under way."""

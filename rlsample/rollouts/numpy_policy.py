@@ -43,12 +43,36 @@ def quickest_actor(policy: Policy, seed: np.ndarray) -> NumpyAct:
         ValueError: NaN or inf among the weights.
     """
     if _can_be_replaced(policy):
-        # A counter-based generator: any two seeds give independent noise.
-        noise = np.random.Generator(np.random.Philox(key=np.asarray(seed, np.int32).view(np.uint64)[0]))
-        stand_in = NumpyPolicy(policy)
+        noise, stand_in = _noise(seed), NumpyPolicy(policy)
         return lambda observation, mask: stand_in.draw(observation, mask, noise)
     steps = itertools.count()
     return lambda observation, mask: policy.sample(observation, mask, seed + np.array([0, next(steps)], np.int32))
+
+
+def epsilon_greedy_actor(policy: Policy, epsilon: float, seed: np.ndarray) -> NumpyAct:
+    """The most probable action, but with probability epsilon a legal one drawn uniformly: in each row by itself.
+
+    Args:
+        policy: with its weights as they are now.
+        epsilon: in [0, 1].
+        seed: int32 `[2]`, of the whole rollout.
+
+    Raises:
+        ValueError: NaN or inf among the weights.
+    """
+    noise = _noise(seed)
+    mode = NumpyPolicy(policy).mode if _can_be_replaced(policy) else policy.mode
+
+    def act(observation: Any, mask: np.ndarray) -> np.ndarray:
+        explores = noise.random((len(mask), *[1] * (mask.ndim - 2))) < epsilon
+        return np.where(explores, uniform_actions(noise, mask), mode(observation, mask))
+
+    return act
+
+
+def _noise(seed: np.ndarray) -> np.random.Generator:
+    """A counter-based generator: any two seeds, int32 `[2]`, give independent noise."""
+    return np.random.Generator(np.random.Philox(key=np.asarray(seed, np.int32).view(np.uint64)[0]))
 
 
 def quickest_policy(policy: Any) -> Any:
@@ -105,10 +129,13 @@ class NumpyPolicy:
         logits = self.logits(observation)
         return np.where(mask, logits + noise.gumbel(size=logits.shape), -np.inf).argmax(-1).astype(np.int32)
 
+    def mode(self, observation: Any, mask: np.ndarray) -> np.ndarray:
+        """See `Policy.mode`."""
+        logits = self.logits(observation).reshape(mask.shape)  # without the batch axis of one observation
+        return np.where(mask, logits, -np.inf).argmax(-1).astype(np.int32)
+
     def act(self, observations: Any, mask: Any = None, seed: Any = None) -> Any:
         """See `Policy.act`."""
         if seed is not None:
             return self._policy.act(observations, mask, seed)
-        observation, legal = self._policy.read(observations, mask)
-        logits = self.logits(observation).reshape(legal.shape)  # without the batch axis of one observation
-        return self._policy.factors.to_env(np.where(legal, logits, -np.inf).argmax(-1))
+        return self._policy.factors.to_env(self.mode(*self._policy.read(observations, mask)))

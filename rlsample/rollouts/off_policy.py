@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
+from rlsample.learning.n_step import NStep
 from rlsample.learning.replay import Replay, size_in_words
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import Watcher
-from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor, uniform_actions
+from rlsample.rollouts.numpy_policy import NumpyAct, uniform_actions
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, generator_state, tensors_from
 from rlsample.rollouts.transitions import specs as transition_specs
@@ -21,28 +23,70 @@ from rlsample.schedules import Temperature
 from rlsample.streams import Streams
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Updates:
+    """How many updates go with the steps of a run, in rounds between them.
+
+    Attributes:
+        warmup_steps: environment steps before the first.
+        total_steps: environment steps of the run.
+        per_step: updates per environment step after the warm-up.
+        steps_per_round: environment steps between rounds.
+    """
+
+    warmup_steps: int
+    total_steps: int
+    per_step: float
+    steps_per_round: int
+
+    @classmethod
+    def planned(cls, agent: Any, total_steps: int) -> Updates:
+        """By an agent's `updates_per_step`, `steps_per_round` and `warmup_steps`, at most a tenth of the run."""
+        return cls(
+            warmup_steps=min(agent.warmup_steps, total_steps // 10),
+            total_steps=total_steps,
+            per_step=agent.updates_per_step,
+            steps_per_round=agent.steps_per_round,
+        )
+
+    @property
+    def total(self) -> int:
+        """Updates of the whole run, at least 1."""
+        return max(1, round((self.total_steps - self.warmup_steps) * self.per_step))
+
+    @property
+    def per_call(self) -> int:
+        """Updates that one call of a compiled program makes at most: a round's."""
+        return max(1, round(self.steps_per_round * self.per_step))
+
+    def due(self, step: int) -> int:
+        """Updates that are to be made by an environment step; all of them by the last."""
+        due = self.total if step >= self.total_steps else round((step - self.warmup_steps) * self.per_step)
+        return min(due, self.total)
+
+
 class OffPolicyLearner(Protocol):
     """What `train_off_policy` drives.
 
     Attributes:
-        policy: acts outside of compiled code; its weights are as of the last `publish`.
+        policy: acts outside of compiled code; its weights are as of the last `actor`.
         state: what was learned so far, a tree of tensors.
         update: updates so far.
         update_seeds: draws the seeds of updates.
-        warmup_steps: environment steps before the first.
+        updates: how many go with the steps.
     """
 
     policy: Policy
     state: Any
     update: int
     update_seeds: np.random.Generator
-    warmup_steps: int
+    updates: Updates
 
     def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
         """Makes the updates that are due after so many environment steps; returns the metrics of the last."""
 
-    def publish(self) -> Policy:
-        """Copies what was learned into `policy`, and returns it."""
+    def actor(self, seed: np.ndarray, step: int) -> NumpyAct:
+        """How to act from an environment step to the end of the round, with noise from a seed, int32 `[2]`."""
 
     def publish_averaged(self) -> Policy:
         """The policy to judge and to keep."""
@@ -57,10 +101,9 @@ class OffPolicyLoop:
     Args:
         envs: a vector environment.
         learner: learns between the rounds.
-        fields: names of the fields of `Transition` that are kept.
-        capacity: rows of the replay.
-        steps_per_round: environment steps between rounds of updates.
-        total_steps: the least environment steps of the run.
+        fields: names of the fields of a row of `NStep` that are kept.
+        replay: keeps them.
+        n_step: makes rows of steps; by default a row is a step.
         seed: of the run.
         temperature: decides the temperature of the learner's policy, before each round of updates.
     """
@@ -71,21 +114,20 @@ class OffPolicyLoop:
         learner: OffPolicyLearner,
         *,
         fields: Sequence[str],
-        capacity: int,
-        steps_per_round: int,
-        total_steps: int,
+        replay: Replay,
+        n_step: NStep | None = None,
         seed: int,
         temperature: Temperature,
     ) -> None:
         self.step, self.learner = 0, learner
         self._temperature, self._temperature_state = temperature, temperature.initial()
-        self._fields, self._steps_per_round, self._total_steps = fields, steps_per_round, total_steps
+        self._fields, self._updates = fields, learner.updates
         self._streams = streams = Streams(seed)
         self._collector = GymnasiumCollector(envs, learner.policy.factors, streams.integer("environments"))
-        self._kept = kept_specs(learner.policy, fields)
-        self._replay, self._replay_draws = Replay(capacity), streams.generator("replay")
+        self._replay, self._replay_draws = replay, streams.generator("replay")
+        self._n_step = NStep() if n_step is None else n_step
         self._warmup_draws, self._action_seeds = streams.generator("warm-up actions"), streams.generator("actions")
-        self._round_ends = max(steps_per_round, learner.warmup_steps)
+        self._round_ends = max(self._updates.steps_per_round, self._updates.warmup_steps)
         self._act: NumpyAct = lambda observation, mask: uniform_actions(self._warmup_draws, mask)
         self._action_seed: np.ndarray | None = None
         self._acted = False
@@ -94,11 +136,11 @@ class OffPolicyLoop:
         """Steps the environments to the end of the round, and learns; None if the run is to stop before that."""
         collector = self._collector
         while not run.stopping:
-            fields = collector.step(self._act(collector.observation, collector.mask))._asdict()
-            self._replay.add(rows_where(fields["valid"], {name: fields[name] for name in self._fields}))
+            rows = self._n_step.add(collector.step(self._act(collector.observation, collector.mask))._asdict())
+            self._replay.add({name: rows[name] for name in self._fields})
             self.step, self._acted = self.step + collector.envs.num_envs, True
-            if self.step >= min(self._round_ends, self._total_steps):
-                self._round_ends = (self.step // self._steps_per_round + 1) * self._steps_per_round
+            if self.step >= min(self._round_ends, self._updates.total_steps):
+                self._round_ends = (self.step // self._updates.steps_per_round + 1) * self._updates.steps_per_round
                 metrics = {"sampler/temperature": self._set_temperature()}
                 metrics |= self.learner.learn(self._replay, self._replay_draws, self.step)
                 if self._temperature.metric in metrics:
@@ -111,8 +153,8 @@ class OffPolicyLoop:
         """What `restore` needs to go on from here: to the bit after a round, if the environments can be restored."""
         columns, place = self._replay.snapshot()
         collector = self._collector.snapshot()
-        arrays = arrays_of("state", self.learner.state) | arrays_of("replay", columns)
-        arrays |= arrays_of("temperature", self._temperature_state)
+        arrays = arrays_of("state", self.learner.state) | arrays_of("temperature", self._temperature_state)
+        arrays |= _named_arrays("replay", columns) | _named_arrays("begun", self._n_step.snapshot())
         numbers = {
             "step": self.step,
             "update": self.learner.update,
@@ -130,11 +172,12 @@ class OffPolicyLoop:
         learner.state, learner.update = tensors_from(arrays, "state", learner.state), numbers["update"]
         self._temperature_state = tensors_from(arrays, "temperature", self._temperature_state)
         self.step, self._round_ends = numbers["step"], numbers["round_ends"]
-        columns = [arrays[f"replay/{index}"] for index in range(len(tf.nest.flatten(self._kept)))]
-        self._replay.restore(tf.nest.pack_sequence_as(self._kept, columns), numbers["replay_next"])
+        specs = transition_specs(learner.policy.observation_space, learner.policy.factors)._asdict()
+        self._replay.restore(_named_trees("replay", arrays, specs), numbers["replay_next"])
         for name, generator in self._generators().items():
             generator.bit_generator.state = numbers["generators"][name]
-        self._collector.restore(snapshot, self._streams.integer("environments", self.step))
+        goes_on = self._collector.restore(snapshot, self._streams.integer("environments", self.step))
+        self._n_step.restore(_named_trees("begun", arrays, specs) if goes_on else {})
         if numbers["action_seed"] is not None:
             self._set_temperature()
             # Within a round the noise that was used is not used again.
@@ -147,7 +190,7 @@ class OffPolicyLoop:
 
     def _act_anew(self, seed: np.ndarray | None = None) -> None:
         self._action_seed = self._action_seeds.integers(-(2**31), 2**31, 2, np.int32) if seed is None else seed
-        self._act, self._acted = quickest_actor(self.learner.publish(), self._action_seed), False
+        self._act, self._acted = self.learner.actor(self._action_seed, self.step), False
 
     def _generators(self) -> dict[str, np.random.Generator]:
         return {
@@ -158,15 +201,24 @@ class OffPolicyLoop:
         }
 
 
-def rows_where(valid: np.ndarray, rows: Any) -> Any:
-    """Those rows of a tree of arrays `[B, ...]` that are valid, bool `[B]`."""
-    return tf.nest.map_structure(lambda column: column[valid], rows)
+def _named_arrays(name: str, trees: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The leaves of named trees, as `{name}/{key}/0`, ..."""
+    parts = [arrays_of(f"{name}/{key}", tree) for key, tree in trees.items()]
+    return {key: array for part in parts for key, array in part.items()}
+
+
+def _named_trees(name: str, arrays: Mapping[str, np.ndarray], like: Mapping[str, Any]) -> dict[str, Any]:
+    """The trees that `_named_arrays` took apart, of the structures of others; those without one are single arrays."""
+    keys = dict.fromkeys(each.split("/")[1] for each in arrays if each.startswith(f"{name}/"))
+    counts = {key: len(tf.nest.flatten(like.get(key, 0))) for key in keys}
+    leaves = {key: [arrays[f"{name}/{key}/{index}"] for index in range(count)] for key, count in counts.items()}
+    return {key: tf.nest.pack_sequence_as(like.get(key, 0), parts) for key, parts in leaves.items()}
 
 
 def kept_specs(policy: Policy, fields: Sequence[str]) -> dict[str, Any]:
-    """What a replay keeps of one transition: trees of `tf.TensorSpec` by the names of the fields."""
+    """What a replay keeps of one row: trees of `tf.TensorSpec` by the names of the fields."""
     specs = transition_specs(policy.observation_space, policy.factors)
-    return {name: getattr(specs, name) for name in fields}
+    return {name: getattr(specs, name, tf.TensorSpec(())) for name in fields}
 
 
 def steps_taken(total_steps: int, num_envs: int) -> int:
@@ -180,9 +232,8 @@ def train_off_policy(
     run: Watcher,
     *,
     fields: Sequence[str],
-    capacity: int,
-    steps_per_round: int,
-    total_steps: int,
+    replay: Replay,
+    n_step: NStep | None = None,
     seed: int,
     temperature: Temperature,
 ) -> Policy:
@@ -194,10 +245,9 @@ def train_off_policy(
         envs: closed at the end.
         learner: learns between the rounds.
         run: what is told how it goes.
-        fields: names of the fields of `Transition` that are kept.
-        capacity: rows of the replay.
-        steps_per_round: environment steps between rounds of updates.
-        total_steps: the least environment steps of the run.
+        fields: names of the fields of a row of `NStep` that are kept.
+        replay: keeps them.
+        n_step: makes rows of steps; by default a row is a step.
         seed: of the run.
         temperature: decides the temperature.
 
@@ -208,14 +258,14 @@ def train_off_policy(
         envs,
         learner,
         fields=fields,
-        capacity=capacity,
-        steps_per_round=steps_per_round,
-        total_steps=total_steps,
+        replay=replay,
+        n_step=n_step,
         seed=seed,
         temperature=temperature,
     )
+    total_steps = learner.updates.total_steps
     run.plan(steps_taken(total_steps, envs.num_envs))
-    run.say(f"Replay: {size_in_words(capacity, kept_specs(learner.policy, fields))}.")
+    run.say(f"Replay: {size_in_words(replay.capacity, kept_specs(learner.policy, fields))}.")
     if run.resumed is not None:
         loop.restore(run.resumed)
     while loop.step < total_steps and (metrics := loop.advance(run)) is not None:

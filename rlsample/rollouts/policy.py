@@ -63,6 +63,10 @@ class Policy:
         """
         return self._call(self._draw, observation, mask, seed)
 
+    def mode(self, observation: Any, mask: np.ndarray) -> np.ndarray:
+        """The most probable legal actions for a batch of observations; arguments and result as of `sample`."""
+        return self._call(self._mode, observation, mask, (0, 0))
+
     def act(self, observations: Any, mask: Any = None, seed: Any = None) -> Any:
         """Chooses the most probable legal actions, or draws them if a seed is given.
 
@@ -82,7 +86,7 @@ class Policy:
         """
         observation, legal = self.read(observations, mask)
         if seed is None:
-            return self.factors.to_env(self._call(self._mode, observation, legal, (0, 0)))
+            return self.factors.to_env(self.mode(observation, legal))
         return self.factors.to_env(self._call(self._draw, observation, legal, seed))
 
     def action_probabilities(self, observations: Any, mask: Any = None) -> np.ndarray:

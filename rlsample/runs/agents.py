@@ -4,8 +4,8 @@
     make_policy   (config, observation_space, action_space) -> policy with fresh weights; refuses what does not fit
     train         (config, run) -> policy; logs, evaluates when due, and returns soon after `run.stopping` became true
 
-They come from a package of modules, from whoever calls `register_agent`, or from installed packages through the
-entry-point group `rlsample.agents`. A module is imported when its name is looked up, and only then.
+They come from a package (its modules with a `class Config`), from whoever calls `register_agent`, or from installed
+packages through the entry-point group `rlsample.agents`. A module is imported when its name is looked up, not before.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Agents(Mapping[str, type[AgentConfig]]):
         if self._package is None:
             return {}
         files = Path(self._package.__path__[0]).glob("*.py")
-        return {file.stem: file for file in files if not file.stem.startswith("_")}
+        # What has no `Config` is a program beside the agents.
+        return {file.stem: file for file in files if "\nclass Config(" in file.read_text(encoding="utf-8")}
 
     def __getitem__(self, name: str) -> type[AgentConfig]:
         return self.module(name).Config
