@@ -36,7 +36,6 @@ copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
 toc_object_entries_show_parents = "hide"
-autosummary_generate = True
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
@@ -72,6 +71,7 @@ PLACES = reference.documented_at()
 def write_pages(app, config):
     """Writes the pages that come from the code, before Sphinx looks for pages."""
     reference.write(DOCS / "generated" / "reference")
+    config.autosummary_generate = [f"generated/reference/{room}.rst" for room in reference.ROOMS]
     configuration.write(DOCS / "generated")
 
 

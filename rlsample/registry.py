@@ -17,6 +17,13 @@ class Configurable:
 
     Attributes:
         name: the key in their registry.
+
+    Examples:
+        >>> sampler = samplers.create({"name": "gumbel_rao", "num_samples": 20})
+        >>> sampler.to_config()
+        {'name': 'gumbel_rao', 'num_samples': 20}
+        >>> samplers.create(sampler.to_config()) == sampler
+        True
     """
 
     name: ClassVar[str]
@@ -53,6 +60,13 @@ class Registry(Generic[Entry]):
         kind: likewise.
         base: likewise.
         table: likewise.
+
+    Examples:
+        >>> from rlsample.registry import Registry
+        >>> from rlsample.samplers.reinmax import ReinMax
+        >>> registry = Registry("sampler", samplers.Sampler, {"reinmax": ReinMax})
+        >>> registry.create("reinmax")
+        ReinMax()
     """
 
     def __init__(self, kind: str, base: Any, table: Mapping[str, type[Entry]] = MappingProxyType({})) -> None:

@@ -16,7 +16,14 @@ from tests.helpers_pages import ROOT, blocks, pages, run_page
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 
 
-@pytest.mark.parametrize("name", [name for name in pages() if blocks(name)])
+# A thousand studies, to see how often an interval holds the truth.
+LONG = {"comparing"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in pages() if blocks(name)],
+)
 def test_every_block_runs(name):
     assert run_page(name)
 

@@ -29,6 +29,16 @@ def create(config: str | Mapping[str, Any] | Network | keras.Model | None = None
 
     Raises:
         ValueError: an unknown name or option (with the nearest one suggested), or a value that the network refuses.
+
+    Examples:
+        >>> networks.create({"name": "mlp", "hidden_sizes": [64, 64]}).hidden_sizes
+        (64, 64)
+        >>> networks.create().name  # whatever suits the observations
+        'automatic'
+        >>> networks.create("convolutionl")
+        Traceback (most recent call last):
+            ...
+        ValueError: Unknown network 'convolutionl'. Did you mean 'convolutional'? Choose one of: ...
     """
     if isinstance(config, keras.Model):
         return KerasModel(architecture=config)

@@ -23,6 +23,12 @@ class Network(Configurable, abc.ABC):
 
     A subclass is a frozen dataclass whose fields are its options, checked in `__post_init__`, and which implements
     `build`. Policy, critics and their averages each build a model of their own, with weights of their own.
+
+    Examples:
+        >>> space = gym.spaces.Dict({"speed": gym.spaces.Box(-1.0, 1.0, (3,)), "gear": gym.spaces.Discrete(5)})
+        >>> network = networks.create("mlp").fitted(space)
+        >>> isinstance(network, networks.Network), network.hidden_sizes
+        (True, (64, 64))
     """
 
     def fitted(self, space: gym.Space, **defaults: Any) -> Network:

@@ -97,6 +97,11 @@ class Convolutional(ConvolutionalLayers):
 
     Attributes:
         channels: "first" or "last" axis of an image; by default the shorter of the two ends.
+
+    Examples:
+        >>> network = networks.Convolutional(filters=(8, 16), kernel_sizes=(4, 3), strides=(2, 1), hidden_sizes=(32,))
+        >>> networks.model_of(network, gym.spaces.Box(0, 255, (24, 24, 3), np.uint8)).output_shape
+        (None, 32)
     """
 
     name: ClassVar[str] = "convolutional"

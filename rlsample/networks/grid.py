@@ -89,6 +89,11 @@ class Grid(ConvolutionalLayers):
 
     Attributes:
         embedding_size: length of the vectors; 0 for a plane for each category. By default planes if they are few.
+
+    Examples:
+        >>> space = gym.spaces.Box(0, 10, (7, 7, 3), np.uint8)  # cells that name things, as MiniGrid has them
+        >>> networks.model_of(networks.Grid(embedding_size=8, hidden_sizes=(32,)), space).output_shape
+        (None, 32)
     """
 
     name: ClassVar[str] = "grid"

@@ -33,6 +33,12 @@ class Joined(DenseNetwork):
     Attributes:
         parts: network of each part by its key, or by its position in a Tuple: as `networks.create` takes it. A part
             that is not named gets the one that suits it, without dense layers.
+
+    Examples:
+        >>> picture, speed = gym.spaces.Box(0, 255, (84, 84, 3), np.uint8), gym.spaces.Box(-1.0, 1.0, (3,))
+        >>> network = networks.Joined(hidden_sizes=(32,))
+        >>> networks.model_of(network, gym.spaces.Dict({"camera": picture, "speed": speed})).output_shape
+        (None, 32)
     """
 
     name: ClassVar[str] = "joined"
@@ -69,7 +75,16 @@ class Joined(DenseNetwork):
 @registry.register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Automatic(DenseNetwork):
-    """The network that suits the observations; docs/own_network.md says which one that is."""
+    """The network that suits the observations; docs/own_network.md says which one that is.
+
+    Examples:
+        >>> networks.Automatic().fitted(gym.spaces.Box(-1.0, 1.0, (3,))).name
+        'mlp'
+        >>> networks.Automatic().fitted(gym.spaces.Box(0, 255, (84, 84, 3), np.uint8)).name
+        'convolutional'
+        >>> networks.Automatic().fitted(gym.spaces.Box(0, 255, (7, 7, 3), np.uint8)).name  # MiniGrid's
+        'grid'
+    """
 
     name: ClassVar[str] = "automatic"
 

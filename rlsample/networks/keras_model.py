@@ -24,6 +24,12 @@ class KerasModel(Network):
 
     Attributes:
         architecture: the model, or what `model.to_json()` says of it as plain data.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(16, "relu")])
+        >>> network = networks.create(model)
+        >>> networks.model_of(network, gym.spaces.Box(-1.0, 1.0, (3,))).output_shape
+        (None, 16)
     """
 
     name: ClassVar[str] = "keras_model"

@@ -16,7 +16,14 @@ from rlsample.networks.flattening import flat
 @registry.register
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MLP(DenseNetwork):
-    """A multilayer perceptron on the observation as one vector: categories as one-hots, several parts side by side."""
+    """A multilayer perceptron on the observation as one vector: categories as one-hots, several parts side by side.
+
+    Examples:
+        >>> space = gym.spaces.Tuple([gym.spaces.Box(-1.0, 1.0, (3,)), gym.spaces.Discrete(5)])
+        >>> model = networks.model_of(networks.MLP(hidden_sizes=(64, 32)), space)
+        >>> model((tf.zeros([2, 3]), tf.zeros([2], tf.int64))).shape
+        TensorShape([2, 32])
+    """
 
     name: ClassVar[str] = "mlp"
 

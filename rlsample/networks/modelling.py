@@ -16,6 +16,11 @@ def model_of(network: Network, space: gym.Space) -> keras.Model:
 
     Raises:
         ValueError: it cannot be built, does not take the observations, or returns something else; says which.
+
+    Examples:
+        >>> model = networks.model_of(networks.create("mlp"), gym.spaces.Discrete(500))
+        >>> model(tf.constant([3, 499])).shape
+        TensorShape([2, 64])
     """
     inputs = inputs_of(space)
     model = _built(network, space)
@@ -38,6 +43,11 @@ def with_outputs(model: keras.Model, units: int, gain: float = 1.0) -> keras.Mod
         model: observations -> features.
         units: how many outputs.
         gain: of the layer's orthogonal kernel.
+
+    Examples:
+        >>> model = networks.with_outputs(networks.model_of(networks.create("mlp"), gym.spaces.Discrete(500)), units=6)
+        >>> model(tf.constant([3, 499])).shape
+        TensorShape([2, 6])
     """
     layer = keras.layers.Dense(units, kernel_initializer=keras.initializers.Orthogonal(gain))
     return keras.Model(model.input, layer(model.output))

@@ -70,8 +70,12 @@ def documented_at() -> dict[str, str]:
 
 
 def write(folder: Path) -> None:
-    """Writes the pages of all rooms, and the one that lists them."""
+    """Writes the pages of all rooms and the one that lists them; takes away those of names that are gone."""
     folder.mkdir(parents=True, exist_ok=True)
+    kept = {"rooms", *ROOMS, *documented_at().values()}
+    for page in folder.rglob("*.rst"):
+        if page.stem not in kept:
+            page.unlink()
     for room in ROOMS:
         _write(folder / f"{room}.rst", room_page(room))
     rows = "\n".join(f"   {room}" for room in ROOMS)
