@@ -29,7 +29,7 @@ class Replay:
     Examples:
         >>> from rlsample.learning.replay import Replay
         >>> replay = Replay(capacity=100)
-        >>> replay.add({"observation": np.zeros([8, 4], np.float32), "reward": np.arange(8.0)})
+        >>> places = replay.add({"observation": np.zeros([8, 4], np.float32), "reward": np.arange(8.0)})
         >>> batch = replay.sample(np.random.default_rng(0), (32,))
         >>> len(replay), batch["observation"].shape, batch["reward"].shape
         (8, (32, 4), (32,))
