@@ -39,6 +39,7 @@ from rlsample.learning.prioritized_replay import PrioritizedReplay
 from rlsample.learning.replay import Replay, batches_per_call, check_memory
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_policy import NumpyAct, epsilon_greedy_actor
 from rlsample.rollouts.off_policy import Updates, kept_specs, steps_taken, train_off_policy
@@ -135,11 +136,12 @@ def replay_capacity(config: RunConfig[Config]) -> int:
 def train(config: RunConfig[Config], run: Run) -> Policy:
     """Trains until `config.total_steps` or until the run is asked to stop; returns the policy."""
     agent, envs, capacity = config.agent, config.env.make(), replay_capacity(config)
+    learner = Learner(config, envs.single_observation_space, envs.single_action_space)
     return train_off_policy(
-        envs,
-        Learner(config, envs.single_observation_space, envs.single_action_space),
+        GymnasiumCollector(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
+        learner,
         run,
-        fields=KEPT,
+        kept=kept_specs(learner.policy, KEPT),
         replay=PrioritizedReplay(capacity, agent.priority_exponent) if agent.prioritized else Replay(capacity),
         n_step=NStep(agent.num_steps, agent.discount),
         seed=config.seed,

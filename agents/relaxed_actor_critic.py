@@ -28,6 +28,7 @@ from rlsample.learning.critics import CRITICS, chord_loss
 from rlsample.learning.loops import repeat
 from rlsample.learning.replay import Replay, batches_per_call, check_memory
 from rlsample.networks.flat import FlatNetwork
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
 from rlsample.rollouts.off_policy import Updates, kept_specs, steps_taken, train_off_policy
@@ -112,11 +113,12 @@ def replay_capacity(config: RunConfig[Config]) -> int:
 def train(config: RunConfig[Config], run: Run) -> Policy:
     """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy."""
     envs = config.env.make()
+    learner = Learner(config, envs.single_observation_space, envs.single_action_space)
     return train_off_policy(
-        envs,
-        Learner(config, envs.single_observation_space, envs.single_action_space),
+        GymnasiumCollector(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
+        learner,
         run,
-        fields=Batch._fields,
+        kept=kept_specs(learner.policy, Batch._fields),
         replay=Replay(replay_capacity(config)),
         seed=config.seed,
         temperature=config.temperature,

@@ -4,6 +4,7 @@ Importing this package registers them with Gymnasium, as does `gym.make("envs:rl
 """
 
 from rlsample.in_graph.registration import register
+from rlsample.rollouts.several_agents import registration as several_agents
 
 register("rlsample/CartPole-v1", "envs.cartpole:CartPole", 500, reward_threshold=475.0)
 register("rlsample/Acrobot-v1", "envs.acrobot:Acrobot", 500, reward_threshold=-100.0)
@@ -15,3 +16,16 @@ register("rlsample/MultiDiscrete-v0", "envs.multi_discrete:MultiDiscrete", 32)
 register("rlsample/RaggedDict-v0", "envs.ragged_dict:RaggedDict", 32)
 register("rlsample/TMaze-v0", "envs.t_maze:TMaze", 200, reward_threshold=0.95)
 register("rlsample/Breakout-v0", "envs.breakout:Breakout", 1000)
+register("rlsample/Coordination-v0", "envs.coordination:Coordination", 1)
+register("rlsample/SpeakerListener-v0", "envs.speaker_listener:SpeakerListener", 2)
+register("rlsample/Foraging-v0", "envs.foraging:Foraging", 30)
+
+# Those of mpe2 that have discrete actions, once it is installed: pip install 'rlsample[multi_agent]'.
+for _name in ("simple_reference_v3", "simple_speaker_listener_v4", "simple_spread_v3", "simple_tag_v3"):
+    several_agents.register(
+        f"mpe2/{_name.replace('_v', '-v')}",
+        f"mpe2.{_name}:parallel_env",
+        max_episode_steps=25,
+        max_cycles=25,
+        continuous_actions=False,
+    )

@@ -24,6 +24,11 @@ SMALL: dict[str, dict[str, Any]] = {
         },
         "total_steps": 160,
     },
+    "multi_agent_actor_critic": {
+        "agent": {"warmup_steps": 16, "steps_per_round": 16, "batch_size": 8, "jit_compile": False},
+        "env": {"id": "rlsample/SpeakerListener-v0", "num_envs": 4},
+        "total_steps": 160,
+    },
     "ppo": {"agent": {"num_steps": 8, "num_minibatches": 2, "jit_compile": False}, "total_steps": 64},
     "reinforce": {"agent": {"num_steps": 8, "baseline_updates": 2, "jit_compile": False}, "total_steps": 64},
     "relaxed_actor_critic": {
@@ -50,7 +55,7 @@ def small_config(name: str, seed: int = 1, **settings: Any) -> RunConfig:
     return config_from_dict(
         {
             "agent": {"name": name, **small["agent"], **settings.pop("agent", {})},
-            "env": {"id": "rlsample/Identity-v0", "num_envs": 4},
+            "env": small.get("env", {"id": "rlsample/Identity-v0", "num_envs": 4}),
             "network": {"hidden_sizes": [8]},
             "sampler": "straight_through_gumbel_softmax",
             "total_steps": small["total_steps"],

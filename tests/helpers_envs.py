@@ -17,11 +17,14 @@ ALL_ENVS = (
     "rlsample/Bandit-v0",
     "rlsample/Breakout-v0",
     "rlsample/CartPole-v1",
+    "rlsample/Coordination-v0",
+    "rlsample/Foraging-v0",
     "rlsample/GridWorld-v0",
     "rlsample/Identity-v0",
     "rlsample/MountainCar-v0",
     "rlsample/MultiDiscrete-v0",
     "rlsample/RaggedDict-v0",
+    "rlsample/SpeakerListener-v0",
     "rlsample/TMaze-v0",
 )
 DIFFERENTIABLE_ENVS = tuple(name for name in ALL_ENVS if name != "rlsample/Breakout-v0")

@@ -110,6 +110,13 @@ def test_custom_agents():
     assert len(page.returns) == 1
 
 
+def test_several_agents():
+    page = run_page("several_agents")
+    assert gym.spec("mine/Tag-v0").max_episode_steps == 25
+    assert page.rewards == {"speaker_0": 0.0, "listener_0": 0.0}
+    assert (np.sum(page.gradient * page.state.target, -1) > 0).all()  # naming the target more often pays
+
+
 def test_an_environment_of_ones_own():
     page = run_page("own_environment")
     assert "mine/Lamp-v0" in gym.registry

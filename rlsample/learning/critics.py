@@ -76,6 +76,51 @@ class ConcatenatingCritic(keras.Model):
         return self.network((observation, one_hot))[:, 0]
 
 
+@keras.saving.register_keras_serializable(package="rlsample")
+class OwnActionCritic(keras.Model):
+    """Q(s, a) = sum_k q_k(s, a_others) a_own,k: linear in one factor's one-hot, of any form in the others.
+
+    For the critic of one of several agents: it knows how their actions go together, and its slope in the own action is
+    right at every corner of the simplex.
+
+    Args:
+        network: what reads the observations.
+        space: of one observation.
+        event_shape: `(F, K)`, shape of the joint action as one-hots.
+        own: the factor to be linear in.
+
+    Examples:
+        >>> from rlsample.learning.critics import OwnActionCritic
+        >>> critic = OwnActionCritic(networks.create("mlp"), gym.spaces.Box(-1, 1, (4,)), event_shape=(2, 3), own=1)
+        >>> print(critic(tf.ones([5, 4]), tf.one_hot([[0, 2]] * 5, 3)).shape)
+        (5,)
+    """
+
+    def __init__(self, network: Network, space: gym.Space, event_shape: Sequence[int], own: int) -> None:
+        super().__init__()
+        (factors, categories), self.own = event_shape, own
+        pair = gym.spaces.Tuple((space, gym.spaces.Box(0.0, 1.0, (factors - 1, categories))))
+        self.network = with_outputs(model_of(beside_an_action(network), pair), categories)
+        self.built = True
+
+    def call(self, observation: Any, one_hot: tf.Tensor) -> tf.Tensor:
+        """Observations `[B, ...]`, one-hots `[B, F, K]` -> values `[B]`."""
+        others = tf.concat([one_hot[:, : self.own], one_hot[:, self.own + 1 :]], 1)
+        return tf.reduce_sum(self.network((observation, others)) * one_hot[:, self.own], -1)
+
+
+def with_factor(joint: tf.Tensor, own: int, weights: tf.Tensor) -> tf.Tensor:
+    """A joint action `[B, F, K]` with the weights `[B, K]` of one factor in their place.
+
+    Examples:
+        >>> from rlsample.learning.critics import with_factor
+        >>> print(with_factor(tf.one_hot([[0, 0]], 2), 1, tf.constant([[0.25, 0.75]])).numpy())
+        [[[1.   0.  ]
+          [0.25 0.75]]]
+    """
+    return tf.concat([joint[:, :own], weights[:, tf.newaxis], joint[:, own + 1 :]], 1)
+
+
 CRITICS: dict[str, Callable[..., keras.Model]] = {"linear": LinearCritic, "concatenating": ConcatenatingCritic}
 
 

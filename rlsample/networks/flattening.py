@@ -75,7 +75,16 @@ def flat(inputs: Any, space: gym.Space) -> Any:
     """Features `[B, D]` of a tree of Keras inputs; a vector of floats is passed on as it is."""
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and observations.dtype_of(space) == np.float32:
         return inputs
-    return Flattening([_description(part) for part in observations.parts(space)])(inputs)
+    return flattening(space)(inputs)
+
+
+def flattening(space: gym.Space) -> Flattening:
+    """What makes features `[B, D]` of observations of a space.
+
+    Raises:
+        ValueError: a part of the space that is no array; names it.
+    """
+    return Flattening([_description(part) for part in observations.parts(space)])
 
 
 def _description(part: gym.Space) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class GymnasiumCollector:
         mask: bool `[B, K]` or `[B, F, K]`, what is legal now.
         returns: undiscounted returns of the episodes that ended since `pop_episodes` was last called.
         lengths: their lengths.
+        info: what the environments said besides, at the last step or reset.
     """
 
     def __init__(self, envs: gym.vector.VectorEnv, factors: Factors, seed: int) -> None:
@@ -59,6 +60,7 @@ class GymnasiumCollector:
     def _begin(self, seed: int) -> None:
         """Begins an episode in each environment."""
         observations, info = environment_faults.reset(self.envs, seed)
+        self.info: dict[str, Any] = info
         self.observation = read(self._space, observations)
         self.mask = self._read_mask(observations, info, np.ones(self.envs.num_envs, bool))
 
@@ -84,6 +86,7 @@ class GymnasiumCollector:
         observations, rewards, terminated, truncated, info = environment_faults.step(
             self.envs, self.factors.to_env(action)
         )
+        self.info = info
         following = read(self._space, observations)
         self._bounds.check(tf.nest.flatten(following), rewards)
         rewards = np.asarray(rewards, np.float32)

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
@@ -76,11 +75,14 @@ class OffPolicyLearner(Protocol):
         updates: how many go with the steps.
     """
 
-    policy: Policy
     state: Any
     update: int
     update_seeds: np.random.Generator
     updates: Updates
+
+    @property
+    def policy(self) -> Policy:
+        """See the class."""
 
     def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
         """Makes the updates that are due after so many environment steps; returns the metrics of the last."""
@@ -92,6 +94,19 @@ class OffPolicyLearner(Protocol):
         """The policy to judge and to keep."""
 
 
+class RowMaker(Protocol):
+    """What makes rows of a replay of the steps that were taken."""
+
+    def add(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Takes the fields of a transition, `[B, ...]`; returns the rows that are complete, as many as there are."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """What is begun and not complete, named trees of arrays."""
+
+    def restore(self, begun: Mapping[str, Any]) -> None:
+        """Goes on from a `snapshot`."""
+
+
 class OffPolicyLoop:
     """Environments, replay and learner, and the random numbers between them.
 
@@ -99,33 +114,32 @@ class OffPolicyLoop:
         step: environment steps so far, over all environments.
 
     Args:
-        envs: a vector environment.
+        collector: steps the environments.
         learner: learns between the rounds.
-        fields: names of the fields of a row of `NStep` that are kept.
+        kept: what the replay keeps of the rows that `n_step` makes: trees of `tf.TensorSpec` by name.
         replay: keeps them.
-        n_step: makes rows of steps; by default a row is a step.
+        n_step: makes rows of steps, such as `NStep`; by default a row is a step.
         seed: of the run.
         temperature: decides the temperature of the learner's policy, before each round of updates.
     """
 
     def __init__(
         self,
-        envs: gym.vector.VectorEnv,
+        collector: GymnasiumCollector,
         learner: OffPolicyLearner,
         *,
-        fields: Sequence[str],
+        kept: Mapping[str, Any],
         replay: Replay,
-        n_step: NStep | None = None,
+        n_step: RowMaker | None = None,
         seed: int,
         temperature: Temperature,
     ) -> None:
         self.step, self.learner = 0, learner
         self._temperature, self._temperature_state = temperature, temperature.initial()
-        self._fields, self._updates = fields, learner.updates
+        self._collector, self._kept, self._updates = collector, kept, learner.updates
         self._streams = streams = Streams(seed)
-        self._collector = GymnasiumCollector(envs, learner.policy.factors, streams.integer("environments"))
         self._replay, self._replay_draws = replay, streams.generator("replay")
-        self._n_step = NStep() if n_step is None else n_step
+        self._n_step: RowMaker = NStep() if n_step is None else n_step
         self._warmup_draws, self._action_seeds = streams.generator("warm-up actions"), streams.generator("actions")
         self._round_ends = max(self._updates.steps_per_round, self._updates.warmup_steps)
         self._act: NumpyAct = lambda observation, mask: uniform_actions(self._warmup_draws, mask)
@@ -137,7 +151,7 @@ class OffPolicyLoop:
         collector = self._collector
         while not run.stopping:
             rows = self._n_step.add(collector.step(self._act(collector.observation, collector.mask))._asdict())
-            self._replay.add({name: rows[name] for name in self._fields})
+            self._replay.add({name: rows[name] for name in self._kept})
             self.step, self._acted = self.step + collector.envs.num_envs, True
             if self.step >= min(self._round_ends, self._updates.total_steps):
                 self._round_ends = (self.step // self._updates.steps_per_round + 1) * self._updates.steps_per_round
@@ -173,7 +187,7 @@ class OffPolicyLoop:
         self._temperature_state = tensors_from(arrays, "temperature", self._temperature_state)
         self.step, self._round_ends = numbers["step"], numbers["round_ends"]
         specs = transition_specs(learner.policy.observation_space, learner.policy.factors)._asdict()
-        self._replay.restore(_named_trees("replay", arrays, specs), numbers["replay_next"])
+        self._replay.restore(_named_trees("replay", arrays, self._kept), numbers["replay_next"])
         for name, generator in self._generators().items():
             generator.bit_generator.state = numbers["generators"][name]
         goes_on = self._collector.restore(snapshot, self._streams.integer("environments", self.step))
@@ -227,13 +241,13 @@ def steps_taken(total_steps: int, num_envs: int) -> int:
 
 
 def train_off_policy(
-    envs: gym.vector.VectorEnv,
+    collector: GymnasiumCollector,
     learner: OffPolicyLearner,
     run: Watcher,
     *,
-    fields: Sequence[str],
+    kept: Mapping[str, Any],
     replay: Replay,
-    n_step: NStep | None = None,
+    n_step: RowMaker | None = None,
     seed: int,
     temperature: Temperature,
 ) -> Policy:
@@ -242,22 +256,23 @@ def train_off_policy(
     Actions are uniform before the first updates. A run that is resumed goes on where its last checkpoint was saved.
 
     Args:
-        envs: closed at the end.
+        collector: steps the environments, which are closed at the end.
         learner: learns between the rounds.
         run: what is told how it goes.
-        fields: names of the fields of a row of `NStep` that are kept.
+        kept: what the replay keeps of the rows that `n_step` makes: trees of `tf.TensorSpec` by name.
         replay: keeps them.
-        n_step: makes rows of steps; by default a row is a step.
+        n_step: makes rows of steps, such as `NStep`; by default a row is a step.
         seed: of the run.
         temperature: decides the temperature.
 
     Returns:
         The learner's averaged policy.
     """
+    envs = collector.envs
     loop = OffPolicyLoop(
-        envs,
+        collector,
         learner,
-        fields=fields,
+        kept=kept,
         replay=replay,
         n_step=n_step,
         seed=seed,
@@ -265,7 +280,7 @@ def train_off_policy(
     )
     total_steps = learner.updates.total_steps
     run.plan(steps_taken(total_steps, envs.num_envs))
-    run.say(f"Replay: {size_in_words(replay.capacity, kept_specs(learner.policy, fields))}.")
+    run.say(f"Replay: {size_in_words(replay.capacity, kept)}.")
     if run.resumed is not None:
         loop.restore(run.resumed)
     while loop.step < total_steps and (metrics := loop.advance(run)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import multiprocessing
 import re
@@ -19,6 +20,11 @@ from rlsample.runs.block import Block
 _SECRET = re.compile(r"api_?key|secret|passw(or)?d|credential|(^|_)token$", re.IGNORECASE)
 
 _OWN_OPTIONS = frozenset({"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"})
+
+_LIMIT = "max_episode_steps"
+
+_LIMITS = ("max_steps", "max_cycles")
+"""What packages of several agents, with limits of their own, call them."""
 
 NEAREST_IDS = 3
 """How many registered ids an unknown one is answered with: there are more than a message is read for."""
@@ -106,7 +112,7 @@ class EnvConfig(Block):
                 name, count = env_packages.package_of(self.id).step_limit
                 made[name] = count * min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
             return gymnasium.make_vec(self.id, **made)
-        wrappers: list[Any] = [functools.partial(Guard, env_id=self.id, count=_Count())]
+        wrappers: list[Any] = [_apart, functools.partial(Guard, env_id=self.id, count=_Count())]
         if mode == "async":
             wrappers.append(_without_interrupts)
         if max_episode_steps is not None:
@@ -116,7 +122,16 @@ class EnvConfig(Block):
             wrappers.append(functools.partial(made_by, **arguments))
         made["wrappers"] = [*wrappers, *made.get("wrappers", ())]
         made["vectorization_mode"] = mode or "sync"
-        return gymnasium.make_vec(self.id, **made)
+        return gymnasium.make_vec(_keeping_its_limit(spec), **made)
+
+    def own_limit(self) -> int | None:
+        """Steps after which the environment cuts its episodes, as far as its registration or the kwargs tell."""
+        import gymnasium
+
+        spec = gymnasium.spec(self.id)
+        options = spec.kwargs | self.kwargs
+        limits = (options.get(name) for name in (_LIMIT, *_LIMITS))
+        return spec.max_episode_steps or next((limit for limit in limits if isinstance(limit, int)), None)
 
 
 class _Count:
@@ -128,6 +143,30 @@ class _Count:
     def __call__(self) -> int:
         self._next += 1
         return self._next
+
+
+def _keeping_its_limit(spec: Any) -> Any:
+    """A registration whose environment has an argument `max_episode_steps` of its own, as lbforaging's do.
+
+    Gymnasium would take it for the limit that it has under that name itself, and not pass it on.
+    """
+    if _LIMIT not in spec.kwargs:
+        return spec
+    import gymnasium
+
+    spec = copy.deepcopy(spec)
+    entry = spec.entry_point
+    create = entry if callable(entry) else gymnasium.envs.registration.load_env_creator(entry)
+    spec.entry_point = functools.partial(create, **{_LIMIT: spec.kwargs.pop(_LIMIT)})
+    return spec
+
+
+def _apart(env: Any) -> Any:
+    """Takes the rewards of several agents apart, and mends what their packages say of ends."""
+    from rlsample.rollouts.several_agents.agents import is_several
+    from rlsample.rollouts.several_agents.gymnasium_tuples import SeveralAgents
+
+    return SeveralAgents(env) if is_several(env.observation_space, env.action_space) else env
 
 
 def _without_interrupts(env: Any) -> Any:

@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium
-
 from rlsample.rollouts.evaluation import Evaluation, SupportsAct, play_episodes
 from rlsample.runs.config import RunConfig
 from rlsample.streams import Streams
@@ -42,7 +40,7 @@ def evaluate(
     episodes = episodes or config.evaluation.episodes
     options = {"num_envs": min(episodes, MAX_EVALUATION_ENVS)} | options
     limit = config.evaluation.max_episode_steps
-    unlimited = limit is None and gymnasium.spec(config.env.id).max_episode_steps is None
+    unlimited = limit is None and config.env.own_limit() is None
     limit = MAX_EPISODE_STEPS if unlimited else limit
     envs = config.env.make(max_episode_steps=limit, **options)
     try:

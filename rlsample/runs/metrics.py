@@ -9,6 +9,8 @@ samplers that differentiate relaxed samples.
 
 from __future__ import annotations
 
+import fnmatch
+
 METRICS = {
     "global_step": "Environment steps so far, over all environments (of one member, in a population).",
     "update": "Optimizer steps so far.",
@@ -41,11 +43,13 @@ METRICS = {
     "sampler/gradient_relative_variance": "The same over the squared length of the exact gradient.",
     "sampler/gradient_mean_squared_error": "Mean squared distance of an estimate of the gradient from the exact one.",
     "sampler/gradient_relative_mean_squared_error": "The same over the squared length of the exact gradient.",
+    "agents/return/*": "Of several agents: the mean return of each in those episodes, by its name.",
+    "agents/temperature/*": "Of several agents: the temperature of each one's sampler, by its name.",
     "members/return_*": "In a population: mean return of the latest episodes of each member, numbered from 00.",
 }
-"""Name -> meaning; `*` stands for a number."""
+"""Name -> meaning; `*` stands for a number or a name."""
 
 
 def meaning_of(name: str) -> str | None:
     """What a logged metric means; None if it is not in the table."""
-    return METRICS.get(name, METRICS.get(name.rstrip("0123456789") + "*"))
+    return METRICS.get(name) or next((text for key, text in METRICS.items() if fnmatch.fnmatchcase(name, key)), None)

@@ -1,0 +1,208 @@
+"""Foraging: agents of several levels walk to food, and gather it together if it is too heavy for one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks, ops
+from rlsample.in_graph import raster
+from rlsample.in_graph.environment import draw_index
+from rlsample.in_graph.several_agents import AgentSpaces, SeveralAgentsEnv, numbered_agents
+
+MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # none, north, south, west, east as (row, column)
+LOAD = len(MOVES)
+MAX_AGENTS = 5
+"""The chance that enough agents load is a sum over all sets of them."""
+
+
+class Field(NamedTuple):
+    """Where everything is.
+
+    Attributes:
+        place: float `[B, N, cells]`, the probability of each cell for each agent; one-hot when all moves were hard.
+        level: float `[B, N]`, of the agents.
+        food: float `[B, F, cells]`, one-hot cells of the food.
+        food_level: float `[B, F]`.
+        left: float `[B, F]`, the probability that it is still there.
+    """
+
+    place: tf.Tensor
+    level: tf.Tensor
+    food: tf.Tensor
+    food_level: tf.Tensor
+    left: tf.Tensor
+
+
+class Foraging(SeveralAgentsEnv):
+    """Level-based foraging, small, with a state of probabilities, so that relaxed actions have a gradient.
+
+    ## Description
+    Agents and food lie on a grid without walls. Food is gathered when agents beside it, whose levels sum to its own at
+    least, load in the same step. The state gives the probability of each cell and of each piece of food; when all
+    actions were hard these are 0 and 1. A relaxed action spreads them as if the agents drew independently: one step is
+    linear in each agent's action. Unlike in the original, agents may share a cell, and one that loads helps with all
+    food beside it.
+
+    ## Action Space
+    A `Dict` of `Discrete(6)` for each of `agent_0`, `agent_1`, ...: none, north, south, west, east, load. A move into
+    food or over the border leaves the agent where it is.
+
+    ## Observation Space
+    `Box` of shape (agents, 3 * foods + 3 * agents), scaled to [0, 1]: row, column and level of each piece of food, all
+    0 once it is gone, then of the agent itself, then of the others.
+
+    ## Starting State
+    Agents and food in different cells, drawn uniformly; levels of agents drawn from 1 to `max_level`.
+
+    ## Rewards
+    The level of the food gathered over that of all food in the episode, shared: a return of 1 is everything.
+
+    ## Episode End
+    Terminated when no food has a probability above 1/2. Truncated after 30 steps.
+
+    ## Information
+    `action_mask`: which moves nothing stops, and whether there is food to load beside the agent.
+
+    ## Arguments
+    `rows` (5); `columns` (5); `agents` (2), 5 at most; `foods` (2); `max_level` (2); `cooperative` (True): every piece
+    of food needs all agents, otherwise its level is drawn from 1 to the sum of theirs; `dtype`.
+
+    ## References
+    Christianos, Schäfer and Albrecht (2020), arXiv 2006.07169; Papoudakis et al. (2021), arXiv 2006.07869.
+
+    ## Version History
+    v0: first version.
+    """
+
+    max_episode_steps = 30
+
+    def __init__(
+        self,
+        rows: int = 5,
+        columns: int = 5,
+        agents: int = 2,
+        foods: int = 2,
+        max_level: int = 2,
+        cooperative: bool = True,
+        dtype: str = "float32",
+    ):
+        """See the class."""
+        self.shape = checks.check_count("rows", rows, minimum=2), checks.check_count("columns", columns, minimum=2)
+        self.foods, self.max_level = checks.check_count("foods", foods), checks.check_count("max_level", max_level)
+        if checks.check_count("agents", agents) > MAX_AGENTS:
+            raise checks.invalid(f"at most {MAX_AGENTS} agents", agents=agents)
+        if agents + foods > rows * columns:
+            raise checks.invalid("a cell for each agent and each piece of food", cells=rows * columns)
+        self.cooperative = cooperative
+        self.targets, self.neighbours = _moves(self.shape)
+        self.groups = np.array(list(itertools.product((0.0, 1.0), repeat=agents)), dtype)  # every set of agents
+        coordinates = np.indices(self.shape).reshape(2, -1).T / (np.array(self.shape) - 1)
+        self.coordinates = coordinates.astype(dtype)  # [cells, 2]
+        super().__init__(numbered_agents(agents, AgentSpaces(LOAD + 1, 3 * (foods + agents))), dtype)
+
+    def initial(self, seed: tf.Tensor, num_envs: int = 1) -> Field:
+        """Draws cells and levels."""
+        places, levels, food_levels = tf.unstack(ops.split(seed, 3))
+        cells, agents = self.shape[0] * self.shape[1], len(self.agents)
+        taken = tf.math.top_k(ops.uniform([num_envs, cells], places), agents + self.foods).indices
+        at = tf.one_hot(taken, cells, dtype=self.dtype)
+        level = 1 + tf.cast(draw_index(self.max_level, [num_envs, agents], levels), self.dtype)
+        most = tf.reduce_sum(level, -1, keepdims=True)
+        drawn = 1 + tf.cast(draw_index(most, [num_envs, self.foods], food_levels), self.dtype)
+        food_level = tf.broadcast_to(most, drawn.shape) if self.cooperative else drawn
+        return Field(at[:, :agents], level, at[:, agents:], food_level, tf.ones_like(drawn))
+
+    def transition(self, state: Field, action: tf.Tensor, seed: tf.Tensor | None = None) -> Field:
+        """Loads from where the agents stand, and moves them."""
+        weights = self.agent_weights(action)
+        occupied = self._occupied(state)
+        place = weights[:, :, LOAD, tf.newaxis] * state.place
+        for move, targets in enumerate(self.targets):
+            stopped = tf.gather(occupied, targets, axis=1)[:, tf.newaxis]  # [B, 1, cells], by the cell moved from
+            leads = tf.one_hot(targets, len(targets), dtype=self.dtype)
+            arriving = tf.linalg.matmul(state.place * (1 - stopped), leads)
+            place += weights[:, :, move, tf.newaxis] * (arriving + state.place * stopped)
+        loading = weights[:, :, LOAD, tf.newaxis] * self._beside(state)  # [B, N, F]
+        return state._replace(place=place, left=state.left * (1 - self._gathered(state, loading)))
+
+    def observation(self, state: Field, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns what each agent sees: float `[B, N, D]`."""
+        scale = 1 / (self.max_level * len(self.agents))
+        food = tf.concat([state.food @ self.coordinates, scale * state.food_level[..., tf.newaxis]], -1)
+        food *= state.left[..., tf.newaxis]
+        agents = tf.concat([state.place @ self.coordinates, scale * state.level[..., tf.newaxis]], -1)
+        batch, number = state.level.shape
+        seen = tf.reshape(food, [batch, 3 * self.foods])
+        rows = []
+        for index in range(number):
+            order = [index, *(other for other in range(number) if other != index)]
+            rows.append(tf.concat([seen, tf.reshape(tf.gather(agents, order, axis=1), [batch, 3 * number])], -1))
+        return tf.stack(rows, 1)
+
+    def reward(self, state: Field, action: tf.Tensor, next_state: Field, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns the share of all food, by level, that was gathered: float `[B]`."""
+        gathered = tf.reduce_sum((state.left - next_state.left) * state.food_level, -1)
+        return gathered / tf.reduce_sum(state.food_level, -1)
+
+    def terminal(self, state: Field, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns whether all food is gone: bool `[B]`."""
+        return tf.reduce_all(state.left < 0.5, -1)
+
+    def action_mask(self, state: Field) -> tf.Tensor:
+        """Returns the moves that nothing stops, with loading where there is food: bool `[B, N, 6]`.
+
+        Standing still is always legal.
+        """
+        occupied = self._occupied(state)
+        cells = np.arange(self.targets.shape[1])
+        legal = [tf.ones_like(state.level, tf.bool)]
+        for targets in self.targets[1:]:
+            free = tf.cast(targets != cells, self.dtype) * (1 - tf.gather(occupied, targets, axis=1))
+            legal.append(tf.linalg.matvec(state.place, free) > 0.5)
+        food = tf.reduce_sum(self._beside(state) * state.left[:, tf.newaxis], -1)
+        return tf.stack([*legal, food > 0.5], -1)
+
+    def render_image(self, state: Field, render_state: Any = None) -> tuple[Any, np.ndarray]:
+        """Draws agents in orange and food in green, darker for higher levels: uint8 `[32 * rows, 32 * columns, 3]`."""
+        most = self.max_level * len(self.agents)
+        agents = np.clip((np.asarray(state.place) * np.asarray(state.level)[:, None]).sum(0) / self.max_level, 0, 1)
+        food = (np.asarray(state.food) * (np.asarray(state.food_level) * np.asarray(state.left))[:, None]).sum(0) / most
+        colours = raster.shades(agents.reshape(self.shape), raster.ORANGE)
+        green = raster.shades(food.reshape(self.shape), raster.GREEN)
+        return render_state, raster.cells(np.where((food > 0).reshape(self.shape)[..., None], green, colours))
+
+    def _occupied(self, state: Field) -> tf.Tensor:
+        """The probability of food in each cell: float `[B, cells]`."""
+        return tf.reduce_sum(state.food * state.left[..., tf.newaxis], 1)
+
+    def _beside(self, state: Field) -> tf.Tensor:
+        """The probability that each agent stands beside each piece of food: float `[B, N, F]`."""
+        near = state.food @ tf.constant(self.neighbours, self.dtype)
+        return tf.linalg.matmul(state.place, near, transpose_b=True)
+
+    def _gathered(self, state: Field, loading: tf.Tensor) -> tf.Tensor:
+        """The probability that those who load, independently with `[B, N, F]`, are strong enough: float `[B, F]`.
+
+        sum over sets of agents of [their levels reach the food's] prod_in q prod_out (1 - q)
+        """
+        groups = tf.constant(self.groups)[tf.newaxis, :, :, tf.newaxis]  # [1, sets, N, 1]
+        chance = tf.reduce_prod(groups * loading[:, tf.newaxis] + (1 - groups) * (1 - loading[:, tf.newaxis]), 2)
+        strength = tf.linalg.matmul(state.level, tf.constant(self.groups), transpose_b=True)  # [B, sets]
+        enough = strength[..., tf.newaxis] >= state.food_level[:, tf.newaxis]
+        return tf.reduce_sum(tf.where(enough, chance, tf.zeros_like(chance)), 1)
+
+
+def _moves(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each move leads from each cell, int `[moves, cells]`; which cells are neighbours, `[cells, cells]`."""
+    places = np.indices(shape).reshape(2, -1)
+    targets = []
+    for move in MOVES:
+        moved = places + np.array(move)[:, np.newaxis]
+        inside = ((moved >= 0) & (moved < np.array(shape)[:, np.newaxis])).all(0)
+        targets.append(np.ravel_multi_index(np.where(inside, moved, places), shape))
+    distance = np.abs(places[:, :, np.newaxis] - places[:, np.newaxis]).sum(0)
+    return np.stack(targets), (distance == 1).astype(float)

@@ -1,0 +1,68 @@
+"""Gymnasium environments with a Tuple of agents, such as lbforaging's and rware's: their rewards and their ends."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rlsample import checks
+from rlsample.rollouts.several_agents.agents import named
+
+REWARDS = "agent_rewards"
+"""Where the info of a step has the reward of each agent, float32 `[N]`; without it all are paid the same."""
+
+TIME_IS_UP: dict[str, Callable[[Any], bool]] = {
+    # Terminated when nothing is left to gather, or else because of its limit.
+    "lbforaging": lambda env: bool(env.current_step >= env._max_episode_steps and env.field.sum() > 0),
+    # Goods are ordered for ever: both of its limits, of steps and of steps without a delivery, only cut.
+    "rware": lambda env: True,
+}
+"""Package -> whether an environment of it that calls itself terminated was only cut; for those that mix the two."""
+
+
+class SeveralAgents(gym.Wrapper):
+    """Makes the steps of an environment of several agents those of Gymnasium's contract.
+
+    Rewards in a list become their sum, and stay apart in `info["agent_rewards"]`. An end that a package in
+    `TIME_IS_UP` calls a termination, though only the time was up, becomes a truncation: what follows has a value.
+
+    Args:
+        env: with an entry for each agent in both of its spaces.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        self._agents = len(named(env.action_space))
+        package = type(env.unwrapped).__module__.partition(".")[0]
+        self._time_is_up = TIME_IS_UP.get(package, lambda env: False)
+        self._stepped = False
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Gymnasium's contract.
+
+        Raises:
+            ValueError: another number of rewards than of agents.
+        """
+        observation, rewards, terminated, truncated, info = self._step(action)
+        terminated = bool(np.all(terminated))
+        if terminated and self._time_is_up(self.env.unwrapped):
+            terminated, truncated = False, True
+        if np.ndim(rewards) == 0:
+            return observation, rewards, terminated, bool(np.any(truncated)), info
+        if np.shape(rewards) != (self._agents,):
+            raise checks.invalid("a reward for each agent", agents=self._agents, rewards=rewards)
+        each = np.asarray(rewards, np.float32)
+        return observation, float(each.sum()), terminated, bool(np.any(truncated)), info | {REWARDS: each}
+
+    def _step(self, action: Any) -> Any:
+        if self._stepped:
+            return self.env.step(action)
+        self._stepped = True
+        with warnings.catch_warnings():
+            # Gymnasium looks at the first step, and says what this class is there to mend.
+            warnings.filterwarnings("ignore", message=".*reward returned by `step\\(\\)`")
+            return self.env.step(action)

@@ -1,0 +1,206 @@
+"""One policy of several agents: each decides from what it sees alone, with a sampler and a temperature of its own."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks, networks, ops
+from rlsample.distributions import CategoricalDistribution
+from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.several_agents.agents import Agents
+from rlsample.samplers import Sampler
+from rlsample.schedules import Temperature
+from rlsample.types import Sample
+
+
+class JointPolicy(Policy):
+    """A network for each agent, or one for all that is told whose turn it is, and an independent draw from each.
+
+    Attributes:
+        agents: whose policy it is.
+        model: joint features float32 `[B, all]` -> logits `[B, N, K]`; the padding of agents with fewer actions is
+            left to masks.
+        head: draws, with a sampler and a temperature for each agent; its sampler is that of agents without one of
+            their own.
+
+    Args:
+        observation_space: of one environment.
+        action_space: of one environment.
+        sampler: the gradient estimator of agents that are not in `samplers`.
+        network: of each agent, as `networks.create` takes it.
+        samplers: those of others, by the agents' names.
+        temperatures: schedules of agents that do not have the run's temperature, by their names.
+        shared: one network for all agents, with a one-hot of the agent beside what it sees.
+        **defaults: what the network's dense layers are where it does not say: `hidden_sizes`, `activation`.
+
+    Raises:
+        ValueError: spaces that are not those of several agents, the name of an agent that does not exist, or a
+            temperature that is no schedule.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        sampler: Sampler,
+        network: Any = None,
+        *,
+        samplers: Mapping[str, Sampler] = types.MappingProxyType({}),
+        temperatures: Mapping[str, Temperature] = types.MappingProxyType({}),
+        shared: bool = False,
+        **defaults: Any,
+    ) -> None:
+        self.agents = Agents.of(observation_space, action_space)
+        self.observation_space, self.factors = observation_space, self.agents.factors
+        self.network = networks.create(network).fitted(self.agents.space, **defaults)
+        self.head: Any = JointHead(
+            sampler, self.agents.read(samplers, sampler), self.agents.read(temperatures, None), self.agents.names
+        )
+        self.model = ActorNetwork(self.agents, self.network, shared)
+        self._concrete: dict[tuple[str, int], Any] = {}
+
+    def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """As of `Policy`, with joint features for an observation."""
+        observation, legal = super().read(observations, mask)
+        batch = legal.shape[:-2]
+        return self.agents.features(observation).reshape(*batch, -1), legal
+
+    def sample(self, observation: Any, mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
+        """See `Policy.sample`."""
+        return super().sample(self.agents.features(observation), mask, seed)
+
+    def probabilities(self, features: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Of everybody's actions, by joint features: float32 `[B, N, K]`; exactly 0 for what is illegal."""
+        return self._call(self._probs, features, mask, (0, 0))
+
+
+class ActorNetwork(keras.Model):
+    """Joint features `[B, all]` -> logits `[B, N, K]`, those of an agent from its own features alone.
+
+    Args:
+        agents: who there is.
+        network: what reads an agent's features.
+        shared: one for all.
+    """
+
+    def __init__(self, agents: Agents, network: networks.Network, shared: bool) -> None:
+        super().__init__()
+        self.agents, self.shared = agents, shared
+        count, size = agents.places.shape
+        space = gym.spaces.Box(-np.inf, np.inf, (size + count if shared else size,))
+        outputs = agents.factors.num_categories
+        made = range(1 if shared else count)
+        # Nearly uniform at first.
+        self.networks = [networks.with_outputs(networks.model_of(network, space), outputs, gain=0.01) for _ in made]
+        self.built = True
+
+    def own(self, features: tf.Tensor) -> tf.Tensor:
+        """What each agent sees, shorter ones padded with zeros: `[..., all]` -> `[..., N, D]`."""
+        padded = tf.concat([features, tf.zeros_like(features[..., :1])], -1)
+        return tf.gather(padded, self.agents.places, axis=-1)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """See the class."""
+        own = self.own(features)
+        if not self.shared:
+            return tf.stack([network(own[:, index]) for index, network in enumerate(self.networks)], 1)
+        count, batch = own.shape[1], tf.shape(own)[0]
+        who = tf.broadcast_to(tf.eye(count, dtype=own.dtype), [batch, count, count])
+        rows = tf.reshape(tf.concat([own, who], -1), [-1, own.shape[-1] + count])
+        return tf.reshape(self.networks[0](rows), [batch, count, self.agents.factors.num_categories])
+
+
+class JointHead:
+    """Turns the logits of all agents into actions.
+
+    Attributes:
+        sampler: the estimator of agents without one of their own.
+        samplers: one for each agent.
+        temperature: float32 scalar, a variable; of agents without a schedule of their own.
+
+    Args:
+        sampler: see above.
+        samplers: see above.
+        schedules: of each agent; None for those that have the run's temperature.
+        names: of the agents.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        samplers: Sequence[Sampler],
+        schedules: Sequence[Temperature | None],
+        names: Sequence[str],
+    ) -> None:
+        self.sampler, self.samplers, self._schedules, self._names = sampler, tuple(samplers), schedules, names
+        for name, schedule in zip(names, schedules, strict=True):
+            if schedule is not None and schedule.metric is not None:
+                rule = f"the temperature of agent {name!r} to be a schedule"
+                raise checks.invalid(rule, temperature=schedule.to_config())
+        self.temperature = tf.Variable(1.0, trainable=False)
+        self._own = tf.Variable(np.ones(len(names), np.float32), trainable=False)
+
+    def set_own(self, step: int) -> dict[str, float]:
+        """Sets the temperatures of agents with a schedule of their own; returns everybody's, `agents/temperature/*`."""
+        given = [self.temperature if each is None else each.at(each.initial(), step) for each in self._schedules]
+        self._own.assign(tf.stack([tf.convert_to_tensor(temperature) for temperature in given]))
+        names = [f"agents/temperature/{name}" for name in self._names]
+        return dict(zip(names, self._own.numpy().tolist(), strict=True))
+
+    def distribution(self, logits: tf.Tensor, mask: tf.Tensor) -> JointDistribution:
+        """Logits `[B, N, K]` and mask bool `[B, N, K]`, without the padding -> the distribution of the joint action."""
+        parts = []
+        for index, (sampler, schedule) in enumerate(zip(self.samplers, self._schedules, strict=True)):
+            temperature = self.temperature if schedule is None else self._own[index]
+            parts.append(CategoricalDistribution(logits[:, index], sampler, temperature, mask[:, index]))
+        return JointDistribution(parts)
+
+    def sample(self, logits: tf.Tensor, seed: tf.Tensor, mask: tf.Tensor) -> Sample:
+        """Draws from everybody."""
+        return self.distribution(logits, mask).sample(seed)
+
+    def mode(self, logits: tf.Tensor, mask: tf.Tensor) -> Sample:
+        """Everybody's most probable action."""
+        return self.distribution(logits, mask).mode()
+
+
+class JointDistribution:
+    """Independent agents.
+
+    Attributes:
+        agents: the distribution of each agent's action, over `[B, K]`.
+    """
+
+    def __init__(self, agents: list[CategoricalDistribution]) -> None:
+        self.agents = agents
+
+    def sample(self, seed: tf.Tensor) -> Sample:
+        """Draws from each: actions int32 `[B, N]`, weights float `[B, N, K]`."""
+        return _side_by_side([agent.sample(ops.fold_in(seed, index)) for index, agent in enumerate(self.agents)])
+
+    def mode(self) -> Sample:
+        """The most probable action of each."""
+        return _side_by_side([agent.mode() for agent in self.agents])
+
+    def probs(self) -> tf.Tensor:
+        """`[B, N, K]`."""
+        return tf.stack([agent.probs() for agent in self.agents], 1)
+
+    def drawn_logits(self) -> tf.Tensor:
+        """Logits of the distributions that actions are drawn from, `[B, N, K]`."""
+        return tf.stack([agent.drawn_logits for agent in self.agents], 1)
+
+    def entropy(self) -> tf.Tensor:
+        """In nats, `[B, N]`."""
+        return tf.stack([agent.entropy() for agent in self.agents], 1)
+
+
+def _side_by_side(draws: list[Sample]) -> Sample:
+    return Sample(tf.stack([draw.action for draw in draws], 1), tf.stack([draw.one_hot for draw in draws], 1))
