@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Callable, Sequence
 
-_MODULE_IN_ID = re.compile(r"(?P<key>env|env\.id)=(?P<module>[A-Za-z_][\w.]*):(?P<id>[^:]+)")
+_MODULE_IN_ID = re.compile(r"(?P<key>env|env\.id)=(?P<module>[A-Za-z_][\w.]*):(?P<id>[^:\s]+)")
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:

@@ -2,7 +2,7 @@
 
     python -m scripts.evaluate runs/mine --episodes 100 --video
 
-Ends with 0, or with 2 when the folder holds no run that can be evaluated.
+Ends with 0, with 1 when the environment failed, or with 2 when the folder holds no run that can be evaluated.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import gymnasium
 
+from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.runs import ConfigError, RunConfig, load_config
 from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.loading import check_config
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    except EnvironmentFault as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

@@ -5,13 +5,17 @@
 
 Ends with 0 when it trained to the end, with 1 when it failed (environment, disk, divergence), with 2 when what it was
 given cannot be used, and with 130 or 143 when Ctrl-C or SIGTERM stopped it, after saving what it had learned. A failure
-is told in a few lines: what happened, what is kept, how to go on; its traceback goes to the run folder.
+is told in a few lines: what happened, what is kept, how to go on; its traceback goes to the run folder. An environment
+that hangs is a failure after `env.step_seconds`, and some seconds after a signal.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -21,6 +25,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from rlsample.rollouts import environment_faults, hanging
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.runs import ConfigError, RunConfig, RunFolderError, config_to_yaml, load_config, load_resumed
 from rlsample.runs.agents import Agents, import_modules
@@ -55,6 +60,7 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
         print(config_to_yaml(config))
         print(f"The policy has {policy.model.count_params():,} parameters. {config.env.note}".strip(), flush=True)
         run = _open(options, path, config)
+        hanging.end_process = functools.partial(_end, run, imports)
         outcome = carry_out(run, agents)
     except (ConfigError, RunFolderError) as error:
         print(error, file=sys.stderr)
@@ -67,9 +73,19 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
         print(_failure(error, run, imports), file=sys.stderr)
         if options.traceback:
             traceback.print_exc()
-        return 1
+        return 1 if run is None else run.exit_code or 1
+    finally:
+        hanging.end_process = hanging.say_that_it_cannot_be_interrupted
     _show(run, outcome, imports)
     return run.exit_code
+
+
+def _end(run: Run, imports: list[str], reason: str) -> None:
+    """Ends the process, whose main thread hangs where it cannot be interrupted."""
+    outside = f"{reason} It hangs outside of Python, so that the process is ended."
+    text = f"{outside} {environment_faults.hanging_in(threading.main_thread())}"
+    print(_failure(EnvironmentFault(text), run, imports), file=sys.stderr, flush=True)
+    os._exit(run.exit_code or 1)
 
 
 def _failure(error: Exception, run: Run | None, imports: list[str]) -> str:

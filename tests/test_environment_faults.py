@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import queue
+import re
 import signal
+import threading
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +16,7 @@ import pytest
 
 from agents import ppo, relaxed_actor_critic
 from rlsample import spaces
+from rlsample.rollouts import hanging
 from rlsample.rollouts.environment_faults import EnvironmentFault, fitting
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.runs import EnvConfig, config_from_dict, evaluate
@@ -113,7 +119,7 @@ def test_its_own_error_comes_with_its_own_traceback(mode):
 
 def test_a_process_that_dies_is_named():
     with pytest.raises(
-        EnvironmentFault, match=r"that of environment 0 ended with exit code -9.*after actions \[1, 2\]"
+        EnvironmentFault, match=r"that of environment 0 ended with exit code -9.*in step 3 of all, actions \[1, 2\]"
     ):
         collected(dying, mode="async")
 
@@ -215,3 +221,113 @@ def test_an_environment_that_cannot_be_made(tmp_path, capsys):
     shown = capsys.readouterr().err
     assert "Expected Unmade-v0 to work. Received: RuntimeError: no licence, while it was made." in shown
     assert not (tmp_path / "run").exists()
+
+
+def sleeping(outcome):
+    time.sleep(60)
+    return outcome
+
+
+def locked(outcome):
+    """Hangs where no signal reaches Python."""
+    lock = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
+    return outcome
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(hanging, "TICK", 0.02)
+    # What answers may take its time on a busy machine.
+    monkeypatch.setattr(hanging, "GRACE", 30.0)
+
+
+def hung(fault, mode, seconds):
+    config = EnvConfig(id="Faulty-v0", num_envs=2, vectorization_mode=mode)
+    envs = config.make(fault=fault)
+    envs.unwrapped.step_seconds = seconds  # Not of making it, which takes longer on a busy machine.
+    began = time.monotonic()
+    with pytest.raises(EnvironmentFault) as error:
+        GymnasiumCollector(envs, spaces.factorise(Faulty.action_space), seed=0).collect(
+            lambda features, mask: np.array([1, 2], np.int32), 5
+        )
+    assert time.monotonic() - began < 30
+    assert not [process for process in getattr(envs, "processes", ()) if process.is_alive()]
+    return str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_one_that_hangs_is_named_with_where_it_hangs(quick, mode):
+    message = hung(sleeping, mode, seconds=1.0)
+    rule = r"A call took longer than the 1 s of env.step_seconds. Expected Faulty-v0 \(environment [01]\) to answer."
+    assert re.match(rf"{rule} Received: nothing, in step 3, action [12]. It hung here:", message)
+    assert "in sleeping" in message
+    assert "hanging.py" not in message
+
+
+def test_a_process_that_hangs_outside_of_python_is_ended(quick, monkeypatch):
+    monkeypatch.setattr(hanging, "GRACE", 0.2)
+    message = hung(locked, "async", seconds=1.0)
+    assert (
+        "Expected Faulty-v0 to answer. Received: nothing, environment 0, 1, in step 3 of all, actions [1, 2]" in message
+    )
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_run_that_is_to_stop_waits_for_no_call_for_long(quick, mode):
+    threading.Timer(0.5, hanging.hurry, [0.5]).start()
+    try:
+        message = hung(sleeping, mode, seconds=None)
+    finally:
+        hanging.hurry(None)
+    assert message.startswith(
+        "A call took longer than the 0.5 s for which a stop waits. Expected Faulty-v0 (environment"
+    )
+
+
+def test_this_process_outside_of_python_is_for_the_program_to_end(quick, monkeypatch):
+    monkeypatch.setattr(hanging, "GRACE", 0.2)
+    said = queue.Queue()
+    monkeypatch.setattr(hanging, "end_process", said.put)
+    lock = ctypes.create_string_buffer(64)
+    library = ctypes.CDLL(None)
+    library.pthread_mutex_lock(lock)
+
+    def free():
+        said.put(said.get(timeout=20))
+        library.pthread_mutex_unlock(lock)
+
+    thread = threading.Thread(target=free)
+    thread.start()
+    with pytest.raises(hanging.Overdue), hanging.Watch(None, 0.2):
+        library.pthread_mutex_lock(lock)
+    thread.join()
+    assert said.get() == "A call took longer than the 0.2 s of env.step_seconds."
+
+
+def test_slow_calls_one_after_another_are_no_hanging_one(quick):
+    hanging.hurry(0.5)
+    try:
+        for _ in range(6):
+            with hanging.Watch(None, 0.5) as watch:
+                time.sleep(0.2)
+            assert not watch.reason
+    finally:
+        hanging.hurry(None)
+
+
+class Unending(Faulty):
+    """Is never made."""
+
+    def __init__(self):
+        time.sleep(60)
+
+
+def test_one_that_is_never_made(quick):
+    gym.register("Unending-v0", Unending)
+    try:
+        with pytest.raises(EnvironmentFault, match=r"Expected Unending-v0 to answer.*while it was made"):
+            EnvConfig(id="Unending-v0", step_seconds=1).make()
+    finally:
+        del gym.registry["Unending-v0"]

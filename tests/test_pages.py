@@ -147,6 +147,14 @@ def test_a_network_of_ones_own():
     assert page.run.step == 1024
 
 
+def test_runs():
+    page = run_page("runs")
+    assert page.run.step == 2400
+    np.testing.assert_array_equal(page.outcome["probabilities"][:, 1], 0)
+    np.testing.assert_array_equal(page.outcome["action"], 0)
+    assert page.actions.shape == (4,)
+
+
 def test_start():
     page = run_page("start")
     assert np.mean(page.earned[-10:]) > 2 * np.mean(page.earned[:10])

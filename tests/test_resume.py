@@ -13,6 +13,7 @@ from rlsample import runs
 from rlsample.learning.replay import Replay
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tree_from
 from rlsample.runs import ConfigError, Run, RunFolderError, checkpoint, config_from_dict, config_to_dict, read_metrics
+from rlsample.runs.run_folder import reopen
 from rlsample.runs.training import carry_out
 from scripts import train
 from tests.helpers_agents import AGENTS, ALL_AGENTS, SMALL, small_config
@@ -184,6 +185,27 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, damag
     assert (step, restored.numbers, restored.arrays["x"][0]) == (64, {"turns": 64}, 64)
     with pytest.warns(RuntimeWarning, match=r"The checkpoint before it, of step 64, is used"):
         assert checkpoint.load(tmp_path, model=model) == 64
+
+
+def test_a_manifest_that_was_removed_is_no_reason_to_begin_anew(tmp_path):
+    begin(tmp_path / "run", small(checkpoint={"every": 32}))
+    (tmp_path / "run" / "checkpoint" / "manifest.json").unlink()
+    with pytest.warns(RuntimeWarning, match="no manifest.json there. The checkpoint before it, of step 64, is used"):
+        _, step, snapshot = reopen(tmp_path / "run", small(total_steps=128))
+    assert step == 64
+    assert snapshot is not None
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_begun_or_removed(tmp_path):
+    begin(tmp_path / "run", small(checkpoint={"every": 32}))
+    for path in (tmp_path / "run" / "checkpoint").glob("training-*"):
+        path.write_bytes(b"")
+    records = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    with pytest.raises(
+        RunFolderError, match=r"missing or damaged\. No other one in the folder is whole: begin another"
+    ):
+        resume(tmp_path / "run", small(total_steps=128))
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == records
 
 
 def test_the_best_policy_is_kept(tmp_path):

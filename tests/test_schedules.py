@@ -130,3 +130,9 @@ def test_a_schedule_may_rise():
 def test_bad_configs_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         schedules.create(config)
+
+
+@pytest.mark.parametrize("value", [1e39, 10**400, 1e-39])
+def test_what_float32_does_not_hold_is_refused(value):
+    with pytest.raises(ValueError, match=r"Expected (value|temperature) to be from 1.2e-38 to 3.4e\+38, as float32 is"):
+        schedules.create(value)

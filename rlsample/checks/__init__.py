@@ -18,6 +18,7 @@ __all__ = [
     "invalid",
     "raise_for_unusable",
     "static_value",
+    "told_on_the_host",
     "unknown",
     "usable_rows",
 ]
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         check_temperature,
         raise_for_unusable,
         static_value,
+        told_on_the_host,
         usable_rows,
     )
 else:
@@ -46,6 +48,7 @@ else:
                 "check_temperature",
                 "raise_for_unusable",
                 "static_value",
+                "told_on_the_host",
                 "usable_rows",
             ]
         },

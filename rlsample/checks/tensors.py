@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -203,6 +206,21 @@ def raise_for_unusable(usable: Any) -> None:
     usable = np.asarray(usable)
     if not usable.all():
         raise invalid(_UNUSABLE[len("Expected ") : -1], row=_first(~usable))
+
+
+@contextlib.contextmanager
+def told_on_the_host() -> Iterator[None]:
+    """Raises what an assertion of ours in a graph says as the ValueError that it is outside of one.
+
+    TensorFlow buries it in pages about the graph.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        said = re.search(r"assertion failed: \[(Expected .*?)\] \[(.*?)\]", error.message, re.DOTALL)
+        if said is None:
+            raise
+        raise ValueError(f"{said[1]} {said[2]}.") from error
 
 
 def _raise_for_unusable_row(logits: np.ndarray, mask: np.ndarray | None) -> None:

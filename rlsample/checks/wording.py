@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
 
 def invalid(expected: str, *, hint: str = "", **received: Any) -> ValueError:
     """Builds the error for a value that breaks a rule.
@@ -57,7 +59,7 @@ def unknown(kind: str, name: Any, choices: Iterable[str], *, limit: int | None =
 
 
 def check_positive(name: str, value: float) -> float:
-    """Returns `value` as a float if it is a finite number above zero; raises ValueError otherwise.
+    """Returns `value` as a float if it is a finite number above zero in float32 too; raises ValueError otherwise.
 
     Examples:
         >>> from rlsample import checks
@@ -71,8 +73,10 @@ def check_positive(name: str, value: float) -> float:
     received: dict[str, Any] = {name: value}
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise invalid(f"{name} to be a number", **received)
-    if not (math.isfinite(value) and value > 0):
+    if not 0 < value < math.inf:
         raise invalid(f"{name} to be a finite number > 0", **received)
+    if not _SMALLEST <= value <= _LARGEST:
+        raise invalid(f"{name} to be from {_SMALLEST:.2g} to {_LARGEST:.2g}, as float32 is", **received)
     return float(value)
 
 

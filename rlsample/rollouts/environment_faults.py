@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import re
+import sys
+import threading
 import traceback
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
 
-from rlsample import checks
-
-MAX_REWARD = 1e18
-"""Losses square returns; the squares of larger ones overflow float32."""
+from rlsample.rollouts.hanging import Overdue, Watch
 
 _NUMBERS = "biuf"
 """The kinds of NumPy dtypes that are numbers."""
@@ -53,7 +52,7 @@ class Guard(gym.Wrapper):
         when = f"in a reset after {self._steps} steps"
         try:
             outcome = self.env.reset(seed=seed, options=options)
-        except Exception as error:
+        except (Exception, Overdue) as error:
             raise EnvironmentFault(failure(self._name, when, error)) from error
         observation, info = self._parts(outcome, 2, "observation, info", when)
         return self._fitting(observation, when), info
@@ -64,7 +63,7 @@ class Guard(gym.Wrapper):
         when = f"in step {self._steps}, action {action}"
         try:
             outcome = self.env.step(action)
-        except Exception as error:
+        except (Exception, Overdue) as error:
             raise EnvironmentFault(failure(self._name, when, error)) from error
         names = "observation, reward, terminated, truncated, info"
         observation, reward, terminated, truncated, info = self._parts(outcome, 5, names, when)
@@ -143,80 +142,70 @@ def fitting(space: gym.Space, value: Any, path: str = "") -> Any:
 def step(envs: gym.vector.VectorEnv, actions: Any) -> Any:
     """`envs.step`, its failures named.
 
+    It may take as long as the attribute `step_seconds` of `envs.unwrapped` says, where `EnvConfig.make` leaves it.
+
     Raises:
-        EnvironmentFault: an environment failed, broke a promise, or its process ended.
+        EnvironmentFault: an environment failed, broke a promise, did not come back, or its process ended.
     """
-    return _named(
-        envs,
-        f"after actions {np.asarray(actions).tolist() if isinstance(actions, np.ndarray) else actions}",
-        lambda: envs.step(actions),
-    )
+    own = envs.unwrapped
+    own.steps_taken = getattr(own, "steps_taken", 0) + 1
+
+    def when() -> str:
+        each = actions.tolist() if isinstance(actions, np.ndarray) else actions
+        return f"in step {own.steps_taken} of all, actions {each}"
+
+    return _named(envs, when, lambda: envs.step(actions))
 
 
 def reset(envs: gym.vector.VectorEnv, seed: int | None) -> Any:
     """`envs.reset`, its failures named; errors as of `step`."""
-    return _named(envs, "in the first reset", lambda: envs.reset(seed=seed))
+    return _named(envs, lambda: "in the first reset", lambda: envs.reset(seed=seed))
 
 
-class Bounds:
-    """Warns, once, of observations beyond the bounds of their space, and refuses rewards beyond `MAX_REWARD`.
+def made(env_id: str, seconds: float | None, make: Callable[[], Any]) -> Any:
+    """What `make` makes of environments, within some seconds.
 
-    Args:
-        bounds: least and greatest value of each part of an observation; infinite where there is none.
+    Raises:
+        EnvironmentFault: it did not come back. Other errors are left as they are.
     """
-
-    def __init__(self, bounds: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        # A part without bounds costs no look.
-        self._parts = {index: _widened(*ends) for index, ends in enumerate(bounds) if np.isfinite(ends).any()}
-
-    def check(self, parts: Sequence[np.ndarray], rewards: np.ndarray) -> None:
-        """Looks at what came of a step: the parts of the observations, `[B, ...]` each, and rewards `[B]`.
-
-        Raises:
-            ValueError: a reward that is NaN, inf or too large to learn from; names the environment.
-        """
-        if not (good := np.abs(rewards) <= MAX_REWARD).all():
-            row = int(np.argmin(good))
-            hint = "Scale it, for example with gymnasium.wrappers.TransformReward."
-            rule = f"finite rewards of at most {MAX_REWARD:g}"
-            raise checks.invalid(rule, environment=row, reward=float(rewards[row]), hint=hint)
-        for index, (low, high) in self._parts.items():
-            values = parts[index]
-            outside = (values < low) | (values > high)
-            if outside.any():
-                self._parts = {}
-                row, *place = (int(axis) for axis in np.argwhere(outside)[0])
-                where, ends = tuple(place), f"[{low[tuple(place)]:.6g}, {high[tuple(place)]:.6g}]"
-                warnings.warn(
-                    f"Expected observations within the bounds of their space. Received: {values[(row, *where)]:.6g} at "
-                    f"{list(where)} of environment {row}, outside of {ends}. It is learned from as it is; "
-                    "gymnasium.wrappers.TransformObservation can clip or scale it. This is said once.",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-                return
-
-
-def _widened(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds with room for rounding."""
-    tolerance = 1e-5 * np.maximum(1.0, np.minimum(np.abs(low), np.abs(high)))
-    return low - tolerance, high + tolerance
-
-
-def _named(envs: gym.vector.VectorEnv, when: str, call: Callable[[], Any]) -> Any:
+    before, watch = multiprocessing.active_children(), Watch(None, seconds)
     try:
-        return call()
-    except EnvironmentFault:
-        raise
+        with watch:
+            return make()
+    except Overdue as error:
+        for process in set(multiprocessing.active_children()).difference(before):
+            process.kill()
+        raise EnvironmentFault(f"{watch.reason} {failure(env_id, 'while it was made', error)}") from error
+
+
+def _named(envs: gym.vector.VectorEnv, when: Callable[[], str], call: Callable[[], Any]) -> Any:
+    own = envs.unwrapped
+    watch = Watch(own, getattr(own, "step_seconds", None))
+    try:
+        # Those in TensorFlow do not hang, but compile.
+        with contextlib.nullcontext() if hasattr(own, "functional") else watch:
+            return call()
+    except EnvironmentFault as error:
+        if not watch.reason:
+            raise
+        _end_processes(own)
+        raise EnvironmentFault(f"{watch.reason} {error}") from error
     except (EOFError, ConnectionError) as error:
-        codes = _end_processes(envs.unwrapped)
-        ends = ", ".join(f"that of environment {i} ended with exit code {code}" for i, code in codes.items())
-        hint = "A negative code is the signal that ended it; -9 is often for lack of memory."
-        name, ends = _id(envs), ends or str(error)
-        text = f"Expected the processes of {name} to live as long as the run. Received: {ends}, {when}. {hint}"
-        raise EnvironmentFault(text) from error
-    except Exception as error:
-        raise EnvironmentFault(failure(_id(envs), when, error)) from error
+        raise EnvironmentFault(_lost(own, when(), watch, str(error))) from error
+    except (Exception, Overdue) as error:
+        raise EnvironmentFault(f"{watch.reason} {failure(_id(own), when(), error)}".strip()) from error
+
+
+def _lost(envs: Any, when: str, watch: Watch, otherwise: str) -> str:
+    """The message for processes that ended: by themselves, or by the watch."""
+    codes = _end_processes(envs)
+    if watch.ended:
+        rule = f"{watch.reason} Expected {_id(envs)} to answer."
+        return f"{rule} Received: nothing, environment {', '.join(map(str, watch.ended))}, {when}. It was ended."
+    ends = ", ".join(f"that of environment {i} ended with exit code {code}" for i, code in codes.items())
+    hint = "A negative code is the signal that ended it; -9 is often for lack of memory."
+    rule = f"Expected the processes of {_id(envs)} to live as long as the run."
+    return f"{rule} Received: {ends or otherwise}, {when}. {hint}"
 
 
 def _end_processes(envs: Any) -> dict[int, int]:
@@ -235,15 +224,29 @@ def _end_processes(envs: Any) -> dict[int, int]:
     return codes
 
 
-def _id(envs: gym.vector.VectorEnv) -> str:
-    spec = getattr(envs.unwrapped, "spec", None)
-    return spec.id if spec is not None else type(envs.unwrapped).__name__
+def _id(envs: Any) -> str:
+    spec = getattr(envs, "spec", None)
+    return spec.id if spec is not None else type(envs).__name__
 
 
-def failure(name: str, when: str, error: Exception) -> str:
-    """The message for an exception of the environment's own, with its traceback below."""
-    # The first frame is ours.
+def hanging_in(thread: threading.Thread) -> str:
+    """The message for a thread that hangs: in which environment, and where in it, as far as its stack tells."""
+    frames = [frame for frame, _ in traceback.walk_stack(sys._current_frames()[thread.ident or 0])]
+    for depth, frame in enumerate(frames):
+        guard, when = frame.f_locals.get("self"), frame.f_locals.get("when")
+        if isinstance(guard, Guard) and when is not None:
+            below = "".join(traceback.format_stack(frames[0], limit=depth))
+            return f"Expected {guard._name} to answer. Received: nothing, {when}. It hangs here:\n\n{below}"
+    return f"It hangs here:\n\n{''.join(traceback.format_stack(frames[0]))}"
+
+
+def failure(name: str, when: str, error: BaseException) -> str:
+    """The message for an exception of the environment's own, or for where it hung, with the traceback below."""
+    # The first frame is ours, and so is the last where it hung: the handler that interrupted it.
     below = error.__traceback__.tb_next if error.__traceback__ else None
+    if isinstance(error, Overdue):
+        trace = "".join(traceback.format_tb(below)[:-1])
+        return f"Expected {name} to answer. Received: nothing, {when}. It hung here:\n\n{trace}"
     trace = "".join(traceback.format_exception(type(error), error, below))
     return f"Expected {name} to work. Received: {type(error).__name__}: {error}, {when}.\n\n{trace}"
 

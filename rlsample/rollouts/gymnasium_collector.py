@@ -12,6 +12,7 @@ import tensorflow as tf
 from rlsample import checks
 from rlsample.in_graph.gymnasium_faces import GymVectorEnv
 from rlsample.rollouts import environment_faults
+from rlsample.rollouts.bounds import Bounds
 from rlsample.rollouts.masks import MaskReader, without_mask
 from rlsample.rollouts.numpy_policy import NumpyAct
 from rlsample.rollouts.observations import bounds, read, stacked
@@ -54,7 +55,7 @@ class GymnasiumCollector:
         self._everything = np.ones(shape, bool) if everything is None else everything.copy()
         self._everything.flags.writeable = False
         self._space, self._masks = without_mask(envs.single_observation_space), MaskReader(envs, factors)
-        self._bounds = environment_faults.Bounds(bounds(self._space))
+        self._bounds = Bounds(bounds(self._space))
         self._begin(seed)
 
     def _begin(self, seed: int) -> None:

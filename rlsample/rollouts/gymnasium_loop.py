@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium as gym
 import tensorflow as tf
 
-from rlsample import ops
+from rlsample import checks, ops
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
+from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
 from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.sampler_metrics import relaxation_metrics
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from
@@ -53,13 +53,13 @@ class GymnasiumLoop:
         self._temperature, self._temperature_state = temperature, temperature.initial()
         self._num_steps, self._hint = num_steps, hint
         self._done = 0
-        self._learn = tf.function(learner.learn, jit_compile=jit_compile, autograph=False)
+        self._program = tf.function(self._learn, jit_compile=jit_compile, autograph=False)
         self._measure = tf.function(self._measured, autograph=False)
 
     @property
     def traces(self) -> int:
         """How often the program was traced."""
-        return self._learn.experimental_get_tracing_count()
+        return self._program.experimental_get_tracing_count()
 
     @property
     def best_state(self) -> Any:
@@ -96,9 +96,11 @@ class GymnasiumLoop:
         transitions = self.collector.collect(quickest_actor(self.learner.policy, act_seed), self._num_steps)
         everywhere = tf.ones(transitions.reward.shape[1:], tf.bool)
         tensors = tf.nest.map_structure(tf.constant, transitions)
-        state, metrics, finite = self._learn(self.state, tensors, tf.constant(learn_seed), everywhere)
+        with checks.told_on_the_host():
+            state, metrics, finite, sound = self._program(self.state, tensors, tf.constant(learn_seed), everywhere)
         raise_for_not_finite(finite)
         values = finite_metrics({name: float(value) for name, value in metrics.items()}, self._hint)
+        raise_for_divergence(sound, self._hint)
         self.state = state
         self._done += 1
         measured = self._measure(transitions.observation[-1], transitions.mask[-1], tf.constant(learn_seed))
@@ -106,6 +108,10 @@ class GymnasiumLoop:
             self._temperature_state = self._temperature.update(self._temperature_state, measured)
         values |= {name: float(value) for name, value in measured.items()}
         return values | {"sampler/temperature": float(temperature)}
+
+    def _learn(self, state: Any, *arguments: Any) -> tuple[Any, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        state, metrics, finite = self.learner.learn(state, *arguments)
+        return state, metrics, finite, all_finite(state)
 
     def _measured(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """What the sampler does where the environments were last, by the policy that acted there."""

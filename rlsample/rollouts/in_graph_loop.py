@@ -13,7 +13,7 @@ from rlsample import checks, ops
 from rlsample.learning.loops import repeat
 from rlsample.learning.population import actor, member_of, members_of
 from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
-from rlsample.rollouts.loop import finite_metrics, raise_for_not_finite
+from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
 from rlsample.rollouts.sampler_metrics import GRADIENT, RELAXATION, OneStepAudit, relaxation_metrics
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from, tree_from
 from rlsample.schedules import Temperature
@@ -141,15 +141,17 @@ class InGraphLoop:
         Of what the sampler does (`sampler/*`) it is the latest measurement.
 
         Raises:
-            ValueError: NaN or inf in a reward, an observation or a value, from which nothing was learned; or losses
-                that are not finite.
+            ValueError: NaN or inf in a reward, an observation or a value, from which nothing was learned; or losses or
+                weights that are not finite. The state is as it was.
         """
         before = self.state, self._running, self._temperature_state, self._measured
-        after, finished, sums, temperature, finite = self._program(
-            before, tf.constant(self._done), tf.constant(num_turns)
-        )
+        with checks.told_on_the_host():
+            (after, finished, sums, temperature, finite), sound = self._program(
+                before, tf.constant(self._done), tf.constant(num_turns)
+            )
         raise_for_not_finite(finite)
         metrics = finite_metrics({name: float(np.mean(total)) / num_turns for name, total in sums.items()}, self._hint)
+        raise_for_divergence(sound, self._hint)
         self.state, self._running, self._temperature_state, self._measured = after
         self._done += num_turns
         metrics |= {name: float(value) for name, value in self._measured.items()}
@@ -206,7 +208,8 @@ class InGraphLoop:
                 )
             return (state, running, temperature_state, measured), finished, sums, temperature, finite
 
-        return repeat(once, num_turns, (before, finished, self._zeros, tf.zeros([]), finite))
+        outcome = repeat(once, num_turns, (before, finished, self._zeros, tf.zeros([]), finite))
+        return outcome, all_finite(outcome[0][0])
 
     def _measure(self, state: Any, running: Running, temperature_state: Any, seed: tf.Tensor) -> Any:
         """What the sampler does where the environments are now, and the state of the temperature after that."""

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
+from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.rollouts.snapshot import Snapshot
 
 MAX_STEPS_PER_CALL = 65536
@@ -80,7 +81,8 @@ def train_in_turns(
 ) -> None:
     """Takes turns until all are done or the run is to stop; logs after each call, evaluates and saves when that is due.
 
-    A run that is resumed goes on where its last checkpoint was saved.
+    A run that is resumed goes on where its last checkpoint was saved. Where an environment fails, what was learned
+    until then is saved.
 
     Args:
         loop: what takes the turns.
@@ -96,7 +98,11 @@ def train_in_turns(
     done = 0 if run.resumed is None else loop.restore(run.resumed)
     while done < num_turns and not run.stopping:
         count = min(turns_per_call, num_turns - done)
-        metrics = loop.advance(count)
+        try:
+            metrics = loop.advance(count)
+        except EnvironmentFault:
+            run.save(policy(), loop.snapshot())  # As it was before this turn.
+            raise
         done += count
         run.log(done * steps_per_turn, metrics, done * updates_per_turn)
         if run.evaluation_due(done * steps_per_turn):
@@ -113,6 +119,21 @@ def raise_for_not_finite(finite: tf.Tensor) -> None:
         hint = "Rewards beyond 1e19 count as infinite too: losses square them."
         environment = int(np.argmin(flags))
         raise checks.invalid("finite rewards, observations and values", environment=environment, hint=hint)
+
+
+def all_finite(tree: Any) -> tf.Tensor:
+    """Whether every float in a tree of tensors is finite: a bool scalar, for the host to check."""
+    leaves = [leaf for leaf in tf.nest.flatten(tree) if leaf is not None and leaf.dtype.is_floating]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(leaf)) for leaf in leaves])
+
+
+def raise_for_divergence(sound: tf.Tensor, hint: str = "") -> None:
+    """Raises ValueError if what was learned is not finite, by `all_finite` of it: before it takes the place of before.
+
+    Losses tell earlier, but not of the last update.
+    """
+    if not bool(sound):
+        raise checks.invalid("finite weights", after="an update", hint=f"Training diverged. {hint}".strip())
 
 
 def finite_metrics(metrics: dict[str, float], hint: str = "") -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda values: np.maximum(values, 0),
 }
 """Those that are computed here, by their Keras names."""
+
+DIVERGED = "Training diverged: lower agent.learning_rate."
 
 NumpyAct = Callable[[Any, np.ndarray], np.ndarray]
 """(observations from `observations.read`, mask bool of the shape of the logits) -> actions int32 `[B]` or `[B, F]`."""
@@ -107,8 +110,7 @@ class NumpyPolicy:
         weights = [np.asarray(weight) for weight in policy.model.trainable_variables]
         for weight in weights:
             if not np.isfinite(weight).all():
-                hint = "Training diverged: lower agent.learning_rate."
-                raise checks.invalid("finite weights", weight=weight[~np.isfinite(weight)][0], hint=hint)
+                raise checks.invalid("finite weights", weight=weight[~np.isfinite(weight)][0], hint=DIVERGED)
         layers = zip(weights[::2], weights[1::2], strict=True)
         self._flattening, hidden, _ = _layers(policy)
         activations = [ACTIVATIONS[_activation(layer)] for layer in hidden]
@@ -116,13 +118,20 @@ class NumpyPolicy:
         self._policy = policy
 
     def logits(self, observation: Any) -> np.ndarray:
-        """Observations -> `[B, K]` or `[B, F, K]`; what `Policy.model` gives, but for illegal entries."""
+        """Observations -> `[B, K]` or `[B, F, K]`; what `Policy.model` gives, but for illegal entries.
+
+        Raises:
+            ValueError: NaN or inf among them.
+        """
         features = observation if self._flattening is None else self._flattening.in_numpy(observation)
         batch = features.shape[:-1]
         for (kernel, bias), activation in self._hidden:
             features = activation(features @ kernel + bias)
         (kernel, bias), _ = self._last
-        return (features @ kernel + bias).reshape(*batch, *self._policy.factors.event_shape)
+        logits = (features @ kernel + bias).reshape(*batch, *self._policy.factors.event_shape)
+        if not math.isfinite(logits.sum()):  # As it is if one of them is not.
+            raise checks.invalid("finite logits", row=logits[~np.isfinite(logits).all(-1)][:1].tolist(), hint=DIVERGED)
+        return logits
 
     def draw(self, observation: Any, mask: np.ndarray, noise: np.random.Generator) -> np.ndarray:
         """argmax(logits + Gumbel noise): the distribution of `Policy.sample`, by other noise; see `NumpyAct`."""

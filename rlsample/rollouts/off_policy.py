@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from rlsample import checks
 from rlsample.learning.n_step import NStep
 from rlsample.learning.replay import Replay, size_in_words
+from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.loop import Watcher
+from rlsample.rollouts.loop import Watcher, all_finite, raise_for_divergence
 from rlsample.rollouts.numpy_policy import NumpyAct, uniform_actions
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, generator_state, tensors_from
@@ -145,6 +147,7 @@ class OffPolicyLoop:
         self._act: NumpyAct = lambda observation, mask: uniform_actions(self._warmup_draws, mask)
         self._action_seed: np.ndarray | None = None
         self._acted = False
+        self._all_finite = tf.function(all_finite, autograph=False)
 
     def advance(self, run: Watcher) -> dict[str, float] | None:
         """Steps the environments to the end of the round, and learns; None if the run is to stop before that."""
@@ -155,13 +158,25 @@ class OffPolicyLoop:
             self.step, self._acted = self.step + collector.envs.num_envs, True
             if self.step >= min(self._round_ends, self._updates.total_steps):
                 self._round_ends = (self.step // self._updates.steps_per_round + 1) * self._updates.steps_per_round
-                metrics = {"sampler/temperature": self._set_temperature()}
-                metrics |= self.learner.learn(self._replay, self._replay_draws, self.step)
+                metrics = {"sampler/temperature": self._set_temperature()} | self._learn()
                 if self._temperature.metric in metrics:
                     self._temperature_state = self._temperature.update(self._temperature_state, metrics)
                 self._act_anew()
                 return metrics | collector.pop_episodes()
         return None
+
+    def _learn(self) -> dict[str, float]:
+        """A round of updates; the learner is as it was before if they fail."""
+        learner = self.learner
+        before = learner.state, learner.update
+        try:
+            with checks.told_on_the_host():
+                metrics = learner.learn(self._replay, self._replay_draws, self.step)
+            raise_for_divergence(self._all_finite(learner.state))
+        except ValueError:
+            learner.state, learner.update = before
+            raise
+        return metrics
 
     def snapshot(self) -> Snapshot:
         """What `restore` needs to go on from here: to the bit after a round, if the environments can be restored."""
@@ -254,6 +269,7 @@ def train_off_policy(
     """Trains to the end or until the run is asked to stop; arguments as of `OffPolicyLoop`.
 
     Actions are uniform before the first updates. A run that is resumed goes on where its last checkpoint was saved.
+    Where an environment fails, what was learned until then is saved.
 
     Args:
         collector: steps the environments, which are closed at the end.
@@ -283,7 +299,14 @@ def train_off_policy(
     run.say(f"Replay: {size_in_words(replay.capacity, kept)}.")
     if run.resumed is not None:
         loop.restore(run.resumed)
-    while loop.step < total_steps and (metrics := loop.advance(run)) is not None:
+    while loop.step < total_steps:
+        try:
+            metrics = loop.advance(run)
+        except EnvironmentFault:
+            run.save(learner.publish_averaged(), loop.snapshot(), loop.step)
+            raise
+        if metrics is None:
+            break
         run.log(loop.step, metrics, learner.update)
         if run.evaluation_due(loop.step):
             run.evaluate_when_due(learner.publish_averaged(), loop.step)

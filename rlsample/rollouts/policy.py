@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -101,6 +102,12 @@ class Policy:
             Exactly 0 for what is illegal, padding included.
         """
         return self._call(self._probs, *self.read(observations, mask), (0, 0))
+
+    def export(self, path: str | Path) -> None:
+        """Writes a SavedModel that TensorFlow serves without this library; see `rlsample.rollouts.export`."""
+        from rlsample.rollouts.export import export
+
+        export(self, path)
 
     def read(self, observations: Any, mask: Any = None) -> tuple[Any, np.ndarray]:
         """Observations as `observations.read` gives them, and a mask of the shape of the logits; arguments as of `act`.

@@ -145,6 +145,8 @@ def make_policy(agent: ModuleType, config: RunConfig) -> SupportsAct:
         vector = config.env.make(num_envs=1)
     except (gymnasium.error.Error, TypeError, ValueError) as error:
         raise ConfigError(f"env: {error}") from error
+    except EnvironmentFault:
+        raise
     except Exception as error:
         raise EnvironmentFault(failure(config.env.id, "while it was made", error)) from error
     try:

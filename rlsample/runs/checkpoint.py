@@ -83,6 +83,11 @@ def save(
     return [folder / name for name in [*names, MANIFEST]]
 
 
+def exists(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint, whole or damaged."""
+    return (folder / MANIFEST).exists() or any(folder.glob("manifest-*.json"))
+
+
 def load(folder: str | Path, **objects: Any) -> int:
     """Restores what `save` wrote into objects of the same names and shapes.
 

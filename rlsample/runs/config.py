@@ -25,6 +25,9 @@ from rlsample import checks
 from rlsample.runs.block import Block
 from rlsample.runs.env_config import EnvConfig
 
+MAX_STEPS = 2_000_000_000
+"""Compiled programs count steps in int32, and a last rollout may take some more than were asked for."""
+
 WITHOUT_TENSORFLOW = "without TensorFlow"
 """In the context of a validation: leave sampler, network and temperature as they are, which TensorFlow would build."""
 
@@ -73,7 +76,7 @@ class PopulationConfig(AgentConfig):
             received: dict[str, Any] = {name: value}
             if isinstance(value, tuple) and len(value) != self.population:
                 raise checks.invalid("one number, or one for each member", population=self.population, **received)
-            values = self.by_member(name)
+            values = np.atleast_1d(value)
             if values.min() < 0 or (name.endswith("learning_rate") and not values.all()):
                 raise checks.invalid(f"{name} >{'' if name.endswith('learning_rate') else '='} 0", **received)
         return self
@@ -159,7 +162,7 @@ class RunConfig(Block, Generic[Agent]):
         description="Its temperature: a number, or name and options of a schedule or of one that adapts, as "
         "rlsample.schedules.create takes them.",
     )
-    total_steps: int = Field(ge=1, description="Environment steps, over all environments.")
+    total_steps: int = Field(ge=1, le=MAX_STEPS, description="Environment steps, over all environments.")
     seed: int = Field(default=1, ge=0, lt=2**31, description="What all random numbers of the run derive from.")
     tracking: TrackingConfig = Field(default=TrackingConfig(), description="Where the metrics go.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="How the policy is judged.")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import functools
 import multiprocessing
+import os
 import re
 import signal
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -14,6 +17,7 @@ import pydantic
 from pydantic import Field, JsonValue
 
 from rlsample import checks
+from rlsample.rollouts import hanging
 from rlsample.runs import env_packages
 from rlsample.runs.block import Block
 
@@ -45,6 +49,12 @@ class EnvConfig(Block):
     vectorization_mode: Literal["sync", "async", "vector_entry_point"] | None = Field(
         default=None,
         description="As in gymnasium.make_vec; by default the environment's own vector form where it has one.",
+    )
+    step_seconds: float | None = Field(
+        default=600.0,
+        ge=1,
+        description="How long all environments may take to be made, reset or stepped once, before the run is ended and "
+        "the one that hangs is named; null waits for ever.",
     )
 
     @pydantic.field_validator("id")
@@ -100,29 +110,35 @@ class EnvConfig(Block):
         """
         import gymnasium
 
-        from rlsample.rollouts.environment_faults import Guard
+        from rlsample.rollouts.environment_faults import Guard, made
 
-        made: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
-        made |= self.kwargs | options
-        spec, mode = gymnasium.spec(self.id), made["vectorization_mode"]
+        words: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
+        words |= self.kwargs | options
+        target: Any = self.id
+        spec, mode = gymnasium.spec(self.id), words["vectorization_mode"]
         # Asked for where there is none, Gymnasium says so itself.
         native = mode is None and spec.vector_entry_point is not None and not self.wrappers
         if mode == "vector_entry_point" or native:
             if max_episode_steps is not None:
                 name, count = env_packages.package_of(self.id).step_limit
-                made[name] = count * min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
-            return gymnasium.make_vec(self.id, **made)
-        wrappers: list[Any] = [_apart, functools.partial(Guard, env_id=self.id, count=_Count())]
-        if mode == "async":
-            wrappers.append(_without_interrupts)
-        if max_episode_steps is not None:
-            wrappers.append(functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=max_episode_steps))
-        for each in self.wrappers or ():
-            made_by, arguments = env_packages.wrapper(each)
-            wrappers.append(functools.partial(made_by, **arguments))
-        made["wrappers"] = [*wrappers, *made.get("wrappers", ())]
-        made["vectorization_mode"] = mode or "sync"
-        return gymnasium.make_vec(_keeping_its_limit(spec), **made)
+                words[name] = count * min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
+        else:
+            wrappers: list[Any] = [_apart, functools.partial(Guard, env_id=self.id, count=_Count())]
+            if mode == "async":
+                wrappers.append(_as_own_process)
+                # An error in such a process is raised; that it is shown as a warning too would bury what is said.
+                warnings.filterwarnings("ignore", category=UserWarning, module=r"gymnasium\.vector\.async_vector_env")
+            if max_episode_steps is not None:
+                wrappers.append(functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=max_episode_steps))
+            for each in self.wrappers or ():
+                made_by, arguments = env_packages.wrapper(each)
+                wrappers.append(functools.partial(made_by, **arguments))
+            words["wrappers"] = [*wrappers, *words.get("wrappers", ())]
+            words["vectorization_mode"] = mode or "sync"
+            target = _keeping_its_limit(spec)
+        envs = made(self.id, self.step_seconds, lambda: gymnasium.make_vec(target, **words))
+        envs.unwrapped.step_seconds = self.step_seconds
+        return envs
 
     def own_limit(self) -> int | None:
         """Steps after which the environment cuts its episodes, as far as its registration or the kwargs tell."""
@@ -169,11 +185,22 @@ def _apart(env: Any) -> Any:
     return SeveralAgents(env) if is_several(env.observation_space, env.action_space) else env
 
 
-def _without_interrupts(env: Any) -> Any:
-    """Makes an environment's own process leave Ctrl-C to the run, which still needs it to come to a clean stop."""
+def _as_own_process(env: Any) -> Any:
+    """Makes an environment's own process leave Ctrl-C to the run, be interrupted by it alone, and end with it."""
     if multiprocessing.parent_process() is not None:
+        hanging.let_be_interrupted()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        threading.Thread(target=_end_with_the_run, daemon=True).start()
     return env
+
+
+def _end_with_the_run() -> None:
+    """Waits for the end of the run, however it ends: a process that hangs would be left over."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 def _keys(value: Any) -> Iterator[str]:

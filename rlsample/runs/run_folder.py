@@ -77,12 +77,13 @@ def reopen(folder: Path, config: RunConfig[Any]) -> tuple[int, int, Snapshot | N
         raise RunFolderError(str(checks.invalid("the folder of a run to resume", run_dir=str(folder))))
     held = lock(folder)
     step, snapshot = 0, None
-    if (folder / CHECKPOINT / checkpoint.MANIFEST).exists():
+    if checkpoint.exists(folder / CHECKPOINT):
         try:
             step, snapshot = checkpoint.load_snapshot(folder / CHECKPOINT)
         except checkpoint.CheckpointError as error:
             os.close(held)
-            raise RunFolderError(str(error)) from None
+            hint = "No other one in the folder is whole: begin another run, from its config.yaml."
+            raise RunFolderError(f"{error} {hint}") from None
     if (folder / EVALUATION).exists() and step >= config.total_steps:
         hint = f"Raise it to go on: total_steps={2 * config.total_steps}."
         received = {"run_dir": str(folder), "total_steps": config.total_steps}

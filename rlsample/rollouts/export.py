@@ -1,0 +1,103 @@
+"""A trained policy as a SavedModel, which TensorFlow alone serves: observations in, actions and probabilities out.
+
+    run.policy.export("served")
+
+    served = tf.saved_model.load("served")                       # where rlsample need not be installed
+    outcome = served.serve(observations)                         # {"action": ..., "probabilities": ...}
+    outcome = served.serve_masked(observations, mask)            # only what is legal
+
+All between the environment and the network is inside: how observations become features, and categories actions. There
+is no noise in it; whoever wants to draw does so from the probabilities.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gymnasium as gym
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rlsample import checks
+from rlsample.spaces.observations import map_parts, specs
+from rlsample.spaces.parts import Part
+
+if TYPE_CHECKING:
+    from rlsample.rollouts.policy import Policy
+
+PROBABILITIES = "probabilities"
+
+
+def export(policy: Policy, path: str | Path) -> None:
+    """Writes a policy as a SavedModel, and checks it by running it.
+
+    Its functions are `serve(observations)`, the default signature too, and `serve_masked(observations, mask)`, for a
+    batch as a vector environment gives it: `[B, *shape]`, the parts of a Tuple or Dict one after another, in the order
+    of `tf.nest`: keys sorted. Masks are bool `[B, K]`, or `[B, F, K]` for several factors, True = legal.
+
+    They give a dictionary: `action`, the most probable one as the environment takes it, for a Tuple or Dict the parts
+    `action_KEY`; and `probabilities`, float32 of the shape of a mask.
+
+    Args:
+        policy: what to export, with its weights as they are.
+        path: the folder to write.
+
+    Raises:
+        ValueError: the file does not do what the policy does.
+    """
+    archive = keras.export.ExportArchive(name="policy")
+    archive.track(policy.model)
+    kinds = specs(policy.observation_space)
+    signature = tf.nest.flatten(map_parts(_signature, policy.observation_space))
+    mask = tf.TensorSpec([None, *policy.factors.event_shape], tf.bool, "mask")
+    everything = policy.factors.mask(None, 1)
+    everything = np.ones((1, *policy.factors.event_shape), bool) if everything is None else everything
+
+    def serve_masked(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        *parts, legal = inputs
+        pairs = zip(parts, tf.nest.flatten(kinds), strict=True)
+        observation = tf.nest.pack_sequence_as(kinds, [tf.cast(part, kind.dtype) for part, kind in pairs])
+        logits = policy.model(observation)
+        indices = policy.head.mode(logits, mask=legal).action
+        probabilities = tf.cast(policy.head.distribution(logits, legal).probs(), tf.float32)
+        return dict(_actions(policy.factors.root, indices, "action")) | {PROBABILITIES: probabilities}
+
+    def serve(*parts: tf.Tensor) -> dict[str, tf.Tensor]:
+        return serve_masked(*parts, tf.repeat(tf.constant(everything), tf.shape(parts[0])[0], axis=0))
+
+    archive.add_endpoint("serve", serve, input_signature=signature)
+    archive.add_endpoint("serve_masked", serve_masked, input_signature=[*signature, mask])
+    archive.write_out(str(path), verbose=False)
+    _check(policy, path)
+
+
+def _signature(path: str, part: gym.Space) -> tf.TensorSpec:
+    """A batch of a part of the observations, in the environment's own dtype."""
+    return tf.TensorSpec([None, *(part.shape or ())], part.dtype, re.sub(r"\W+", "_", path).strip("_"))
+
+
+def _actions(part: Part, indices: tf.Tensor, name: str) -> Iterator[tuple[str, tf.Tensor]]:
+    """`Factors.to_env` of factor indices `[B]` or `[B, F]`, part by part."""
+    space = part.space
+    if isinstance(space, (gym.spaces.Dict, gym.spaces.Tuple)):
+        for key, child in part.children.items():
+            yield from _actions(child, indices, f"{name}_{key}")
+        return
+    own = indices[:, part.first : part.stop] if indices.shape.rank == 2 else indices
+    start = 0 if isinstance(space, gym.spaces.MultiBinary) else space.start
+    yield name, tf.cast(tf.reshape(own, [-1, *space.shape]), space.dtype) + tf.cast(start, space.dtype)
+
+
+def _check(policy: Policy, path: str | Path) -> None:
+    # Held in a name: its variables go with it.
+    served = tf.saved_model.load(str(path))
+    observations = gym.vector.utils.batch_space(policy.observation_space, 3).sample()
+    found = served.serve(*tf.nest.flatten(observations))
+    expected = policy.action_probabilities(observations)
+    difference = float(np.abs(found[PROBABILITIES] - expected).max())
+    if not difference <= 1e-5:
+        raise checks.invalid(f"the files in {path} to give the policy's probabilities", largest_difference=difference)

@@ -1,0 +1,89 @@
+"""Policies as SavedModels: the same actions and probabilities in a process that does not know the library."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rlsample import runs, samplers
+from rlsample.rollouts.policy import Policy
+from tests.helpers_agents import small_config
+
+BOX = gym.spaces.Box(-1.0, 1.0, (2, 3))
+NESTED = gym.spaces.Dict(
+    pair=gym.spaces.Tuple([gym.spaces.Discrete(3, start=2), gym.spaces.MultiBinary(2)]),
+    kinds=gym.spaces.MultiDiscrete([2, 3], start=[1, 0]),
+    picture=gym.spaces.Box(0, 255, (2, 2), np.uint8),
+)
+SPACES = {
+    "plain": (BOX, gym.spaces.Discrete(3, start=5)),
+    "ragged": (NESTED, gym.spaces.MultiDiscrete([2, 4], start=[0, 1])),
+    "nested": (BOX, gym.spaces.Dict(steer=gym.spaces.Discrete(3, start=-1), boost=gym.spaces.MultiBinary((2, 1)))),
+}
+
+
+def flat(space, tree):
+    """Leaves of a batch of actions, in the order of the space."""
+    if isinstance(space, gym.spaces.Dict):
+        return [leaf for key, part in space.spaces.items() for leaf in flat(part, tree[key])]
+    if isinstance(space, gym.spaces.Tuple):
+        return [leaf for pair in zip(space.spaces, tree, strict=True) for leaf in flat(*pair)]
+    return [tree]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_file_acts_as_the_policy_does(name, tmp_path):
+    observation_space, action_space = SPACES[name]
+    policy = Policy(observation_space, action_space, samplers.create("straight_through"), hidden_sizes=[4])
+    policy.export(tmp_path / "served")
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    batch = gym.vector.utils.batch_space(observation_space, 7)
+    batch.seed(0)
+    observations = batch.sample()
+    outcome = served.serve(*tf.nest.flatten(observations))
+    np.testing.assert_allclose(outcome["probabilities"], policy.action_probabilities(observations), atol=1e-6)
+    actions = policy.act(observations)
+    keys = [f"action_{key}" for key in actions] if isinstance(actions, dict) else ["action"]
+    assert set(outcome) == {*keys, "probabilities"}
+    for key, expected in zip(keys, flat(action_space, actions), strict=True):
+        np.testing.assert_array_equal(outcome[key], expected)
+        assert outcome[key].dtype == expected.dtype
+    legal = policy.factors.mask(None, 7)
+    legal = np.ones((7, *policy.factors.event_shape), bool) if legal is None else legal.copy()
+    legal[..., 0] = False
+    masked = served.serve_masked(*tf.nest.flatten(observations), legal)
+    np.testing.assert_allclose(masked["probabilities"], policy.action_probabilities(observations, legal), atol=1e-6)
+    assert not masked["probabilities"].numpy()[~legal].any()
+
+
+CODE = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+observations = np.array(json.loads(sys.argv[2]), np.float32)
+found = served.signatures["serving_default"](tf.constant(observations))
+assert not [name for name in sys.modules if name.split(".")[0] in ("rlsample", "gymnasium")]
+print(json.dumps([found["action"].numpy().tolist(), found["probabilities"].numpy().tolist()]))
+"""
+
+
+def test_a_run_is_served_without_the_library(tmp_path):
+    run = runs.train(small_config("ppo", evaluation={"episodes": 2}), tmp_path / "run", progress=False)
+    run.policy.export(tmp_path / "served")
+    space = run.policy.observation_space
+    observations = np.random.default_rng(0).normal(size=(5, *space.shape)).astype(np.float32)
+    words = [str(tmp_path / "served"), json.dumps(observations.tolist())]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    actions, probabilities = json.loads(done.stdout.splitlines()[-1])
+    np.testing.assert_array_equal(actions, run.policy.act(observations))
+    np.testing.assert_allclose(probabilities, run.policy.action_probabilities(observations), atol=1e-6)
