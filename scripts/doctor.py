@@ -51,18 +51,23 @@ def _tell(title: str, lines: Iterable[str]) -> None:
 def _tell_packages() -> bool:
     """Prints packages and extras; returns whether all that the package needs by itself is there."""
     try:
-        own = list({need.name: need for need in needs(PACKAGE)}.values())
-        names = extras(PACKAGE)
+        own, names = _once(needs(PACKAGE)), extras(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         _tell("Packages", ["rlsample runs from its source and is not installed: pip install --editable ."])
         return False
     width = max(len(each) for each in [*(need.name for need in own), *names])
     _tell("Packages", (f"{each.name:{width}}  {each.version or ''} {each.problem}".rstrip() for each in own))
-    _tell("Extras", (f"{name:{width}}  {_extra(name, list(needs(PACKAGE, name)))}" for name in names))
+    _tell("Extras", (f"{name:{width}}  {_extra(name)}" for name in names))
     return not any(each.problem for each in own)
 
 
-def _extra(name: str, added: Sequence[Need]) -> str:
+def _once(found: Iterable[Need]) -> list[Need]:
+    """Each package once, however many ask for it."""
+    return list({each.name: each for each in found}.values())
+
+
+def _extra(name: str) -> str:
+    added = _once(needs(PACKAGE, name))
     problems = [each.name if each.version is None else f"{each.name} {each.wanted}" for each in added if each.problem]
     if not problems:
         return "installed"
