@@ -4,8 +4,8 @@
     python -m scripts.package --pythons 3.12
 
 The wheel is built from the source distribution. What it holds is compared with the clone; then it is installed, for
-each Python that is there, in a fresh environment outside of the clone, and trains an agent in an empty folder. Ends with
-0, or with 1 when something is not as it should be.
+each Python that is there, in a fresh environment outside of the clone, and trains an agent in an empty folder. Ends
+with 0, or with 1 when something is not as it should be.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from .commands import Failed, run
 from .contents import problems
-from .fresh import Failed, Fresh
+from .fresh import Fresh
 
 CLONE = Path(__file__).parents[2]
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -28,7 +29,11 @@ PYTHONS = ("3.11", "3.12", "3.13")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    wheel = build(options.output)
+    try:
+        wheel = build(options.output)
+    except Failed as failure:
+        print(failure, file=sys.stderr)
+        return 1
     wrong = problems(wheel, CLONE)
     if wrong:
         print(f"{wheel.name}: {'; '.join(wrong)}", file=sys.stderr)
@@ -47,7 +52,7 @@ def build(output: Path) -> Path:
     """Builds both in place of what was in the folder; returns the wheel."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "build", "--outdir", folder, str(CLONE)]
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        run(command, CLONE)
         output.mkdir(parents=True, exist_ok=True)
         for old in output.glob("rlsample-*"):
             old.unlink()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-DROPPED = ("PYTHONHOME", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "VIRTUAL_ENV")
-"""Environment variables that would bring the clone in, or change what is said."""
+from .commands import Failed, run
 
 TRAINING = ["train", "cartpole", "total_steps=600", "tracking.wandb=disabled", "evaluation.episodes=1"]
 
@@ -18,10 +15,6 @@ ROUNDS = 3
 
 SLOWEST = 1.1
 """Of the seconds that `import tensorflow` takes."""
-
-
-class Failed(Exception):  # noqa: N818 (it says what happened)
-    """Something that a wheel has to do was not done; says what, and what was printed."""
 
 
 class Fresh:
@@ -53,9 +46,8 @@ class Fresh:
             raise Failed(f"Expected `import rlsample` to be silent. Received: {said}")
         share = self._seconds("import rlsample") / self._seconds("import tensorflow")
         if share > SLOWEST:
-            raise Failed(
-                f"Expected `import rlsample` in at most {SLOWEST} of TensorFlow's time. Received: {share:.2f}."
-            )
+            rule = f"`import rlsample` in at most {SLOWEST} of the time of `import tensorflow`"
+            raise Failed(f"Expected {rule}. Received: {share:.2f}.")
         yield f"`import rlsample` is silent and takes {share:.2f} of the time of `import tensorflow`"
         command = str(self.binaries / "rlsample")
         self._run([command, "doctor"])
@@ -77,17 +69,4 @@ class Fresh:
         return min(times)
 
     def _run(self, command: list[str]) -> str:
-        """What a command prints, run in the empty folder."""
-        environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
-        done = subprocess.run(
-            command,
-            cwd=self.work,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise Failed(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stdout}")
-        return done.stdout
+        return run(command, self.work)
