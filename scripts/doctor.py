@@ -90,11 +90,11 @@ def _tell_devices() -> bool:
 
 def _wandb() -> list[str]:
     mode = TrackingConfig().wandb
-    key = "set" if _has_key() else "none; `wandb login` or WANDB_API_KEY sets it"
+    key = "set" if has_key() else "none; `wandb login` or WANDB_API_KEY sets it"
     return [f"mode: {mode}, unless tracking.wandb says otherwise", f"key: {key}"]
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
     """Whether wandb will find a key: in its environment variable, or where `wandb login` leaves it."""
     if os.environ.get("WANDB_API_KEY"):
         return True

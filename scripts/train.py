@@ -14,7 +14,7 @@ import argparse
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ from rich.table import Table
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.runs import ConfigError, RunConfig, RunFolderError, config_to_yaml, load_config, load_resumed
 from rlsample.runs.agents import Agents, import_modules
-from rlsample.runs.describe import FieldText, describe_fields, help_text
 from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CONFIG, PICTURE, TRACEBACK, check_free
@@ -33,6 +32,7 @@ from rlsample.runs.tracking import check_packages
 from .arguments import add_import_option, import_words, move_modules, spoken
 from .catalogue import known_agents
 from .console import protect_output
+from .fields import fields_help
 
 if TYPE_CHECKING:
     from rlsample.rollouts.evaluation import Evaluation
@@ -41,11 +41,15 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    parser = _parser()
+    options = parser.parse_intermixed_args(arguments)
     agents, run = agents or known_agents(), None
     words, imports = move_modules(options.words, options.imports)
     try:
         import_modules(imports)
+        if options.help:
+            print(parser.format_help(), fields_help(words, agents), sep="\n")
+            return 0
         path, words = _source(options, words)
         check_packages(check_config(path, words, agents=agents, inherit=options.resume is None).tracking)
         if options.run_dir is not None:
@@ -115,24 +119,10 @@ def _open(options: argparse.Namespace, path: Path, config: RunConfig) -> Run:
     return Run(options.run_dir or _default_folder(path, config), config)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Shows every field of a configuration below its own help."""
-
-    def format_help(self) -> str:
-        """The help text."""
-        agents = known_agents()
-        blocks: dict[str, Iterable[FieldText]] = {"a configuration": describe_fields(RunConfig)}
-        # An agent whose source does not say its fields plainly is imported.
-        blocks |= {f"the agent {name}": agents.peek(name) or describe_fields(agents[name], "agent.") for name in agents}
-        texts = [f"fields of {owner}:\n{help_text(fields)}" for owner, fields in blocks.items()]
-        return "\n\n".join([super().format_help(), *texts, ""])
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog=spoken("train"),
-        description="Trains an agent.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = argparse.ArgumentParser(prog=spoken("train"), description="Trains an agent.", add_help=False)
+    parser.add_argument(
+        "-h", "--help", action="store_true", help="show this, and every field of CONFIG with its default and choices"
     )
     parser.add_argument(
         "words",

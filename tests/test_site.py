@@ -48,7 +48,7 @@ def test_sections(given, expected):
 def test_every_key_is_on_the_page_with_its_sentence_and_default():
     page, agents = configuration.configuration_page(), known_agents()
     for name in agents:
-        for key, default, sentence in describe_fields(agents[name], "agent."):
+        for key, default, _, sentence in describe_fields(agents[name], "agent."):
             assert re.search(
                 rf"`{re.escape(key)}` \| {re.escape(sentence)} \*Default `{re.escape(default)}`\*", page
             ), key
