@@ -139,8 +139,8 @@ def test_a_wheel_knows_its_own_agents_beside_another_package_of_that_name(tmp_pa
     program = f"import sys; sys.path.insert(0, {str(site)!r})\n{PROGRAM}"
     installed = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
     names, registered = installed.stdout.splitlines()
-    assert names.split()[:2] == ["rlsample.agents", "ppo"]
-    assert "ppo_cartpole_fast" in names
+    assert names.split()[0] == "rlsample.agents"
+    assert {"ppo", "ppo_cartpole_fast"} <= set(names.split())
     assert registered == "True"
     dispatch = f"import sys; sys.path.insert(0, {str(site)!r})\nfrom rlsample.scripts.__main__ import main\nmain()"
     words = ["train", "cartpole", "agent=ppo", "total_steps=0"]
@@ -165,7 +165,7 @@ def test_doctor_says_what_is_there(capsys, monkeypatch):
     assert "GPU:0 Abacus" in shown
     assert "key: set" in shown
     assert "canary" not in shown
-    assert "ppo, relaxed_actor_critic" in shown
+    assert f"agents: {', '.join(known_agents())}\n" in shown
     assert "sweeps: cartpole" in shown
 
 

@@ -55,7 +55,7 @@ def test_every_key_is_on_the_page_with_its_sentence_and_default():
     assert (
         "| `env.num_envs` | Environments stepped together while training. *Default `8`*; whole number >= 1. |" in page
     )
-    assert "`sync`, `async`, `vector_entry_point` or null" in page
+    assert "sync, async, vector_entry_point or null" in page
     assert "*Required*; whole number >= 1." in page
 
 
