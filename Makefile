@@ -8,7 +8,7 @@ CONFIG ?= agents/configs/cartpole.yaml
 ARGS ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: setup train test test-all reliability lint benchmark docs
+.PHONY: setup train test test-all reliability lint benchmark package docs
 .DEFAULT_GOAL := test
 
 setup: $(STAMP)
@@ -38,6 +38,9 @@ lint: setup
 
 benchmark: setup
 	@$(BIN)/python -m scripts.benchmark $(ARGS)
+
+package: setup
+	@$(BIN)/python -m scripts.package $(ARGS)
 
 docs: $(DOCS_STAMP)
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --builder html docs docs/_build/html $(ARGS)

@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
-from envs.multi_discrete import draw_targets, flatten_factors, shade_factors
 from rlsample import ops
 from rlsample.in_graph import raster
 from rlsample.in_graph.environment import FunctionalEnv
+
+from .multi_discrete import draw_targets, flatten_factors, shade_factors
 
 
 class RaggedState(NamedTuple):

@@ -9,6 +9,22 @@ from collections.abc import Callable, Sequence
 _MODULE_IN_ID = re.compile(r"(?P<key>env|env\.id)=(?P<module>[A-Za-z_][\w.]*):(?P<id>[^:\s]+)")
 
 
+def module_of(command: str) -> str:
+    """The module that a command is: `scripts.train` in a clone, `rlsample.scripts.train` in a wheel."""
+    return f"{__package__}.{command}"
+
+
+def spoken(command: str = "") -> str:
+    """How a person calls a command: `python -m scripts.train` in a clone, `rlsample train` where a wheel is installed.
+
+    Args:
+        command: which one; by default that which has them all.
+    """
+    if __package__.partition(".")[0] == "rlsample":
+        return f"rlsample {command}".strip()
+    return f"python -m {module_of(command)}".rstrip(".")
+
+
 def whole_number(minimum: int) -> Callable[[str], int]:
     """Makes an argparse `type` for whole numbers of at least `minimum`."""
 

@@ -1,12 +1,9 @@
-"""What the command line knows by name: the agents in the folder `agents`, and the environments of `envs`."""
+"""What the command line knows by name: what comes with the library, whose environments are registered here."""
 
 from __future__ import annotations
 
-import agents
-import envs  # noqa: F401 (registers its environments)
-from rlsample.runs.agents import Agents
+from rlsample.runs.shipped import known_agents, package
 
+__all__ = ["known_agents"]
 
-def known_agents() -> Agents:
-    """The agents of this clone, and those that are registered or installed."""
-    return Agents(agents)
+package("envs")

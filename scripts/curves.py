@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scripts.statistics import interquartile_mean, interval
+from .statistics import interquartile_mean, interval
 
 COLOURS = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#4d5561", "#9a6700", "#0550ae")
 

@@ -23,8 +23,9 @@ from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CHECKPOINT, CONFIG
-from scripts.arguments import add_import_option, whole_number
-from scripts.catalogue import known_agents
+
+from .arguments import add_import_option, spoken, whole_number
+from .catalogue import known_agents
 
 if TYPE_CHECKING:
     from rlsample.rollouts.evaluation import SupportsAct
@@ -79,7 +80,7 @@ def _evaluate(options: argparse.Namespace, agents: Agents) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scripts.evaluate", description="Evaluates a run.")
+    parser = argparse.ArgumentParser(prog=spoken("evaluate"), description="Evaluates a run.")
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("--episodes", type=whole_number(1), help="how many to play; by default as in the run")
     parser.add_argument("--seed", type=whole_number(0), help="of the environments; by default from the run's")

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from rlsample.runs.run_folder import CONFIG, EVALUATION
 from rlsample.runs.stopping import StopSignals
-from scripts.arguments import import_words
+
+from .arguments import import_words, module_of
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -53,7 +54,7 @@ class Job:
     def start(self, imports: Sequence[str]) -> None:
         """Starts the process, which imports these modules first."""
         self.resumed, self.told_to_stop = (self.folder / CONFIG).exists(), False
-        command = [sys.executable, "-m", "scripts.train", *([] if self.resumed else [str(self.config), *self.words])]
+        command = [sys.executable, "-m", module_of("train"), *([] if self.resumed else [str(self.config), *self.words])]
         command += [*import_words(list(imports)), "--resume" if self.resumed else "--run-dir", str(self.folder)]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as out:

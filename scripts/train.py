@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,14 +29,15 @@ from rlsample.rollouts import environment_faults, hanging
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.runs import ConfigError, RunConfig, RunFolderError, config_to_yaml, load_config, load_resumed
 from rlsample.runs.agents import Agents, import_modules
-from rlsample.runs.describe import FieldText, describe_fields, help_text
 from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CONFIG, PICTURE, TRACEBACK, check_free
 from rlsample.runs.tracking import check_packages
-from scripts.arguments import add_import_option, import_words, move_modules
-from scripts.catalogue import known_agents
-from scripts.console import protect_output
+
+from .arguments import add_import_option, import_words, move_modules, spoken
+from .catalogue import known_agents
+from .console import protect_output
+from .fields import fields_help
 
 if TYPE_CHECKING:
     from rlsample.rollouts.evaluation import Evaluation
@@ -45,11 +46,15 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    parser = _parser()
+    options = parser.parse_intermixed_args(arguments)
     agents, run = agents or known_agents(), None
     words, imports = move_modules(options.words, options.imports)
     try:
         import_modules(imports)
+        if options.help:
+            print(parser.format_help(), fields_help(words, agents), sep="\n")
+            return 0
         path, words = _source(options, words)
         check_packages(check_config(path, words, agents=agents, inherit=options.resume is None).tracking)
         if options.run_dir is not None:
@@ -96,7 +101,7 @@ def _failure(error: Exception, run: Run | None, imports: list[str]) -> str:
         return lines[0]
     lines.append(f"The run failed after {run.step:,} steps.")
     if run.saved_step is not None:
-        again = " ".join(["python -m scripts.train --resume", str(run.folder), *import_words(imports)])
+        again = " ".join([spoken("train"), "--resume", str(run.folder), *import_words(imports)])
         lines.append(f"What it had learned after {run.saved_step:,} is kept. To go on from there: {again}")
     try:
         (run.folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
@@ -113,9 +118,7 @@ def _source(options: argparse.Namespace, words: list[str]) -> tuple[Path, list[s
             raise ConfigError("Expected --resume RUN or --run-dir RUN, not both: a run goes on in its own folder.")
         return options.resume / CONFIG, words
     if not words:
-        raise ConfigError(
-            "Expected a YAML file, such as agents/configs/cartpole.yaml, or --resume RUN. Received: neither."
-        )
+        raise ConfigError("Expected a configuration, such as cartpole, or --resume RUN. Received: neither.")
     return Path(words[0]), words[1:]
 
 
@@ -132,34 +135,22 @@ def _open(options: argparse.Namespace, path: Path, config: RunConfig) -> Run:
     return Run(options.run_dir or _default_folder(path, config), config)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Shows every field of a configuration below its own help."""
-
-    def format_help(self) -> str:
-        """The help text."""
-        agents = known_agents()
-        blocks: dict[str, Iterable[FieldText]] = {"a configuration": describe_fields(RunConfig)}
-        # An agent whose source does not say its fields plainly is imported.
-        blocks |= {f"the agent {name}": agents.peek(name) or describe_fields(agents[name], "agent.") for name in agents}
-        texts = [f"fields of {owner}:\n{help_text(fields)}" for owner, fields in blocks.items()]
-        return "\n\n".join([super().format_help(), *texts, ""])
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m scripts.train",
-        description="Trains an agent.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = argparse.ArgumentParser(prog=spoken("train"), description="Trains an agent.", add_help=False)
+    parser.add_argument(
+        "-h", "--help", action="store_true", help="show this, and every field of CONFIG with its default and choices"
     )
     parser.add_argument(
         "words",
         nargs="*",
-        metavar="FILE key=value",
-        help="a YAML file, such as agents/configs/cartpole.yaml, and what is laid over it: sampler=reinmax "
-        "temperature.start=2.0",
+        metavar="CONFIG key=value",
+        help="a YAML file, or a name such as cartpole, and what is laid over it: sampler=reinmax temperature.start=2.0",
     )
     parser.add_argument(
-        "--resume", type=Path, metavar="RUN", help="go on with the run in this folder; takes total_steps=N and no FILE"
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with the run in this folder; takes total_steps=N, no CONFIG",
     )
     parser.add_argument("--run-dir", type=Path, help="where the run goes; by default a new folder in runs/")
     parser.add_argument("--traceback", action="store_true", help="show the traceback of a failure, too")
@@ -181,10 +172,10 @@ def _show(run: Run, outcome: Evaluation | None, imports: list[str]) -> None:
     table.add_row("steps", f"{run.step:,}")
     table.add_row("run folder", str(run.folder))
     table.add_row("picture", str(run.folder / PICTURE))
-    again = " ".join(["python -m scripts.evaluate", str(run.folder), *import_words(imports)])
+    again = " ".join([spoken("evaluate"), str(run.folder), *import_words(imports)])
     table.add_row("again", again)
     if run.stopping:
-        table.add_row("go on", " ".join(["python -m scripts.train --resume", str(run.folder), *import_words(imports)]))
+        table.add_row("go on", " ".join([spoken("train"), "--resume", str(run.folder), *import_words(imports)]))
     # Wide enough for every path: one that was cut short, or broken into lines by a table, could not be copied.
     Console(width=max(Console().width, 2 * len(again)), soft_wrap=True).print(table)
 

@@ -1,4 +1,4 @@
-"""The house: imports point down, importing the library is light, the wheel ships the library alone."""
+"""The house: imports point down, importing the library is light, the wheel ships what its command needs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from scripts.package import contents
 
 ROOT = Path(__file__).parents[1]
 # Rooms by level, lowest first; a room may import from strictly lower levels, and within itself.
@@ -35,14 +37,21 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
+def origin(node: ast.ImportFrom, path: Path) -> str:
+    """The module that names are imported from, written out where it is relative to the file."""
+    package = path.relative_to(ROOT).parent.parts
+    above = package[: len(package) - node.level + 1] if node.level else ()
+    return ".".join([*above, *filter(None, [node.module])])
+
+
 def imported_rooms(path: Path) -> set[str]:
     rooms = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             rooms |= {room_of(alias.name) for alias in node.names if alias.name.split(".")[0] == "rlsample"}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "rlsample":
-            whole = node.module == "rlsample"
-            rooms |= {alias.name for alias in node.names} if whole else {room_of(node.module)}
+        elif isinstance(node, ast.ImportFrom) and origin(node, path).split(".")[0] == "rlsample":
+            module = origin(node, path)
+            rooms |= {alias.name for alias in node.names} if module == "rlsample" else {room_of(module)}
     return rooms
 
 
@@ -66,9 +75,9 @@ def imported_files(path: Path, package: str) -> set[Path]:
     """The files of a package that one of them imports when it is loaded."""
     files = set()
     for node in ast.parse(path.read_text()).body:
-        if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != package:
+        if not isinstance(node, ast.ImportFrom) or origin(node, path).split(".")[0] != package:
             continue
-        base = ROOT / node.module.replace(".", "/")
+        base = ROOT / origin(node, path).replace(".", "/")
         for name in [alias.name for alias in node.names]:
             candidates = [
                 base / f"{name}.py",
@@ -131,22 +140,39 @@ print(added(before, {ours}))
 def test_nothing_below_imports_agents_or_scripts(folder):
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            tops = {name.split(".")[0] for name in names}
             forbidden = {"agents", "scripts", "tests"} | ({"envs"} if folder == "rlsample" else set())
-            assert not tops & forbidden, path
+            assert not {name.split(".")[0] for name in imported_modules(node, path)} & forbidden, path
+
+
+def imported_modules(node: ast.AST, path: Path) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [origin(node, path)] if isinstance(node, ast.ImportFrom) else []
+
+
+def test_what_the_wheel_has_under_another_name_says_its_own_nowhere():
+    """`scripts.train` of a clone is `rlsample.scripts.train` of a wheel: it finds the files beside it relatively."""
+    own = contents.BELOW
+    for path in (path for path in contents.shipped(ROOT) if path.suffix == ".py"):
+        tree = ast.parse(path.read_text())
+        imports = [node for node in ast.walk(tree) if not (isinstance(node, ast.ImportFrom) and node.level)]
+        assert not {name.split(".")[0] for node in imports for name in imported_modules(node, path)} & set(own), path
+        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        names = rf"({'|'.join(own)})(\.\w+)+(:\w+)?"
+        assert not [text for text in texts if isinstance(text, str) and re.fullmatch(names, text)], path
 
 
 def test_what_configures_and_what_names_are_is_loaded_without_tensorflow():
     """A word that was mistyped is told without waiting for it."""
-    light = ["agents", "checks", "config", "describe", "env_config", "loading", "progress", "run_folder", "tracking"]
-    modules = ["rlsample", "rlsample.checks", *(f"rlsample.runs.{name}" for name in light if name != "checks")]
+    light = ["agents", "config", "describe", "env_config", "loading", "progress", "run_folder", "shipped", "tracking"]
+    modules = ["rlsample", "rlsample.checks", *(f"rlsample.runs.{name}" for name in light)]
     modules += [
         "agents",
         "envs",
+        "scripts.__main__",
         "scripts.train",
         "scripts.evaluate",
+        "scripts.doctor",
         "scripts.compare.__main__",
         "scripts.sweep.__main__",
     ]
@@ -170,10 +196,14 @@ def test_public_names_exist(package):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_library_alone(tmp_path):
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+def test_the_wheel_takes_no_name_but_its_own_and_holds_what_its_command_needs(tmp_path):
+    command = [sys.executable, "-m", "build", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(command, capture_output=True, check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    assert contents.problems(wheel, ROOT) == []
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (points,) = [name for name in names if name.endswith("entry_points.txt")]
+        assert "rlsample = rlsample.scripts.__main__:main" in archive.read(points).decode()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"rlsample"}
-    assert "rlsample/py.typed" in names
+    assert {"rlsample/py.typed", "rlsample/agents/configs/cartpole.yaml"} <= set(names)

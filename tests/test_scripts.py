@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from rlsample.runs import agents as runs_agents
 from rlsample.runs import numbers, read_metrics
 from rlsample.runs.agents import Agents
 from scripts import evaluate, train
+from scripts.catalogue import known_agents
 from tests import toy_agents
 
 ROOT = Path(__file__).parents[1]
@@ -344,8 +346,24 @@ for command, words in {cases}:
 
 
 def test_help_has_a_sentence_for_every_field(capsys):
-    with pytest.raises(SystemExit):
-        train.main(["--help"])
+    assert train.main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert "env.num_envs (8)\n      Environments stepped together while training." in shown
+    assert "env.num_envs (8): whole number >= 1\n      Environments stepped together while training." in shown
+    assert "tracking.wandb (offline): offline, online, disabled\n" in shown
     assert "agent.horizon (16)" in shown
+    assert "agent.num_minibatches (4)" in shown
+
+
+@pytest.mark.parametrize("words", [["ppo_cartpole"], ["cartpole", "agent=ppo"], ["agent=ppo"]])
+def test_help_is_of_the_agent_that_is_asked_about(words, capsys):
+    assert train.main([*words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "fields of the agent ppo:\n" in shown
+    assert "agent.num_minibatches (4): whole number >= 1\n" in shown
+    assert "fields of the agent relaxed_actor_critic" not in shown
+
+
+@pytest.mark.parametrize("words", [["nowhere"], ["cartpole", "agent=nobody"], ["--resume", "nowhere"]])
+def test_help_is_of_all_agents_where_none_is_named(words, capsys):
+    assert train.main([*words, "--help"]) == 0
+    assert set(re.findall(r"fields of the agent (\w+)", capsys.readouterr().out)) == set(known_agents())

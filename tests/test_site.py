@@ -48,14 +48,14 @@ def test_sections(given, expected):
 def test_every_key_is_on_the_page_with_its_sentence_and_default():
     page, agents = configuration.configuration_page(), known_agents()
     for name in agents:
-        for key, default, sentence in describe_fields(agents[name], "agent."):
+        for key, default, _, sentence in describe_fields(agents[name], "agent."):
             assert re.search(
                 rf"`{re.escape(key)}` \| {re.escape(sentence)} \*Default `{re.escape(default)}`\*", page
             ), key
     assert (
         "| `env.num_envs` | Environments stepped together while training. *Default `8`*; whole number >= 1. |" in page
     )
-    assert "`sync`, `async`, `vector_entry_point` or null" in page
+    assert "sync, async, vector_entry_point or null" in page
     assert "*Required*; whole number >= 1." in page
 
 

@@ -49,8 +49,13 @@ class Config(runs.PopulationConfig):
     exec(compile(path.read_text(), str(path), "exec", dont_inherit=True), definition)
     fields = read_fields(path, "agent.")
     assert fields == list(describe_fields(definition["Config"], "agent."))
-    assert ("agent.rate", "-0.001", "Of the optimizer.") in fields
-    assert [key for key, default, _ in fields if default == "required"] == ["agent.needed", "agent.wanted"]
+    assert ("agent.rate", "-0.001", "number", "Of the optimizer.") in fields
+    assert [field.key for field in fields if field.default == "required"] == ["agent.needed", "agent.wanted"]
+    choices = {field.key: field.choices for field in fields}
+    assert choices["agent.kind"] == "one, two or null"
+    assert choices["agent.sizes"] == "list of whole number"
+    assert choices["agent.wanted"] == "whole number >= 1"
+    assert choices["agent.flag"] == "true or false"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +70,8 @@ class Config(runs.PopulationConfig):
         "class Config(runs.AgentConfig, metaclass=Meta):\n    rate: float = 1.0",
         "if True:\n    class Config(runs.AgentConfig):\n        rate: float = 1.0",
         "class Config(runs.AgentConfig):\n    rate: float = RATE",
+        "class Config(runs.AgentConfig):\n    rate: Rate = 1.0",
+        "class Config(runs.AgentConfig):\n    rate: list[float] = [1.0]",
         "class Config(runs.AgentConfig):\n    rate: float = rate_of(3)",
         "class Config(runs.AgentConfig):\n    rate: float = Field(1.0)",
         "class Config(runs.AgentConfig):\n    rate: float = Field(default=RATE)",

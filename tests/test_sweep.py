@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import signal
@@ -310,7 +311,8 @@ def test_values_are_written_in_a_few_digits_and_never_beyond_the_ends(file):
 
 
 def test_without_optuna_it_says_how_to_install_it(file, monkeypatch, capsys):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "optuna" else find(name))
     assert run(file) == 2
     assert "pip install 'rlsample[sweep]'" in capsys.readouterr().err
 

@@ -7,8 +7,6 @@ actions = run.policy.act(observations)
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from rlsample.runs.block import ConfigError
 from rlsample.runs.config import RunConfig
 from rlsample.runs.loading import load_config
 from rlsample.runs.run_folder import BEST, CHECKPOINT, CONFIG, EVALUATION, METRICS
+from rlsample.runs.shipped import known_agents
 from rlsample.runs.tracking import read_metrics
 
 
@@ -52,7 +51,8 @@ def load(folder: str | Path, *, best: bool = False, agents: Agents | None = None
     Args:
         folder: the run folder.
         best: whether to take the policy that did best in the evaluations under way, not the latest one.
-        agents: the agents that may be named; by default those known everywhere, see `known_agents`.
+        agents: the agents that may be named; by default those that come with the library, registered and
+            installed ones.
 
     Raises:
         ConfigError: there is no run in it, or its configuration cannot be used here.
@@ -68,17 +68,6 @@ def load(folder: str | Path, *, best: bool = False, agents: Agents | None = None
     records = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     evaluation = json.loads((folder / EVALUATION).read_text("utf-8")) if (folder / EVALUATION).exists() else None
     return FinishedRun(folder, config, policy, step, _columns(records), evaluation)
-
-
-def known_agents() -> Agents:
-    """Registered and installed agents, and those of the clone that rlsample was imported from, if it was."""
-    clone = Path(__file__).parents[2]
-    packages = {}
-    for name in ("agents", "envs"):
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None and Path(spec.origin).parents[1] == clone:
-            packages[name] = importlib.import_module(name)
-    return Agents(packages.get("agents"))
 
 
 def _columns(records: list[dict[str, float]]) -> dict[str, np.ndarray]:

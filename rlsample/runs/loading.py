@@ -12,6 +12,7 @@ from rlsample import checks
 from rlsample.runs import yaml_files
 from rlsample.runs.block import Block, ConfigError
 from rlsample.runs.config import WITHOUT_TENSORFLOW, AgentConfig, RunConfig
+from rlsample.runs.shipped import find_config
 
 if TYPE_CHECKING:
     from rlsample.runs.agents import Agents
@@ -25,7 +26,8 @@ def load_config(
     """Reads a configuration.
 
     Args:
-        path: a YAML file; its `base:` names a file to inherit from.
+        path: a YAML file, or the name of a configuration that comes with the library, such as "cartpole"; its `base:`
+            names a file to inherit from.
         overrides: `key=value` or `block.key=value` words, laid over the file. A word for a whole block
             (`sampler=reinmax`) replaces it, one for a key of a block (`sampler.num_samples=10`) edits it.
         agents: the hyper-parameters of each agent that may be named.
@@ -136,8 +138,9 @@ def config_to_yaml(config: RunConfig) -> str:
 
 
 def _read(path: str | Path, overrides: Iterable[str], inherit: bool) -> dict[str, Any]:
+    file = find_config(path) if inherit else Path(path)
     try:
-        return yaml_files.override(yaml_files.read(Path(path), inherit=inherit), overrides)
+        return yaml_files.override(yaml_files.read(file, inherit=inherit), overrides)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

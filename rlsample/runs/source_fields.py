@@ -6,12 +6,15 @@ What is read is what `describe_fields` says of the class. Where the source leave
 from __future__ import annotations
 
 import ast
+import operator
+import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 from rlsample.runs import config
 from rlsample.runs.block import Block
-from rlsample.runs.describe import REQUIRED, FieldText, describe_fields, value_text
+from rlsample.runs.describe import BOUNDS, REQUIRED, FieldText, choices_text, describe_fields, value_text
 
 
 class _Doubt(Exception):  # noqa: N818 (nothing went wrong)
@@ -51,23 +54,47 @@ def _own_fields(definition: ast.ClassDef) -> Iterator[FieldText]:
             continue
         if "Field" in _names(node.annotation):
             raise _Doubt
-        yield FieldText(node.target.id, *_default_and_sentence(node.value))
+        default, bounds, sentence = _value(node.value)
+        yield FieldText(node.target.id, default, choices_text(_type(node.annotation), bounds), sentence)
 
 
-def _default_and_sentence(value: ast.expr | None) -> tuple[str, str]:
+def _value(value: ast.expr | None) -> tuple[str, dict[str, Any], str]:
+    """The default, the bounds and the sentence that stand behind a field's `=`."""
     if value is None:
-        return REQUIRED, ""
+        return REQUIRED, {}, ""
     if not isinstance(value, ast.Call):
-        return value_text(ast.literal_eval(value)), ""
+        return value_text(ast.literal_eval(value)), {}, ""
     options = {keyword.arg: keyword.value for keyword in value.keywords}
     if _names(value.func)[:1] != ["Field"] or value.args or not options.keys().isdisjoint(_RENAMING):
         raise _Doubt
     sentence = ast.literal_eval(options["description"]) if "description" in options else ""
-    return value_text(ast.literal_eval(options["default"])) if "default" in options else REQUIRED, sentence
+    bounds = {name: ast.literal_eval(options[name]) for name in BOUNDS if name in options}
+    default = value_text(ast.literal_eval(options["default"])) if "default" in options else REQUIRED
+    return default, bounds, sentence
+
+
+def _type(node: ast.expr) -> Any:
+    """The type that an annotation says."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return operator.or_(_type(node.left), _type(node.right))
+    if isinstance(node, ast.Subscript):
+        name = _names(node.value)[:1]
+        if name == ["Literal"]:
+            return Literal[ast.literal_eval(node.slice)]
+        if name in (["tuple"], ["dict"]) and isinstance(node.slice, ast.Tuple):
+            return types.GenericAlias(tuple if name == ["tuple"] else dict, tuple(map(_type, node.slice.elts)))
+    if isinstance(node, ast.Constant) and node.value in (None, ...):
+        return node.value
+    name = _names(node)[:1]
+    if name and name[0] in _TYPES:
+        return _TYPES[name[0]]
+    raise _Doubt
 
 
 _RENAMING = {None, "alias", "validation_alias", "default_factory"}
 """Arguments of `Field` after which a field's name or default is not what stands there; None is `**options`."""
+
+_TYPES = {"Any": Any, "PerMember": config.PerMember, "bool": bool, "float": float, "int": int, "str": str}
 
 
 def _names(node: ast.AST) -> list[str]:

@@ -10,10 +10,11 @@ from rlsample.rollouts.evaluation import Evaluation, SupportsAct
 from rlsample.runs.agents import Agents, make_policy
 from rlsample.runs.block import ConfigError
 from rlsample.runs.config import RunConfig
-from rlsample.runs.finished import FinishedRun, known_agents, load
+from rlsample.runs.finished import FinishedRun, load
 from rlsample.runs.loading import load_config, load_resumed
 from rlsample.runs.run import Run
 from rlsample.runs.run_folder import CONFIG
+from rlsample.runs.shipped import known_agents
 
 
 def train(
@@ -25,10 +26,10 @@ def train(
 ) -> FinishedRun:
     """Trains, saves, evaluates and draws the learning curve.
 
-        run = rlsample.runs.train("agents/configs/cartpole.yaml", "runs/mine", "sampler=reinmax")
+        run = rlsample.runs.train("cartpole", "runs/mine", "sampler=reinmax")
 
     Args:
-        config: a configuration, or the YAML file of one.
+        config: a configuration, or the YAML file of one, or the name of one that comes with the library.
         folder: the run folder; must not hold a run yet.
         *overrides: `key=value` words, laid over a file.
         agents: the agents that may be named; by default as `load`.

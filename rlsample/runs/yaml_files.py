@@ -196,7 +196,7 @@ def _parse_override(word: str) -> tuple[list[str], Any]:
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
-            raise checks.invalid("a configuration file that is there", path=str(path), hint=_where(path))
+            raise checks.invalid("a configuration file that is there", path=str(path))
         if path.stat().st_size > _MAX_BYTES:
             raise checks.invalid(f"a configuration file of at most {_MAX_BYTES} bytes", path=str(path))
         text = path.read_bytes()
@@ -206,12 +206,3 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise checks.invalid("a mapping at the top of a configuration file", path=str(path))
     return data
-
-
-def _where(path: Path) -> str:
-    """Where a file of that name, or else any configuration, is to be found from here."""
-    shipped = sorted(Path("agents/configs").glob("*.yaml"))
-    same = [each for each in shipped if each.stem == path.stem]
-    if same:
-        return f"Did you mean {same[0]}?"
-    return f"There are {', '.join(map(str, shipped))}." if shipped else ""

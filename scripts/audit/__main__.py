@@ -27,8 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rlsample import checks, lab, samplers
-from scripts.arguments import whole_number
-from scripts.audit import adaptation, claims, picture, problem, published
+
+from ..arguments import spoken, whole_number
+from . import adaptation, claims, picture, problem, published
 
 NUMBERS = (
     "bias",
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scripts.audit", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog=spoken("audit"), description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--samplers", nargs="+", type=_yaml, metavar="SAMPLER", help="names, or YAML mappings")
     parser.add_argument("--temperatures", nargs="+", type=float, metavar="TAU", help="default: 0.1 0.5 1 2")
     objectives = list(problem.OBJECTIVES)

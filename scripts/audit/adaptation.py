@@ -20,7 +20,8 @@ from rlsample.lab.gradients import estimate_gradient
 from rlsample.learning.adam import Adam
 from rlsample.learning.loops import repeat
 from rlsample.rollouts.sampler_metrics import gradient_metrics, relaxation_metrics
-from scripts.audit import problem
+
+from . import problem
 
 SAMPLER = "straight_through_gumbel_softmax"
 OBJECTIVES = ("linear", "quadratic", "exponential")

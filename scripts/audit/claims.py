@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlsample import lab, samplers
-from scripts.audit.problem import LEGAL, MASK, SCORES, exact_gradient
-from scripts.audit.references import REFERENCES, Reference
+
+from .problem import LEGAL, MASK, SCORES, exact_gradient
+from .references import REFERENCES, Reference
 
 FALSE_FAILURE_RATE = 1e-6
 

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import lab, samplers
-from scripts.audit.comparison import Comparison
+
+from .comparison import Comparison
 
 TARGETS = np.array([0.45, 0.45, 0.499, 0.499])
 THETAS = np.array([0.0, -2.0, 0.0, -2.0])

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from scripts.audit.claims import bound, in_standard_errors
+from .claims import bound, in_standard_errors
 
 
 class Comparison(NamedTuple):

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from rlsample import lab, samplers
-from scripts.audit.comparison import Comparison
-from scripts.audit.problem import LEGAL, LOGITS, SCORES, measure, softmax
+
+from .comparison import Comparison
+from .problem import LEGAL, LOGITS, SCORES, measure, softmax
 
 PROBS = softmax(LOGITS[:LEGAL])
 BASELINE = {"name": "score_function", "baseline": float(PROBS @ SCORES[:LEGAL])}

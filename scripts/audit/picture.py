@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from rlsample import lab, samplers
-from scripts.audit.problem import OBJECTIVES, Cell
+
+from .problem import OBJECTIVES, Cell
 
 INK, MUTED, BAND = "#24292f", "#6e7781", "#f3f5f7"
 LEFT, BAND_RIGHT, LARGEST_BIAS = -0.42, -0.05, 2.4

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from rich.console import Console
 
-from scripts.audit import coin, four_way, polynomial
-from scripts.audit.comparison import Comparison, show
+from . import coin, four_way, polynomial
+from .comparison import Comparison, show
 
 # (sampler, temperature, losses for p = 2 after 10 and after 40 epochs, rounded to four digits), one run each.
 PUBLISHED_COURSES = [

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scripts.audit.problem import LEGAL, LOGITS, OBJECTIVES, SCORES, softmax, values
+from .problem import LEGAL, LOGITS, OBJECTIVES, SCORES, softmax, values
 
 SIMULATED_DRAWS = 400_000
 

@@ -25,19 +25,21 @@ from rlsample.runs.agents import import_modules, make_policy
 from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CONFIG
+from rlsample.runs.shipped import RUNS, STUDIES, find_config
 from rlsample.runs.tracking import check_packages
-from scripts.arguments import add_import_option, move_modules, whole_number
-from scripts.catalogue import known_agents
-from scripts.compare.outcomes import ComparedRun, Results, gather, outcome_of, write_csv
-from scripts.compare.picture import draw
-from scripts.compare.scores import scores_of
-from scripts.compare.study import Planned, plan, unnormalised
-from scripts.compare.tables import FEW_SEEDS, tables_of
-from scripts.console import protect_output
-from scripts.processes import carry_out
-from scripts.runs_on_disk import check_same, read
-from scripts.tables import markdown, show
-from scripts.variants import split
+
+from ..arguments import add_import_option, move_modules, spoken, whole_number
+from ..catalogue import known_agents
+from ..console import protect_output
+from ..processes import carry_out
+from ..runs_on_disk import check_same, read
+from ..tables import markdown, show
+from ..variants import split
+from .outcomes import ComparedRun, Results, gather, outcome_of, write_csv
+from .picture import draw
+from .scores import scores_of
+from .study import Planned, plan, unnormalised
+from .tables import FEW_SEEDS, tables_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words.append(f"{word.partition('=')[0]}={','.join(value.partition('=')[2] for value in values)}")
     try:
         import_modules(options.imports)
-        planned = plan(options.file, words, options.seeds, options.threshold)
+        planned = plan(find_config(options.file, STUDIES, RUNS), words, options.seeds, options.threshold)
         folder = options.folder / planned.name
         jobs = list(jobs_of(planned, folder))
         _check(jobs)
@@ -113,9 +115,9 @@ def _check_folder(folder: Path, asked: RunConfig) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.compare", description="Compares variants over seeds and environments."
+        prog=spoken("compare"), description="Compares variants over seeds and environments."
     )
-    parser.add_argument("file", type=Path, help="a study, or a configuration such as agents/configs/cartpole.yaml")
+    parser.add_argument("file", type=Path, help="a study, or a configuration such as cartpole")
     parser.add_argument("words", nargs="*", metavar="key=value[,value]", help="variants, and words for every run")
     parser.add_argument(
         "--seeds", type=whole_number(1), help="runs of each variant, seeds 1 to this; by default the study's, or 10"

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import gymnasium
 import numpy as np
 
-from scripts.compare.study import Task
-from scripts.curves import Series, series_of
-from scripts.processes import Job
-from scripts.runs_on_disk import RunOnDisk, read
-from scripts.variants import Variant
+from ..curves import Series, series_of
+from ..processes import Job
+from ..runs_on_disk import RunOnDisk, read
+from ..variants import Variant
+from .study import Task
 
 METRIC = "evaluation/mean_return"
 

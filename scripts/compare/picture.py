@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from scripts.compare.outcomes import Results
-from scripts.curves import COLOURS, Series, curve_of, draw_curve, tidy_axes
+from ..curves import COLOURS, Series, curve_of, draw_curve, tidy_axes
+from .outcomes import Results
 
 PANEL_SIZE = (6.0, 3.6)
 """Inches."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from scripts.compare.outcomes import Results
-from scripts.curves import common_steps
+from ..curves import common_steps
+from .outcomes import Results
 
 
 def scores_of(results: Results) -> dict[str, Any]:

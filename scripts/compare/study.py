@@ -13,7 +13,8 @@ from rlsample import checks
 from rlsample.runs import ConfigError, yaml_files
 from rlsample.runs.block import Block
 from rlsample.runs.loading import load_block
-from scripts.variants import (
+
+from ..variants import (
     AS_CONFIGURED,
     Variant,
     check_apart,

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from rlsample.runs.numbers import shown
-from scripts.compare.outcomes import Outcome, Results
-from scripts.statistics import improvement_interval, interquartile_mean, interval, probability_of_improvement
-from scripts.tables import Table
+
+from ..statistics import improvement_interval, interquartile_mean, interval, probability_of_improvement
+from ..tables import Table
+from .outcomes import Outcome, Results
 
 FEW_SEEDS, TOO_FEW_SEEDS = 5, 3
 """Below the first, an interval says little; below the second it would say nothing, and is not shown."""

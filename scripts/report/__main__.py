@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlsample.runs import ConfigError
-from scripts.report.groups import group
-from scripts.report.page import page
-from scripts.runs_on_disk import read
+
+from ..arguments import spoken
+from ..runs_on_disk import read
+from .groups import group
+from .page import page
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.report", description="Writes a page about runs.")
+    parser = argparse.ArgumentParser(prog=spoken("report"), description="Writes a page about runs.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("--output", type=Path, default=Path("report.html"), help="the page; by default report.html")
     options = parser.parse_args(arguments)

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from scripts.curves import COLOURS, common_steps, curve_of, draw_curve, series_of, tidy_axes
-from scripts.report.groups import Group
+from ..curves import COLOURS, common_steps, curve_of, draw_curve, series_of, tidy_axes
+from .groups import Group
 
 
 def draw(groups: Sequence[Group], metric: str, label: str) -> str | None:

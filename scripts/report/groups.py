@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rlsample.runs.loading import differences
-from scripts.runs_on_disk import RunOnDisk
+
+from ..runs_on_disk import RunOnDisk
 
 
 class Group(NamedTuple):

@@ -11,10 +11,11 @@ import numpy as np
 
 from rlsample.runs.metrics import meaning_of
 from rlsample.runs.numbers import shown
-from scripts.report.curves import draw
-from scripts.report.groups import Group
-from scripts.runs_on_disk import RunOnDisk
-from scripts.statistics import interquartile_mean, interval
+
+from ..runs_on_disk import RunOnDisk
+from ..statistics import interquartile_mean, interval
+from .curves import draw
+from .groups import Group
 
 LARGEST_VIDEO = 20_000_000
 """Bytes; a larger recording is named, and not put into the page."""

@@ -23,21 +23,23 @@ from rlsample.runs import ConfigError, RunConfig, RunFolderError, load_config, y
 from rlsample.runs.agents import import_modules, make_policy
 from rlsample.runs.loading import check_config, load_block
 from rlsample.runs.run_folder import lock
+from rlsample.runs.shipped import SWEEPS, find_config
 from rlsample.runs.tracking import check_packages
-from scripts import train
-from scripts.arguments import add_import_option, import_words, move_modules, whole_number
-from scripts.catalogue import known_agents
-from scripts.console import protect_output
-from scripts.processes import carry_out
-from scripts.runs_on_disk import check_same
-from scripts.sweep.picture import draw
-from scripts.sweep.ranges import Sweep
-from scripts.sweep.results import best_of_each, counts, study_of, table_of
-from scripts.sweep.search import Search, check_installed
-from scripts.sweep.trials import Trials
-from scripts.sweep.wandb_file import wandb_sweep
-from scripts.tables import show
-from scripts.variants import check_apart, own_words, words_of
+
+from .. import train
+from ..arguments import add_import_option, import_words, move_modules, spoken, whole_number
+from ..catalogue import known_agents
+from ..console import protect_output
+from ..processes import carry_out
+from ..runs_on_disk import check_same
+from ..tables import show
+from ..variants import check_apart, own_words, words_of
+from .picture import draw
+from .ranges import Sweep
+from .results import best_of_each, counts, study_of, table_of
+from .search import Search, check_installed
+from .trials import Trials
+from .wandb_file import wandb_sweep
 
 SAVED, PICTURE, STUDY = "sweep.yaml", "sweep.png", "study.yaml"
 
@@ -67,9 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import_modules(imports)
         own, others = own_words(words, Sweep)
-        sweep = load_block(Sweep, options.file, own)
-        config = Path(os.path.relpath(options.file.parent / sweep.config))
-        folder = options.folder or Path("runs/sweeps") / options.file.stem
+        file = find_config(options.file, SWEEPS)
+        sweep = load_block(Sweep, file, own)
+        config = Path(os.path.relpath(file.parent / sweep.config))
+        folder = options.folder or Path("runs/sweeps") / file.stem
         asked = Asked(sweep, config, [*words_of(sweep.words), *others], folder, imports)
         _check(asked)
         if options.wandb:
@@ -163,8 +166,8 @@ def _show(asked: Asked, search: Search, seed: int) -> None:
     (asked.folder / STUDY).write_text(study, encoding="utf-8")
     imports = import_words(asked.imports)
     again = shlex.join([str(asked.config), *asked.words, *best[0].words, *imports])
-    print(f"The best again: python -m scripts.train {again}")
-    print(f"Over seeds: python -m scripts.compare {shlex.join([str(asked.folder / STUDY), *imports])}")
+    print(f"The best again: {spoken('train')} {again}")
+    print(f"Over seeds: {spoken('compare')} {shlex.join([str(asked.folder / STUDY), *imports])}")
     print(f"In {asked.folder}: {PICTURE}, {STUDY}, and the trials, each a run folder")
 
 
@@ -179,7 +182,7 @@ def _train_best(asked: Asked, run_dir: Path | None) -> int:
     if not best:
         raise ConfigError(f"Expected a trial in {asked.folder} that came to its end. Received: none.")
     words = [*asked.words, *best[0].words]
-    print(f"python -m scripts.train {shlex.join([str(asked.config), *words])}", flush=True)
+    print(f"{spoken('train')} {shlex.join([str(asked.config), *words])}", flush=True)
     place = [] if run_dir is None else ["--run-dir", str(run_dir)]
     return train.main([str(asked.config), *words, *place, *import_words(asked.imports)])
 
@@ -194,8 +197,8 @@ def _write_wandb(asked: Asked) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scripts.sweep", description="Searches for good values of keys.")
-    parser.add_argument("file", type=Path, help="ranges, such as agents/configs/sweeps/cartpole.yaml")
+    parser = argparse.ArgumentParser(prog=spoken("sweep"), description="Searches for good values of keys.")
+    parser.add_argument("file", type=Path, help="a file of ranges, or a name such as cartpole")
     parser.add_argument(
         "words", nargs="*", metavar="key=value", help="trials=40 or another field of the file; words for every trial"
     )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scripts.curves import COLOURS
-from scripts.sweep.ranges import Between, Range, Sweep
-from scripts.sweep.search import Search, complete
+from ..curves import COLOURS
+from .ranges import Between, Range, Sweep
+from .search import Search, complete
 
 if TYPE_CHECKING:
     import optuna

@@ -10,7 +10,8 @@ from pydantic import Field, JsonValue
 from rlsample import checks
 from rlsample.runs import yaml_files
 from rlsample.runs.block import Block
-from scripts.variants import check_values, choices_of, expand
+
+from ..variants import check_values, choices_of, expand
 
 SIGNIFICANT_DIGITS = 4
 """Of a number that is drawn from a range: as many as people copy."""

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from rlsample.runs import yaml_files
 from rlsample.runs.numbers import shown
-from scripts.sweep.ranges import Sweep
-from scripts.sweep.search import Search, best_first, words_for
-from scripts.tables import Table
-from scripts.variants import Variant
+
+from ..tables import Table
+from ..variants import Variant
+from .ranges import Sweep
+from .search import Search, best_first, words_for
 
 SHOWN = 5
 """Trials of each group in the table."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from rlsample.runs import ConfigError
 from rlsample.streams import Streams
-from scripts.sweep.ranges import Between, Range, Sweep
-from scripts.variants import Variant
+
+from ..variants import Variant
+from .ranges import Between, Range, Sweep
 
 if TYPE_CHECKING:
     import optuna

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from rlsample.runs import read_metrics
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import EVALUATION, METRICS
-from scripts.curves import series_of
-from scripts.processes import Job
-from scripts.sweep.ranges import Sweep
-from scripts.sweep.search import Search, words_for
-from scripts.variants import Variant
+
+from ..curves import series_of
+from ..processes import Job
+from ..variants import Variant
+from .ranges import Sweep
+from .search import Search, words_for
 
 if TYPE_CHECKING:
     import optuna

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rlsample.runs import TrackingConfig, yaml_files
-from scripts.arguments import import_words
-from scripts.sweep.ranges import Between, Range, Sweep
-from scripts.sweep.trials import METRIC
-from scripts.variants import Variant
+
+from ..arguments import import_words, module_of
+from ..variants import Variant
+from .ranges import Between, Range, Sweep
+from .trials import METRIC
 
 METHODS = {"tpe": "bayes", "random": "random"}
 """Ours -> theirs: both of the first learn from earlier trials."""
@@ -26,12 +27,12 @@ def wandb_sweep(sweep: Sweep, group: Variant, config: Path, words: Sequence[str]
         words: laid over it in every trial.
         imports: modules for each run to import first.
     """
-    command = ["${env}", "${interpreter}", "-m", "scripts.train", str(config), *words, *group.words]
+    command = ["${env}", "${interpreter}", "-m", module_of("train"), str(config), *words, *group.words]
     command += ["tracking.wandb=online", *import_words(list(imports)), "${args_no_hyphens}"]
     tracking = yaml_files.override(yaml_files.read(config), words).get("tracking", {})
     data: dict[str, Any] = {
         "project": tracking.get("project", TrackingConfig().project),
-        "program": "scripts/train.py",
+        "program": module_of("train"),
         "name": group.name,
         "method": METHODS[sweep.method],
         "metric": {"name": METRIC, "goal": "maximize"},
