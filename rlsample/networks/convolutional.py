@@ -7,9 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import keras
-import tensorflow as tf
 
-from rlsample import checks, ops
+from rlsample import checks
 from rlsample.networks.base import DenseNetwork, inputs_of, registry
 from rlsample.networks.planes import Channels, channels_of, check_scaled, plane_shape, planes
 
@@ -75,19 +74,9 @@ class ConvolutionalLayers(DenseNetwork):
         """Planes `[B, H, W, C]` through the convolutions, flat: `[B, D]`."""
         layers = zip(self.filters or (), self.kernel_sizes or (), self.strides or (), strict=True)
         for filters, size, stride in layers:
-            layer = Convolution(filters, size, stride, kernel_initializer=keras.initializers.Orthogonal(2**0.5))
+            layer = keras.layers.Conv2D(filters, size, stride, kernel_initializer=keras.initializers.Orthogonal(2**0.5))
             image = self.activated(layer, image)
         return keras.layers.Flatten()(image)
-
-
-@keras.saving.register_keras_serializable(package="rlsample")
-class Convolution(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with a gradient that is quick inside of compiled loops; see `ops.convolution`."""
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Planes `[B, H, W, C]` -> `[B, H', W', filters]`."""
-        outputs = ops.convolution(inputs, self.kernel, self.strides, self.padding)
-        return self.activation(outputs + tf.convert_to_tensor(self.bias))
 
 
 @registry.register
