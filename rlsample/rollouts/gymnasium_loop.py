@@ -103,7 +103,8 @@ class GymnasiumLoop:
         raise_for_divergence(sound, self._hint)
         self.state = state
         self._done += 1
-        measured = self._measure(transitions.observation[-1], transitions.mask[-1], tf.constant(learn_seed))
+        last, mask = tf.nest.map_structure(lambda part: part[-1], (tensors.observation, tensors.mask))
+        measured = self._measure(last, mask, tf.constant(learn_seed))
         if self._temperature.metric in measured:
             self._temperature_state = self._temperature.update(self._temperature_state, measured)
         values |= {name: float(value) for name, value in measured.items()}
@@ -113,7 +114,7 @@ class GymnasiumLoop:
         state, metrics, finite = self.learner.learn(state, *arguments)
         return state, metrics, finite, all_finite(state)
 
-    def _measured(self, features: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _measured(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """What the sampler does where the environments were last, by the policy that acted there."""
         policy = self.learner.policy
-        return relaxation_metrics(policy.head.distribution(policy.model(features), mask), ops.fold_in(seed, -1))
+        return relaxation_metrics(policy.head.distribution(policy.model(observation), mask), ops.fold_in(seed, -1))
