@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from rich.console import Console
@@ -23,7 +24,10 @@ from rlsample import lab, samplers
 
 LOGITS = (0.5, -1.0, 0.25, 1.0, 0.0)
 PLACES = (1.0, -2.0, 0.5, 1.5, 0.0)
-OPTIONS = {"fini": {"values": PLACES}, "decoupled_straight_through": {"forward_temperature": 2.0}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "fini": {"values": PLACES},
+    "decoupled_straight_through": {"forward_temperature": 2.0},
+}
 """Of the samplers whose defaults know nothing of the places, or repeat another sampler."""
 
 
@@ -34,7 +38,7 @@ def reward(one_hot: tf.Tensor) -> tf.Tensor:
 
 def measure(temperature: float, draws: int, names: Sequence[str]) -> dict[str, lab.Audit]:
     """Name of a sampler -> how its gradient estimates compare with the exact gradient."""
-    configs = {name: {"name": name, **OPTIONS.get(name, {})} for name in names}
+    configs: dict[str, dict[str, Any]] = {name: {"name": name, **OPTIONS.get(name, {})} for name in names}
     return {name: lab.audit(config, reward, LOGITS, temperature, draws) for name, config in configs.items()}
 
 
