@@ -14,25 +14,32 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rlsample import lab, samplers
 
 LOGITS = (0.5, -1.0, 0.25, 1.0, 0.0)
-PLACES = tf.constant([1.0, -2.0, 0.5, 1.5, 0.0])
+PLACES = (1.0, -2.0, 0.5, 1.5, 0.0)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "fini": {"values": PLACES},
+    "decoupled_straight_through": {"forward_temperature": 2.0},
+}
+"""Of the samplers whose defaults know nothing of the places, or repeat another sampler."""
 
 
 def reward(one_hot: tf.Tensor) -> tf.Tensor:
     """What an arm pays, by the place it stands at: `[B, 5]` -> `[B]`. Relaxed arms stand between the others."""
-    return tf.sin(2.0 * tf.linalg.matvec(one_hot, PLACES))
+    return tf.sin(tf.linalg.matvec(one_hot, tf.constant(PLACES)))
 
 
 def measure(temperature: float, draws: int, names: Sequence[str]) -> dict[str, lab.Audit]:
     """Name of a sampler -> how its gradient estimates compare with the exact gradient."""
-    return {name: lab.audit(name, reward, LOGITS, temperature, draws) for name in names}
+    configs: dict[str, dict[str, Any]] = {name: {"name": name, **OPTIONS.get(name, {})} for name in names}
+    return {name: lab.audit(config, reward, LOGITS, temperature, draws) for name, config in configs.items()}
 
 
 def draw(reports: dict[str, lab.Audit], path: Path) -> None:
@@ -40,10 +47,13 @@ def draw(reports: dict[str, lab.Audit], path: Path) -> None:
     from matplotlib.figure import Figure
 
     axes = (figure := Figure(figsize=(9, 6), layout="constrained")).subplots()
+    twins: dict[tuple[float, float], list[str]] = {}
     for name, report in reports.items():
         x, y = report.relative_bias, report.relative_variance**0.5
         axes.errorbar(x, y, xerr=report.relative_bias_standard_error, fmt="o", markersize=4)
-        axes.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+        twins.setdefault((round(x, 2), round(y, 2)), []).append(name)
+    for place, names in twins.items():
+        axes.annotate(", ".join(names), place, xytext=(4, 3), textcoords="offset points", fontsize=7)
     axes.set(xlabel="bias over the length of the exact gradient", ylabel="noise of one estimate over the same")
     figure.savefig(path, dpi=120)
 
@@ -55,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--draws", type=int, default=20_000, help="gradient estimates of each sampler")
     parser.add_argument("--picture", type=Path, default=Path("bandit.png"))
     options = parser.parse_args(arguments)
-    table = Table("sampler", "bias", "± error", "noise", "cosine", "microseconds")
+    table = Table(Column("sampler", overflow="fold"), "bias", "± error", "noise", "cosine", "microseconds")
     reports = measure(options.temperature, options.draws, samplers.names())
     for name, report in sorted(reports.items(), key=lambda pair: pair[1].relative_mean_squared_error):
         bias = f"{report.relative_bias:.3f}", f"{report.relative_bias_standard_error:.3f}"

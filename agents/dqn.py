@@ -58,7 +58,7 @@ class Config(AgentConfig):
     dueling: bool = Field(default=False, description="Learn the state's value apart from the advantages of actions.")
     num_steps: int = Field(default=3, ge=1, description="Rewards that are summed before a value is trusted.")
     discount: float = Field(default=0.99, ge=0, le=1, description="Of rewards, per step.")
-    target_rate: float = Field(default=0.01, gt=0, le=1, description="Share of the network entering the target.")
+    target_rate: float = Field(default=0.02, gt=0, le=1, description="Share of the network entering the target.")
     target_period: int = Field(default=1, ge=1, description="Updates between; with target_rate 1 it is copied.")
     prioritized: bool = Field(default=False, description="Replay what was predicted badly more often.")
     priority_exponent: float = Field(default=0.6, ge=0, le=1, description="How much more often; 0 is uniform.")

@@ -26,5 +26,5 @@ def test_what_it_measures():
     assert biased.relative_bias > 5 * biased.relative_bias_standard_error
     assert unbiased.relative_variance > biased.relative_variance
     probs = np.exp(bandit.LOGITS) / np.exp(bandit.LOGITS).sum()
-    values = np.sin(2 * bandit.PLACES.numpy())
+    values = np.sin(bandit.PLACES)
     np.testing.assert_allclose(reports["exact"].exact, probs * (values - probs @ values), rtol=1e-4)
