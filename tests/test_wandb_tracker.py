@@ -18,7 +18,8 @@ import pytest
 
 from rlsample.rollouts.snapshot import Snapshot
 from rlsample.runs import AgentConfig, Run, config_from_dict, read_metrics, wandb_tracker
-from tests.test_scripts import CANARY, TOY
+from scripts import evaluate, train
+from tests.test_scripts import AGENTS, CANARY, TOY
 
 RECORDS = [
     {"global_step": 8 * i, "sampler/temperature": 1.0 / (i + 1), "losses/critic": math.nan if i == 1 else float(i)}
@@ -243,6 +244,29 @@ def test_checkpoints_are_kept_as_artifacts_if_that_is_asked_for(tmp_path, wandb_
             for path in files.values():
                 assert path.is_relative_to(tmp_path / name / "wandb")
                 assert path.stat().st_size
+
+
+def test_a_video_is_kept_as_an_artifact_if_that_is_asked_for(tmp_path, wandb_alone, monkeypatch):
+    """Of the policy of a run, recorded later: by a wandb run of the same group."""
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"moving pictures")
+    monkeypatch.setattr(evaluate, "_record", lambda *arguments: film)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    for name in ("true", "false"):
+        words = ["tracking.wandb=offline", f"tracking.artifacts={name}"]
+        assert train.main([str(TOY), "--run-dir", str(tmp_path / name), *words], AGENTS) == 0
+        before = set(tmp_path.glob(f"{name}/wandb/offline-run-*"))
+        assert evaluate.main([str(tmp_path / name), "--video"], AGENTS) == 0
+        added = set(tmp_path.glob(f"{name}/wandb/offline-run-*")) - before
+        assert len(added) == (name == "true")
+        for run in added:
+            records = {record["type"]: record for record in inspect(run)}
+            assert records["run"]["run"]["job_type"] == "evaluation"
+            assert records["run"]["run"]["run_group"] == "CartPole-v1-toy"
+            artifact = records["artifact"]["artifact"]
+            assert (artifact["name"], artifact["type"]) == ("true-video", "video")
+            (file,) = artifact["manifest"]["contents"]
+            assert Path(file["local_path"]).read_bytes() == b"moving pictures"
 
 
 def test_artifacts_without_a_place_to_keep_them_are_refused():
