@@ -179,10 +179,8 @@ def test_a_shell_is_offered_what_may_stand_there(command, words, beginning, offe
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("rlsample do", ["doctor "]),
         ("rlsample compare cartpole --th", ["--threshold "]),
         ("rlsample train cartpole sampler=reinmax agent.warm", ["agent.warmup_steps="]),
-        ("rlsample sweep ca", ["cartpole "]),
     ],
 )
 def test_a_shell_that_asks_is_answered(tmp_path, line, offered):
