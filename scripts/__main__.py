@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -35,6 +36,8 @@ COMMANDS = {
 def main() -> int:
     """The program: runs the command that `sys.argv` names; returns the exit code."""
     end_at_once_by_signal()
+    if "_ARGCOMPLETE" in os.environ:  # The shell asks what it can offer.
+        importlib.import_module(module_of("completion")).answer(COMMANDS)
     protect_output()
     return dispatch(sys.argv[1:])
 

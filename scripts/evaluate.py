@@ -35,7 +35,7 @@ VIDEO_HINT = "Install the extra `video`: pip install 'rlsample[video]'"
 
 def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = command_line().parse_intermixed_args(arguments)
     agents = agents or known_agents()
     try:
         import_modules(options.imports)
@@ -79,7 +79,8 @@ def _evaluate(options: argparse.Namespace, agents: Agents) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(prog=spoken("evaluate"), description="Evaluates a run.")
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("--episodes", type=whole_number(1), help="how many to play; by default as in the run")

@@ -1,4 +1,4 @@
-"""What a configuration can say, for `--help`: every field, and of the agents those of the one that is asked about."""
+"""What a configuration can say, for `--help` and the shell: every field, of one agent where one is asked about."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from rlsample.runs.shipped import find_config
 
 
 def fields_help(words: Sequence[str], agents: Agents) -> str:
-    """The fields as lines to print, a block for those of every run and one for each agent.
+    """The fields as lines to print; arguments as of `fields_of`."""
+    blocks = fields_of(words, agents)
+    return "\n\n".join(f"fields of {owner}:\n{help_text(fields)}" for owner, fields in blocks.items())
+
+
+def fields_of(words: Sequence[str], agents: Agents) -> dict[str, list[FieldText]]:
+    """The fields that every run has, and those of each agent, by whose they are.
 
     Args:
         words: a configuration and what is laid over it. If they name an agent, the others are left out.
-        agents: the agents that may be named.
+        agents: the agents that may be named. One whose source does not say its fields plainly is imported.
     """
     chosen = _agent_of(words)
     names = list(agents) if chosen is None or chosen not in agents else [chosen]
     blocks = {"a configuration": [_with_names(field, agents) for field in describe_fields(RunConfig)]}
-    blocks |= {f"the agent {name}": agent_fields(name, agents) for name in names}
-    return "\n\n".join(f"fields of {owner}:\n{help_text(fields)}" for owner, fields in blocks.items())
-
-
-def agent_fields(name: str, agents: Agents) -> list[FieldText]:
-    """The fields of an agent, which is imported if its source does not say them plainly."""
-    return agents.peek(name) or list(describe_fields(agents[name], "agent."))
+    for name in names:
+        blocks[f"the agent {name}"] = agents.peek(name) or list(describe_fields(agents[name], "agent."))
+    return blocks
 
 
 def _with_names(field: FieldText, agents: Agents) -> FieldText:

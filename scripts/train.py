@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = _parser()
+    parser = command_line()
     options = parser.parse_intermixed_args(arguments)
     agents, run = agents or known_agents(), None
     words, imports = move_modules(options.words, options.imports)
@@ -135,7 +135,8 @@ def _open(options: argparse.Namespace, path: Path, config: RunConfig) -> Run:
     return Run(options.run_dir or _default_folder(path, config), config)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(prog=spoken("train"), description="Trains an agent.", add_help=False)
     parser.add_argument(
         "-h", "--help", action="store_true", help="show this, and every field of CONFIG with its default and choices"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ import pytest
 import rlsample
 from rlsample.runs import ConfigError, load_config, shipped
 from scripts import __main__ as command
-from scripts import arguments, doctor, requirements
+from scripts import arguments, completion, doctor, requirements
 from scripts.catalogue import known_agents
 from scripts.compare import __main__ as compare
 from scripts.package import __main__ as package
@@ -152,6 +154,40 @@ def test_a_wheel_knows_its_own_agents_beside_another_package_of_that_name(tmp_pa
     shutil.rmtree(site / "envs")
     alone = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
     assert alone.stdout == "None\nFalse\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "beginning", "offered"),
+    [
+        ("train", [], "ppo_cartpole_", ["ppo_cartpole_fast"]),
+        ("compare", [], "cartpole", ["cartpole", "cartpole_agents", "cartpole_samplers"]),
+        ("sweep", [], "", ["cartpole"]),
+        ("train", ["ppo_cartpole"], "agent.num_m", ["agent.num_minibatches="]),
+        ("train", ["cartpole"], "agent.num_m", []),
+        ("train", ["cartpole", "agent=ppo"], "agent.num_m", ["agent.num_minibatches="]),
+        ("train", ["cartpole"], "tracking.w", ["tracking.wandb="]),
+        ("train", ["cartpole"], "agent=pp", ["agent=ppo"]),
+        ("train", ["cartpole"], "env=rlsample/CartPole-", ["env=rlsample/CartPole-v1"]),
+        ("train", ["cartpole"], "seed=", []),
+    ],
+)
+def test_a_shell_is_offered_what_may_stand_there(command, words, beginning, offered):
+    assert set(completion.offers(command, words, beginning)) == set(offered)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("argcomplete") is None, reason="needs the extra `completion`")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("rlsample compare cartpole --th", ["--threshold "]),
+        ("rlsample train cartpole sampler=reinmax agent.warm", ["agent.warmup_steps="]),
+    ],
+)
+def test_a_shell_that_asks_is_answered(tmp_path, line, offered):
+    asking = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    asking |= {"COMP_TYPE": "9", "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "answer")}
+    subprocess.run([sys.executable, "-m", "scripts"], cwd=ROOT, env=os.environ | asking, check=True)
+    assert (tmp_path / "answer").read_text().split("\n") == offered
 
 
 def test_doctor_says_what_is_there(capsys, monkeypatch):

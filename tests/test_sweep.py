@@ -288,7 +288,7 @@ MISTAKES = [
     ("total_steps: {low: 0, high: 10}", "total_steps: "),
     ("env.id: [rlsample/CartPole-v3]", "Did you mean 'rlsample/CartPole-v1'?"),
     ("agent.actor_learning_rate: {low: -1.0, high: 1.0}", "agent: Expected actor_learning_rate > 0."),
-    ("temperature.strat: [1.0]", "temperature: Expected a number, a schedule's name or a mapping"),
+    ("temperature.strat: [1.0]", "temperature: Expected a schedule's name or a mapping"),
 ]
 
 

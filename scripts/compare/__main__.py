@@ -44,7 +44,7 @@ from .tables import FEW_SEEDS, tables_of
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = command_line().parse_intermixed_args(arguments)
     words = []
     for word in options.words:
         values, options.imports = move_modules(split(word), options.imports)
@@ -113,7 +113,8 @@ def _check_folder(folder: Path, asked: RunConfig) -> None:
         check_same("run", folder, config_to_dict(there), config_to_dict(asked))
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         prog=spoken("compare"), description="Compares variants over seeds and environments."
     )

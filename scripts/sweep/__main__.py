@@ -64,7 +64,7 @@ class Asked(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = command_line().parse_intermixed_args(arguments)
     words, imports = move_modules(options.words, options.imports)
     try:
         import_modules(imports)
@@ -196,7 +196,8 @@ def _write_wandb(asked: Asked) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(prog=spoken("sweep"), description="Searches for good values of keys.")
     parser.add_argument("file", type=Path, help="a file of ranges, or a name such as cartpole")
     parser.add_argument(
