@@ -56,8 +56,11 @@ def untimed(folder):
 SETTINGS = {
     "dqn": {},
     "multi_agent_actor_critic": {
-        "agent": {"critic": "interpolated", "standardize_rewards": True, "temperatures": {"speaker_0": 0.5}},
-        "temperature": {"name": "exponential", "start": 1.0, "end": 0.1, "steps": 300},
+        "agent": {
+            "critic": "interpolated",
+            "standardize_rewards": True,
+            "temperatures": {"speaker_0": {"name": "exponential", "start": 1.0, "end": 0.1, "steps": 300}},
+        },
     },
     "ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
     "reinforce": {"evaluation": {"every": 32, "episodes": 2}, "agent": {"population": 2}},
