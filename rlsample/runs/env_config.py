@@ -25,6 +25,9 @@ _SECRET = re.compile(r"api_?key|secret|passw(or)?d|credential|(^|_)token$", re.I
 
 _OWN_OPTIONS = frozenset({"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"})
 
+_CODE = frozenset({"functional", "entry_point", "vector_entry_point", "additional_wrappers"})
+"""Options by which a registration names the code of an environment. A configuration, which is a file, names none."""
+
 _LIMIT = "max_episode_steps"
 
 _LIMITS = ("max_steps", "max_cycles")
@@ -93,6 +96,8 @@ class EnvConfig(Block):
     def _harmless(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for key in _OWN_OPTIONS.intersection(value):
             raise checks.invalid("options of the environment itself", kwargs=key)
+        for key in _CODE.intersection(value):
+            raise checks.invalid("no code to be named in a configuration", kwargs=key, hint="Register an environment.")
         for secret in filter(_SECRET.search, _keys(value)):
             raise ValueError(
                 f"Expected no secret in a configuration, which is saved and tracked. Received: {secret}. "
