@@ -68,12 +68,18 @@ class RecurrentPolicy(Policy):
         """The probability of each category; arguments as of `act`, result as of `Policy.action_probabilities`."""
         return self._call(self._probs, *self._read(observations, mask, state), (0, 0))
 
+    def step_model(self) -> keras.Model:
+        """(Observations `[B, ...]`, state `[B, S]`) -> (logits, state): what is to be exported."""
+        observation, state, _ = self.model.input
+        starts = keras.ops.reshape(keras.ops.zeros_like(state[:, :1], dtype="bool"), (1, -1))
+        return keras.Model((observation, state), self.model((observation, state, starts)))
+
     def logits(self, observation: Any) -> tf.Tensor:
         """(Observations `[B, ...]`, state `[B, S]`) -> logits `[B, K]` or `[B, F, K]`."""
         return self._after(observation)[0]
 
     def _after(self, inputs: Any) -> Any:
-        observation, state = inputs
+        observation, state = tf.nest.map_structure(tf.convert_to_tensor, inputs)
         return self.model((observation, state, tf.zeros([1, state.shape[0]], tf.bool)))
 
     def _draw(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> Any:
