@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 import envs  # noqa: F401 (registers its environments)
 from agents import ppo, recurrent_ppo
 from rlsample import heads, networks, runs, samplers
-from rlsample.learning.population import members_of
+from rlsample.learning.population import member_of, members_of
 from rlsample.learning.remembering import remembering_actor
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts import memory
@@ -76,6 +76,18 @@ def test_a_rollout_is_its_steps_one_by_one(policy, steps, jit_compile):
         np.testing.assert_allclose(states[step], state, rtol=1e-4, atol=1e-5)
 
 
+def test_units_remember_for_spans_of_their_own_before_training():
+    """Without anything to see, unit i keeps 1 - 1 / t_i of its state at each step."""
+    layer = networks.recurrent.Recurrence(3, span=12)
+    state = layer(tf.zeros([1, 2]), tf.constant([[1.0, 1.0, 1.0]]) * 1e-4, tf.zeros([1, 1], tf.bool))
+    kept, recurrent = np.log([1, 6, 11]), layer.cell.recurrent_kernel.numpy().sum(0) * 1e-4
+    kept, reset, new = np.split(np.concatenate([kept, np.zeros(6)]) + recurrent, 3)
+    kept = 1 / (1 + np.exp(-kept))
+    np.testing.assert_allclose(kept, [1 / 2, 6 / 7, 11 / 12], atol=1e-4)
+    new = np.tanh(new / (1 + np.exp(-reset)))
+    np.testing.assert_allclose(state[0], kept * 1e-4 + (1 - kept) * new, rtol=1e-4)
+
+
 def test_gradients_reach_every_weight(policy, steps):
     flat = FlatNetwork(policy.model)
     weights = flat.weights()
@@ -108,6 +120,7 @@ def test_a_policy_with_memory_is_saved_loaded_and_exported_step_by_step(policy, 
     ("network", "message"),
     [
         ({"name": "recurrent", "units": 0}, "units"),
+        ({"name": "recurrent", "span": 1}, "span"),
         ({"name": "recurrent", "encoder": {"name": "recurrent"}}, "without memory here. Received: network='recurrent'"),
         ({"name": "recurrent", "encoder": "mpl"}, "Unknown network 'mpl'. Did you mean 'mlp'"),
         ({"name": "joined", "parts": {"x": {"name": "recurrent"}}}, "without memory here"),
@@ -198,36 +211,47 @@ def configure(collector="in_graph", env="rlsample/TMaze-v0", **hyper):
 QUICK = {"num_epochs": 1, "num_minibatches": 1, "jit_compile": False}
 
 
-@pytest.mark.parametrize("population", [1, 2])
-def test_the_compiled_loop_remembers_what_the_learner_does(population):
+def test_the_compiled_loop_remembers_what_the_learner_does():
     """Without noise each action is the most probable one by the learner's own states, rollout after rollout."""
-    config = configure(population=population, **QUICK)
-    vector = config.env.make(8 * population)
+    config = configure(**QUICK)
+    vector = config.env.make(8)
     learner = recurrent_ppo.Learner(config, vector, num_turns=2)
     learner.choose = lambda logits, mask, seed: tf.argmax(logits, -1, output_type=tf.int32)
-    members = members_of(learner, population)
-    state = members.start(0)
+    state = learner.start(0)
     state = state._replace(policy=4 * state.policy)
-    collector = InGraphCollector(vector.unwrapped.functional, vector.num_envs, 7)
+    collector = InGraphCollector(vector.unwrapped.functional, 8, 7)
     running = collector.start(tf.constant([0, 1]))
-    ended, learn = 0, tf.function(members.learn, autograph=False)
+    ended, learn = 0, tf.function(learner.learn, autograph=False)
+
+    @tf.function(autograph=False)
+    def collect(state, running, seed):
+        return collector.collect(remembering_actor(learner, state), running, 16, seed, learner.memory(state))
+
     for turn in range(3):
-        act = remembering_actor(members, state)
-        steps, running, _ = collector.collect(act, running, 16, tf.constant([turn, 2]), members.memory(state))
+        steps, running, _ = collect(state, running, tf.constant([turn, 2]))
         ended += int(tf.reduce_sum(tf.cast(memory.ends(steps), tf.int32)))
-        before = state
-        state, _, _ = learn(state, steps, tf.constant([turn, 3]), tf.ones([vector.num_envs], tf.bool))
-        policy_weights = before.policy if population > 1 else before.policy[None]
-        remembered = before.memory[0] if population > 1 else before.memory[0][None]
-        for member in range(population):
-            own = slice(8 * member, 8 * (member + 1))
-            part = tf.nest.map_structure(lambda leaf, own=own: None if leaf is None else leaf[:, own], steps)
-            logits, states = memory.over_rollout(
-                learner.network.at(policy_weights[member]), part.observation, remembered[member], memory.starts(part)
-            )
-            np.testing.assert_array_equal(np.argmax(logits, -1), part.action)
-            np.testing.assert_allclose(members.memory(state)[own], memory.after(part, states), atol=1e-6)
+        logits, states = memory.over_rollout(
+            learner.network.at(state.policy), steps.observation, learner.memory(state), memory.starts(steps)
+        )
+        np.testing.assert_array_equal(np.argmax(logits, -1), steps.action)
+        state, _, _ = learn(state, steps, tf.constant([turn, 3]), tf.ones([8], tf.bool))
+        np.testing.assert_allclose(learner.memory(state), memory.after(steps, states), atol=1e-6)
     assert ended
+
+
+def test_a_population_remembers_as_its_members_do():
+    config = configure(population=2, **QUICK)
+    learner = recurrent_ppo.Learner(config, config.env.make(16), num_turns=2)
+    population = members_of(learner, 2)
+    states, observation = population.start(0), batch_of(Box(0, 1, (4,)), 16)
+    before = tf.constant(np.random.default_rng(0).normal(size=(16, 16)), tf.float32)
+    assert population.memory(states).shape == (16, 16)
+    logits, after = population.logits_and_memory(population.split(states), observation, before)
+    for member, own in enumerate((slice(0, 8), slice(8, 16))):
+        parameters = learner.split(member_of(states, member))
+        expected = learner.logits_and_memory(parameters, observation[own], before[own])
+        np.testing.assert_allclose(logits[own], expected[0], atol=1e-5)
+        np.testing.assert_allclose(after[own], expected[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("autoreset", list(gym.vector.AutoresetMode)[:2])

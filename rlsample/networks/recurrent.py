@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
@@ -22,6 +23,8 @@ class Recurrent(Network):
 
     Attributes:
         units: H, numbers that it remembers.
+        span: steps, at least 2. Before training the units forget at rates from one step to so many, evenly spread;
+            what is to be remembered for longer is hard to learn.
         encoder: the network below it, as `networks.create` takes it; by default the one that suits the observations.
 
     Examples:
@@ -37,10 +40,12 @@ class Recurrent(Network):
     name: ClassVar[str] = "recurrent"
 
     units: int = 64
+    span: int = 32
     encoder: Network | None = None
 
     def __post_init__(self) -> None:
         checks.check_count("units", self.units)
+        checks.check_count("span", self.span, minimum=2)
         if self.encoder is not None:
             object.__setattr__(self, "encoder", registry.create(self.encoder))
 
@@ -58,7 +63,7 @@ class Recurrent(Network):
         inputs = inputs_of(space), keras.Input((self.units,)), keras.Input((None,), dtype="bool")
         encoder = (self.encoder or Automatic()).fitted(space)
         features = features_of(encoder, space, inputs[0])
-        states = Recurrence(self.units)(features, *inputs[1:])
+        states = Recurrence(self.units, self.span)(features, *inputs[1:])
         return keras.Model(inputs, (states, states))
 
 
@@ -71,12 +76,21 @@ class Recurrence(keras.layers.Layer):
 
     Args:
         units: H.
+        span: the steps after which the slowest unit has forgotten all but 1/e, before training. The bias of the update
+            gate of unit i is log(t_i - 1), with t_i from 2 to the span: Tallec and Ollivier (2018), Can recurrent
+            neural networks warp time?, arXiv 1804.11188.
         **kwargs: as of every Keras layer.
     """
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(self, units: int, span: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.cell = keras.layers.GRUCell(units)
+        self.span = span
+        self.cell = keras.layers.GRUCell(units, bias_initializer=self._first_bias)
+
+    def _first_bias(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+        bias = np.zeros(shape)
+        bias[0, : self.cell.units] = np.log(np.linspace(1, self.span - 1, self.cell.units))
+        return tf.constant(bias, dtype)
 
     def build(self, features: tuple[int | None, ...], *others: Any) -> None:
         """Makes the weights of the cell for features `[n, D]`."""
@@ -107,4 +121,4 @@ class Recurrence(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Everything needed to make the layer again, without its weights."""
-        return {**super().get_config(), "units": self.cell.units}
+        return {**super().get_config(), "units": self.cell.units, "span": self.span}
