@@ -5,7 +5,8 @@
 
 An environment that can be stepped inside the graph (`rlsample/CartPole-v1`) is collected in the same XLA program as the
 update, any other one through Gymnasium; both give the same `Rollout` to learn from. The learner below is of one
-network; `agent.population` trains several of it side by side.
+network; `agent.population` trains several of it side by side. What a network with a memory changes is in
+`agents/recurrent_ppo.py`.
 
 Sources: Schulman et al. (2017), arXiv 1707.06347; Huang et al. (2022), The 37 implementation details of proximal policy
 optimization, whose settings for classic control are the defaults.
@@ -14,7 +15,8 @@ optimization, whose settings for classic control are the defaults.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import keras
@@ -23,17 +25,22 @@ from pydantic import Field
 
 from rlsample import checks, ops
 from rlsample.learning import losses, shuffle
-from rlsample.learning.adam import Adam, AdamState
+from rlsample.learning.adam import Adam
 from rlsample.learning.loops import repeat
 from rlsample.learning.returns import generalized_advantage_estimation
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.in_graph_collector import max_truncations
+from rlsample.rollouts.in_graph_loop import collect_and_learn, remember_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent_policy import policy_for
 from rlsample.rollouts.transitions import Transition, finite_steps, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams
+from rlsample.types import Rollout
+
+from .ppo_state import Minibatch, State
 
 METRICS = ("losses/policy", "losses/value", "policy/entropy", "policy/approximate_kl", "policy/clip_fraction")
 
@@ -63,44 +70,21 @@ class Config(PopulationConfig):
     jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
 
 
-class State(NamedTuple):
-    """All that one member of PPO learns, and the rates it learns at."""
-
-    policy: tf.Tensor  # float32 [P], the policy's weights
-    critic: tf.Tensor  # float32 [Q], the critic's
-    adam: AdamState
-    learning_rate: tf.Tensor  # scalar
-    entropy_coefficient: tf.Tensor  # scalar
-
-
-class Minibatch(NamedTuple):
-    """Rows to learn from, `[n, ...]` each; None where there is nothing to say, as in `Rollout`."""
-
-    observation: Any
-    action: Any
-    log_prob: Any
-    value: Any
-    advantage: Any
-    target: Any
-    mask: Any = None
-    valid: Any = None
-
-
 def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> Policy:
     """The policy this agent trains, with fresh weights.
 
     Raises:
         ValueError: a rollout does not divide into the minibatches asked for.
     """
-    agent = config.agent
-    if agent.num_steps * config.env.num_envs % agent.num_minibatches:
-        raise checks.invalid(
-            "agent.num_steps * env.num_envs to be a multiple of agent.num_minibatches",
-            num_steps=agent.num_steps,
-            num_envs=config.env.num_envs,
-            num_minibatches=agent.num_minibatches,
-        )
-    return Policy(observation_space, action_space, config.sampler, config.network)
+    agent, num_envs = config.agent, config.env.num_envs
+    received: dict[str, Any] = {"num_envs": num_envs, "num_minibatches": agent.num_minibatches}
+    if agent.num_steps * num_envs % agent.num_minibatches:
+        rule = "agent.num_steps * env.num_envs to be a multiple of agent.num_minibatches"
+        raise checks.invalid(rule, num_steps=agent.num_steps, **received)
+    if config.network.state_size and num_envs % agent.num_minibatches:
+        hint = "With a memory, a minibatch is whole sequences of some environments."
+        raise checks.invalid("env.num_envs to be a multiple of agent.num_minibatches", hint=hint, **received)
+    return policy_for(observation_space, action_space, config.sampler, config.network)
 
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
@@ -109,12 +93,14 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
     Of a population it is the member whose latest episodes went best. Steps are those of one member: each takes
     `config.total_steps`.
     """
-    agent = config.agent
+    from . import recurrent_ppo  # whose learner extends the one below
+
+    agent, remembers = config.agent, config.network.state_size > 0
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)
     num_turns = math.ceil(config.total_steps / (agent.num_steps * config.env.num_envs))
     return train_on_policy(
         envs,
-        Learner(config, envs, num_turns),
+        (recurrent_ppo.Learner if remembers else Learner)(config, envs, num_turns),
         run,
         num_steps=agent.num_steps,
         num_turns=num_turns,
@@ -122,6 +108,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         metrics=METRICS,
         seed=config.seed,
         temperature=config.temperature,
+        make_turn=remember_and_learn if remembers else collect_and_learn,
         population=agent.population,
         jit_compile=agent.jit_compile,
         hint="Lower agent.learning_rate.",
@@ -187,11 +174,10 @@ class Learner:
             anything has not been finite.
         """
         agent, before = self.agent, state
-        columns = self._columns(state, transitions)
+        columns, memory = self._columns(state, transitions)
         usable = tf.math.is_finite(tf.square(columns["advantage"]) + finite_steps(columns["observation"]))
         finite &= tf.reduce_all(usable, 0)
-        packed, unpack = shuffle.pack(columns, axes=2)
-        rows = [tf.reshape(matrix, [-1, matrix.shape[-1]]) for matrix in packed]
+        rows, unpack = self._rows(columns)
         updates = agent.num_epochs * agent.num_minibatches
 
         def epoch(index: tf.Tensor, carry: Any) -> Any:
@@ -207,20 +193,14 @@ class Learner:
             return repeat(minibatch, agent.num_minibatches, carry)
 
         state, metrics = repeat(epoch, agent.num_epochs, (state, dict.fromkeys(METRICS, tf.zeros([]))))
+        state = state._replace(memory=memory)
         keep = tf.reduce_all(finite)
         state = tf.nest.map_structure(lambda new, old: tf.where(keep, new, old), state, before)
         return state, metrics, finite
 
-    def _columns(self, state: State, transitions: Transition) -> dict[str, tf.Tensor]:
-        """The fields of a `Minibatch`, `[T, E, ...]`, without those that are None."""
-        network, critic = self.network.at(state.policy), self.critic.at(state.critic)
-        distribution = self.policy.head.distribution
-        rollout = to_rollout(
-            transitions,
-            lambda observation, mask, action: distribution(over_steps(network, observation), mask).log_prob(action),
-            lambda observation: over_steps(critic, observation)[..., 0],
-            self.max_truncations,
-        )
+    def _columns(self, state: State, transitions: Transition) -> tuple[dict[str, Any], Any]:
+        """The fields of a `Minibatch`, `[T, E, ...]`, without those that are None; what is remembered after them."""
+        rollout, more, memory = self._rollout(state, transitions)
         advantage = generalized_advantage_estimation(
             rollout.reward,
             rollout.value,
@@ -230,8 +210,25 @@ class Learner:
             self.agent.discount,
             self.agent.trace_decay,
         )
-        columns = rollout._asdict() | {"advantage": advantage, "target": rollout.value + advantage}
-        return {name: columns[name] for name in Minibatch._fields if columns[name] is not None}
+        columns = rollout._asdict() | more | {"advantage": advantage, "target": rollout.value + advantage}
+        return {name: columns[name] for name in Minibatch._fields if columns.get(name) is not None}, memory
+
+    def _rollout(self, state: State, transitions: Transition) -> tuple[Rollout, dict[str, Any], Any]:
+        """What the networks say of the transitions, other columns of a `Minibatch`, and what is remembered after."""
+        network, critic = self.network.at(state.policy), self.critic.at(state.critic)
+        distribution = self.policy.head.distribution
+        rollout = to_rollout(
+            transitions,
+            lambda observation, mask, action: distribution(over_steps(network, observation), mask).log_prob(action),
+            lambda observation: over_steps(critic, observation)[..., 0],
+            self.max_truncations,
+        )
+        return rollout, {}, ()
+
+    def _rows(self, columns: dict[str, Any]) -> tuple[list[tf.Tensor], Callable[[list[tf.Tensor]], Any]]:
+        """What minibatches are drawn of: matrices `[n, width]`, and how a minibatch is made of some of their rows."""
+        packed, unpack = shuffle.pack(columns, axes=2)
+        return [tf.reshape(matrix, [-1, matrix.shape[-1]]) for matrix in packed], unpack
 
     def _update(self, state: State, columns: dict[str, tf.Tensor]) -> tuple[State, dict[str, tf.Tensor]]:
         """One gradient step on a minibatch `[n, ...]`."""
@@ -247,7 +244,7 @@ class Learner:
             return tape.gradient(loss, weights), metrics
 
         # A mean over rows is the mean of those over equal pieces, unless some of the rows do not count.
-        max_rows = None if "valid" in columns else ROWS_IN_CACHE
+        max_rows = None if "valid" in columns else max(1, ROWS_IN_CACHE // math.prod(columns["advantage"].shape[1:]))
         zeros = tf.nest.map_structure(tf.zeros_like, weights), dict.fromkeys(METRICS, tf.zeros([]))
         slopes, metrics = shuffle.mean_over_pieces(gradients, columns, zeros, max_rows)
         (policy, critic), adam = self.optimizer.step(slopes, state.adam, weights, state.learning_rate)
@@ -256,11 +253,12 @@ class Learner:
     def _loss(self, state: State, rows: Minibatch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss of a minibatch, and the metrics."""
         agent = self.agent
-        policy = self.policy.head.distribution(self.network(state.policy, rows.observation), rows.mask)
+        logits, value = self._outputs(state, rows)
+        policy = self.policy.head.distribution(logits, rows.mask)
         log_ratio = policy.log_prob(rows.action) - rows.log_prob
         policy_loss = losses.clipped_surrogate_loss(log_ratio, rows.advantage, agent.clip_range, rows.valid)
         value_loss = losses.value_loss(
-            self.critic(state.critic, rows.observation)[..., 0],
+            value,
             rows.target,
             rows.value,
             agent.clip_range if agent.clip_values else None,
@@ -271,3 +269,8 @@ class Learner:
         kl = losses.approximate_kl(log_ratio, rows.valid)
         clipped = losses.clip_fraction(log_ratio, agent.clip_range, rows.valid)
         return loss, dict(zip(METRICS, (policy_loss, value_loss, entropy, kl, clipped), strict=True))
+
+    def _outputs(self, state: State, rows: Minibatch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logits and values of a minibatch."""
+        logits = self.network(state.policy, rows.observation)
+        return logits, self.critic(state.critic, rows.observation)[..., 0]

@@ -62,6 +62,12 @@ SETTINGS = {
             "temperatures": {"speaker_0": {"name": "exponential", "start": 1.0, "end": 0.1, "steps": 300}},
         },
     },
+    "ppo, with a memory": {
+        "evaluation": {"every": 32, "episodes": 2},
+        "agent": {"population": 2},
+        "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
+        "network": {"name": "recurrent", "units": 3},
+    },
     "ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
     "reinforce": {"evaluation": {"every": 32, "episodes": 2}, "agent": {"population": 2}},
     "relaxed_actor_critic": {"temperature": {"name": "adaptive", "holds": "signal_to_noise", "target": 3.0}},
@@ -73,9 +79,9 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", ALL_AGENTS)
-def test_a_resumed_run_is_the_run_that_was_not_stopped_to_the_bit(name, tmp_path):
-    settings = {"evaluation": {"episodes": 2}} | SETTINGS[name]
+@pytest.mark.parametrize("case", [*ALL_AGENTS, "ppo, with a memory"])
+def test_a_resumed_run_is_the_run_that_was_not_stopped_to_the_bit(case, tmp_path):
+    name, settings = case.split(",")[0], {"evaluation": {"episodes": 2}} | SETTINGS[case]
     config = small_config(name, total_steps=2 * SMALL[name]["total_steps"], **settings)
     begin(tmp_path / "whole", config)
     halted = begin(tmp_path / "halted", config, after=config.total_steps // 3)

@@ -213,6 +213,17 @@ def told_on_the_host() -> Iterator[None]:
     """Raises what an assertion of ours in a graph says as the ValueError that it is outside of one.
 
     TensorFlow buries it in pages about the graph.
+
+    Examples:
+        >>> from rlsample.checks import told_on_the_host
+        >>> @tf.function
+        ... def halve(x):
+        ...     tf.debugging.Assert(x > 0, ["Expected x above 0. Received:", x])
+        ...     return x / 2
+        >>> with told_on_the_host():
+        ...     halve(tf.constant(-1.0))
+        Traceback (most recent call last):
+        ValueError: Expected x above 0. Received: -1.
     """
     try:
         yield

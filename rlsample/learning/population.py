@@ -141,8 +141,17 @@ class Population:
     def logits(self, parameters: Any, observation: Any) -> tf.Tensor:
         """See `Learner.logits`; `[S * E, ...]` -> `[S * E, ...]`."""
         each = for_each_member(self.learner.logits, differentiable=True)
-        rows = each(parameters, self._by_member(observation, 0))
-        return tf.reshape(rows, [-1, *rows.shape[2:]])
+        return _flat(each(parameters, self._by_member(observation, 0)))
+
+    def memory(self, state: Any) -> tf.Tensor:
+        """See `remembering.RememberingLearner`: `[S * E, ...]`."""
+        return _flat(for_each_member(self.learner.memory)(state))
+
+    def logits_and_memory(self, parameters: Any, observation: Any, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `remembering.RememberingLearner`; `[S * E, ...]` -> `[S * E, ...]`."""
+        each = for_each_member(self.learner.logits_and_memory)
+        logits, memory = each(parameters, *self._by_member((observation, memory), 0))
+        return _flat(logits), _flat(memory)
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """See `Learner.choose`; all members' at once, with noise for each row."""
@@ -178,6 +187,11 @@ class Population:
             return members if axis == 0 else tf.transpose(members, [1, 0, *range(2, members.shape.rank)])
 
         return tf.nest.map_structure(split, rows)
+
+
+def _flat(rows: tf.Tensor) -> tf.Tensor:
+    """`[S, E, ...]` -> `[S * E, ...]`."""
+    return tf.reshape(rows, [-1, *rows.shape[2:]])
 
 
 def for_each_member(function: Callable[..., Any], *, differentiable: bool = False) -> Callable[..., Any]:

@@ -17,7 +17,8 @@ from rlsample.networks.grid import Grid
 from rlsample.networks.joined import Automatic, Joined
 from rlsample.networks.keras_model import KerasModel
 from rlsample.networks.mlp import MLP
-from rlsample.networks.modelling import model_of, with_outputs
+from rlsample.networks.modelling import model_of, on_features, recurrent_model_of, with_outputs
+from rlsample.networks.recurrent import Recurrent
 
 get, names, register = registry.get, registry.names, registry.register
 
@@ -56,10 +57,13 @@ __all__ = [
     "Joined",
     "KerasModel",
     "Network",
+    "Recurrent",
     "create",
     "get",
     "model_of",
     "names",
+    "on_features",
+    "recurrent_model_of",
     "register",
     "with_outputs",
 ]

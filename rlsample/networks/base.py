@@ -43,9 +43,18 @@ class Network(Configurable, abc.ABC):
         """
         return self
 
+    @property
+    def state_size(self) -> int:
+        """S, how many numbers it remembers of each environment from step to step; 0 for a network without memory."""
+        return 0
+
     @abc.abstractmethod
     def build(self, space: gym.Space) -> keras.Model:
         """A model with fresh weights.
+
+        One with a memory takes (observations `[T * B, ...]`, state before the first step `[B, S]`, bool `[T, B]`:
+        whether an episode begins at the step) and returns (features `[T * B, D]`, states after each step
+        `[T * B, S]`), the B rows of a step one after another. A state of zeros remembers nothing.
 
         Args:
             space: of one observation.

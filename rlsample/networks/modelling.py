@@ -15,7 +15,8 @@ def model_of(network: Network, space: gym.Space) -> keras.Model:
     """Builds a network for observations of a space: a functional model, observations -> features float `[B, D]`.
 
     Raises:
-        ValueError: it cannot be built, does not take the observations, or returns something else; says which.
+        ValueError: it cannot be built, does not take the observations, returns something else, or has a memory; says
+            which.
 
     Examples:
         >>> model = networks.model_of(networks.create("mlp"), gym.spaces.Discrete(500))
@@ -23,7 +24,7 @@ def model_of(network: Network, space: gym.Space) -> keras.Model:
         TensorShape([2, 64])
     """
     inputs = inputs_of(space)
-    model = _built(network, space)
+    model = _without_memory(network, space)
     if _takes(model, inputs):
         model = keras.Model(model.inputs[0], model.outputs[0]) if isinstance(model, keras.Sequential) else model
         _check_features(network, model.output)
@@ -31,13 +32,32 @@ def model_of(network: Network, space: gym.Space) -> keras.Model:
     return keras.Model(inputs, _applied(network, model, inputs))
 
 
+def recurrent_model_of(network: Network, space: gym.Space) -> keras.Model:
+    """Builds a network with a memory: a functional model with the inputs and outputs that `Network.build` says.
+
+    Raises:
+        ValueError: it cannot be built, or has no memory.
+
+    Examples:
+        >>> model = networks.recurrent_model_of(networks.create("recurrent"), gym.spaces.Discrete(500))
+        >>> features, state = model((tf.constant([3, 499]), tf.zeros([2, 64]), tf.ones([1, 2], tf.bool)))
+        >>> features.shape
+        TensorShape([2, 64])
+    """
+    if not network.state_size:
+        raise checks.invalid("a network with a memory", network=network.name)
+    model = _built(network, space)
+    _check_features(network, model.output[0])
+    return model
+
+
 def features_of(network: Network, space: gym.Space, inputs: Any) -> Any:
     """The features that a network gives for Keras inputs of a space; errors as of `model_of`."""
-    return _applied(network, _built(network, space), inputs)
+    return _applied(network, _without_memory(network, space), inputs)
 
 
 def with_outputs(model: keras.Model, units: int, gain: float = 1.0) -> keras.Model:
-    """A model with a linear layer on its features: observations -> `[B, units]`.
+    """A model with a linear layer on its features: observations -> `[B, units]`; with a memory, its states beside.
 
     Args:
         model: observations -> features.
@@ -50,7 +70,29 @@ def with_outputs(model: keras.Model, units: int, gain: float = 1.0) -> keras.Mod
         TensorShape([2, 6])
     """
     layer = keras.layers.Dense(units, kernel_initializer=keras.initializers.Orthogonal(gain))
+    return on_features(model, layer)
+
+
+def on_features(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
+    """A model with a layer on its features; that of a network with a memory returns its states beside.
+
+    Examples:
+        >>> from rlsample.networks.modelling import on_features
+        >>> features = networks.model_of(networks.create("mlp"), gym.spaces.Box(-1.0, 1.0, (4,)))
+        >>> on_features(features, keras.layers.Dense(2)).output_shape
+        (None, 2)
+    """
+    if isinstance(model.output, (tuple, list)):
+        features, states = model.output
+        return keras.Model(model.input, (layer(features), states))
     return keras.Model(model.input, layer(model.output))
+
+
+def _without_memory(network: Network, space: gym.Space) -> keras.Model:
+    if network.state_size:
+        hint = "The agent ppo can use a memory."
+        raise checks.invalid("a network without memory here", network=network.name, hint=hint)
+    return _built(network, space)
 
 
 def _built(network: Network, space: gym.Space) -> keras.Model:

@@ -15,6 +15,7 @@ from rlsample import checks, ops, spaces
 from rlsample.rollouts import environment_faults
 from rlsample.rollouts.masks import MaskReader
 from rlsample.rollouts.numpy_policy import quickest_policy
+from rlsample.rollouts.recurrent_policy import Remembering
 
 Autoreset = gymnasium.vector.AutoresetMode
 
@@ -139,6 +140,8 @@ def play_episodes(
             raise EvaluationStopped
         running += np.where(idle, 0.0, rewards)
         ended = (terminated | truncated) & ~idle
+        if isinstance(acting, Remembering):
+            acting.forget(idle if autoreset == Autoreset.NEXT_STEP else ended)
         for index in np.flatnonzero(ended):
             cut += int(truncated[index] and not terminated[index] and len(finished[index]) < quota[index])
             finished[index].append(float(running[index]))

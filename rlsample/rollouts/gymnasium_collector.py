@@ -32,6 +32,7 @@ class GymnasiumCollector:
     Attributes:
         observation: what is seen now, from `observations.read`: a tree of arrays `[B, ...]`.
         mask: bool `[B, K]` or `[B, F, K]`, what is legal now.
+        starts: bool `[B]`, whether an episode begins with that observation.
         returns: undiscounted returns of the episodes that ended since `pop_episodes` was last called.
         lengths: their lengths.
         info: what the environments said besides, at the last step or reset.
@@ -63,7 +64,8 @@ class GymnasiumCollector:
         observations, info = environment_faults.reset(self.envs, seed)
         self.info: dict[str, Any] = info
         self.observation = read(self._space, observations)
-        self.mask = self._read_mask(observations, info, np.ones(self.envs.num_envs, bool))
+        self.starts = np.ones(self.envs.num_envs, bool)
+        self.mask = self._read_mask(observations, info, self.starts)
 
     def collect(self, act: NumpyAct, num_steps: int) -> Transition:
         """Takes T steps in every environment: arrays `[T, B, ...]`.
@@ -106,6 +108,7 @@ class GymnasiumCollector:
             valid=~self._resetting,
         )
         self._count(rewards, done & transition.valid, transition.valid)
+        self.starts = done if self.autoreset is Autoreset.SAME_STEP else self._resetting
         self._resetting = done if self.autoreset is Autoreset.NEXT_STEP else np.zeros_like(done)
         self.observation, self.mask = following, following_mask
         return transition
@@ -115,7 +118,7 @@ class GymnasiumCollector:
         envs = self.envs.unwrapped
         if not isinstance(envs, GymVectorEnv):
             return Snapshot({}, {})
-        own = self.observation, self.mask, self._return, self._length, self._resetting
+        own = self.observation, self.mask, self._return, self._length, self._resetting, self.starts
         return Snapshot(arrays_of("collector", own) | arrays_of("environments", envs.snapshot()), {})
 
     def restore(self, snapshot: Snapshot, seed: int) -> bool:
@@ -127,8 +130,8 @@ class GymnasiumCollector:
         envs = self.envs.unwrapped
         goes_on = isinstance(envs, GymVectorEnv)
         if goes_on:
-            own = self.observation, self.mask, self._return, self._length, self._resetting
-            self.observation, self.mask, self._return, self._length, self._resetting = tree_from(
+            own = self.observation, self.mask, self._return, self._length, self._resetting, self.starts
+            self.observation, self.mask, self._return, self._length, self._resetting, self.starts = tree_from(
                 snapshot.arrays, "collector", own
             )
             envs.restore(tree_from(snapshot.arrays, "environments", envs.snapshot()))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
-from rlsample.rollouts.numpy_policy import quickest_actor
+from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
+from rlsample.rollouts.recurrent_policy import RecurrentPolicy, RolloutActor
 from rlsample.rollouts.sampler_metrics import relaxation_metrics
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from
 from rlsample.schedules import Temperature
@@ -84,7 +86,9 @@ class GymnasiumLoop:
         self.state = tensors_from(snapshot.arrays, "state", self.state)
         self._temperature_state = tensors_from(snapshot.arrays, "temperature", self._temperature_state)
         self._done = int(snapshot.numbers["turns"])
-        self.collector.restore(snapshot, self._streams.integer("environments", self._done))
+        goes_on = self.collector.restore(snapshot, self._streams.integer("environments", self._done))
+        if not goes_on and isinstance(self.learner.policy, RecurrentPolicy):
+            self.state = self.learner.forget(self.state)
         return self._done
 
     def _turn(self) -> dict[str, float]:
@@ -93,7 +97,8 @@ class GymnasiumLoop:
         temperature = self._temperature.at(self._temperature_state, tf.constant(step))
         self.learner.policy.head.temperature.assign(temperature)
         self.learner.publish(self.state)
-        transitions = self.collector.collect(quickest_actor(self.learner.policy, act_seed), self._num_steps)
+        act = self._actor(act_seed)
+        transitions = self.collector.collect(act, self._num_steps)
         everywhere = tf.ones(transitions.reward.shape[1:], tf.bool)
         tensors = tf.nest.map_structure(tf.constant, transitions)
         with checks.told_on_the_host():
@@ -104,11 +109,18 @@ class GymnasiumLoop:
         self.state = state
         self._done += 1
         last, mask = tf.nest.map_structure(lambda part: part[-1], (tensors.observation, tensors.mask))
-        measured = self._measure(last, mask, tf.constant(learn_seed))
+        seen = act.seen if isinstance(act, RolloutActor) else last
+        measured = self._measure(seen, mask, tf.constant(learn_seed))
         if self._temperature.metric in measured:
             self._temperature_state = self._temperature.update(self._temperature_state, measured)
         values |= {name: float(value) for name, value in measured.items()}
         return values | {"sampler/temperature": float(temperature)}
+
+    def _actor(self, seed: np.ndarray) -> NumpyAct:
+        policy = self.learner.policy
+        if not isinstance(policy, RecurrentPolicy):
+            return quickest_actor(policy, seed)
+        return RolloutActor(policy, self.learner.memory(self.state).numpy(), lambda: self.collector.starts, seed)
 
     def _learn(self, state: Any, *arguments: Any) -> tuple[Any, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         state, metrics, finite = self.learner.learn(state, *arguments)
@@ -117,4 +129,4 @@ class GymnasiumLoop:
     def _measured(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """What the sampler does where the environments were last, by the policy that acted there."""
         policy = self.learner.policy
-        return relaxation_metrics(policy.head.distribution(policy.model(observation), mask), ops.fold_in(seed, -1))
+        return relaxation_metrics(policy.head.distribution(policy.logits(observation), mask), ops.fold_in(seed, -1))

@@ -20,6 +20,9 @@ Act = Callable[[Any, Any, Any], Any]
 """(observations `[B, ...]`, mask or None, seed int32 `[2]`) -> actions int32 `[B]` or `[B, F]`; for an in-graph
 environment also one-hots, hard or relaxed, `[B, K]` or `[B, F, K]`, through which gradients then flow."""
 
+RememberingAct = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
+"""As `Act`, but (observations, mask, seed, memory `[B, S]`) -> (actions, memory)."""
+
 
 class Running(NamedTuple):
     """Episodes under way in B in-graph environments: what one rollout hands to the next.
@@ -107,7 +110,7 @@ class InGraphCollector:
         return self.seen(self.env.observation(state)), self.env.action_mask(state)
 
     def collect(
-        self, act: Act, running: Running, num_steps: int, seed: tf.Tensor
+        self, act: Act | RememberingAct, running: Running, num_steps: int, seed: tf.Tensor, memory: Any = ()
     ) -> tuple[Transition, Running, Finished]:
         """Takes T steps in every environment.
 
@@ -120,6 +123,8 @@ class InGraphCollector:
             running: from `start`, or from the last rollout.
             num_steps: T.
             seed: int32 `[2]`.
+            memory: what `act` remembers before the first step, float `[B, S]`, zeros where an episode begins; () for
+                one that remembers nothing.
 
         Returns:
             (tensors `[T, B, ...]`; `mask`, `next_mask` and `valid` None where they say nothing), episodes under way,
@@ -130,21 +135,32 @@ class InGraphCollector:
         columns = self._columns(running, num_steps)
 
         def take(step: tf.Tensor, carry: Any) -> Any:
-            running, finished, columns = carry
-            row, running, finished = self._step(act, running, finished, seeds[2 * step], seeds[2 * step + 1])
-            return running, finished, {name: column.write(step, row[name]) for name, column in columns.items()}
+            running, finished, columns, memory = carry
+            act_seed, step_seed = seeds[2 * step], seeds[2 * step + 1]
+            row, running, finished, memory = self._step(act, running, finished, memory, act_seed, step_seed)
+            return running, finished, {name: column.write(step, row[name]) for name, column in columns.items()}, memory
 
-        running, finished, columns = repeat(take, num_steps, (running, Finished(zeros, zeros, zeros), columns))
+        carry = running, Finished(zeros, zeros, zeros), columns, memory
+        running, finished, columns, _ = repeat(take, num_steps, carry)
         stacked = {name: column.stack() for name, column in columns.items()}
         empty = dict.fromkeys(Transition._fields)
         return Transition(**(empty | stacked)), running, finished
 
     def _step(
-        self, act: Act, running: Running, finished: Finished, act_seed: tf.Tensor, step_seed: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], Running, Finished]:
-        env, state = self.env, running.state
+        self,
+        act: Any,
+        running: Running,
+        finished: Finished,
+        memory: Any,
+        act_seed: tf.Tensor,
+        step_seed: tf.Tensor,
+    ) -> tuple[dict[str, tf.Tensor], Running, Finished, Any]:
+        env, state, remembers = self.env, running.state, tf.is_tensor(memory)
         observation, mask = self.observe(state)
-        action = act(observation, mask, act_seed)
+        if remembers:
+            action, memory = act(observation, mask, act_seed, memory)
+        else:
+            action = act(observation, mask, act_seed)
         state, following, reward, terminated = env.step(state, action, step_seed)
         reward = tf.cast(reward, tf.float32)
         length, score = running.length + 1, running.score + reward
@@ -166,7 +182,9 @@ class InGraphCollector:
             finished.score + tf.where(done, score, 0.0),
         )
         state = env.reset_where(done, state, step_seed)
-        return row, Running(state, tf.where(done, 0, length), tf.where(done, 0.0, score)), finished
+        if remembers:
+            memory = tf.where(done[:, None], tf.zeros([], memory.dtype), memory)
+        return row, Running(state, tf.where(done, 0, length), tf.where(done, 0.0, score)), finished, memory
 
     def _columns(self, running: Running, num_steps: int) -> dict[str, tf.TensorArray]:
         """Arrays for T rows of everything `_step` gives."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from rlsample import checks, ops
 from rlsample.learning.loops import repeat
 from rlsample.learning.population import actor, member_of, members_of
+from rlsample.learning.remembering import remembering_actor
 from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
 from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
 from rlsample.rollouts.sampler_metrics import GRADIENT, RELAXATION, OneStepAudit, relaxation_metrics
@@ -41,6 +42,19 @@ def collect_and_learn(members: Any, collector: InGraphCollector, num_steps: int)
     def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
         act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
         transitions, running, ended = collector.collect(actor(members, state), running, num_steps, act_seed)
+        state, metrics, finite = members.learn(state, transitions, learn_seed, finite)
+        return state, running, ended, metrics, finite
+
+    return turn
+
+
+def remember_and_learn(members: Any, collector: InGraphCollector, num_steps: int) -> Turn:
+    """The turn of a `RememberingLearner`: as `collect_and_learn`, from what its policy remembers."""
+
+    def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
+        act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
+        act, memory = remembering_actor(members, state), members.memory(state)
+        transitions, running, ended = collector.collect(act, running, num_steps, act_seed, memory)
         state, metrics, finite = members.learn(state, transitions, learn_seed, finite)
         return state, running, ended, metrics, finite
 

@@ -13,6 +13,7 @@ import numpy as np
 from rlsample import checks
 from rlsample.networks.flattening import Flattening
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent_policy import RecurrentPolicy, Remembering
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
@@ -79,7 +80,12 @@ def _noise(seed: np.ndarray) -> np.random.Generator:
 
 
 def quickest_policy(policy: Any) -> Any:
-    """Whatever is quickest that acts as the policy does as long as its weights stay: a `NumpyPolicy`, or the policy."""
+    """Whatever is quickest that acts as the policy does as long as its weights stay: a `NumpyPolicy`, or the policy.
+
+    One with a memory keeps its state itself: see `Remembering`.
+    """
+    if isinstance(policy, RecurrentPolicy):
+        return Remembering(policy)
     return NumpyPolicy(policy) if isinstance(policy, Policy) and _can_be_replaced(policy) else policy
 
 

@@ -50,9 +50,15 @@ class Policy:
         self.head = heads.for_space(action_space, sampler=sampler)
         self.factors = self.head.factors
         self.network = networks.create(network).fitted(self.observation_space, **defaults)
-        features = networks.model_of(self.network, self.observation_space)
-        self.model = keras.Model(features.input, self.head(features.output))
+        self.model = networks.on_features(self._features(), self.head)
         self._concrete: dict[tuple[str, int], Any] = {}
+
+    def _features(self) -> keras.Model:
+        return networks.model_of(self.network, self.observation_space)
+
+    def logits(self, observation: Any) -> tf.Tensor:
+        """Observations `[B, ...]` -> logits `[B, K]` or `[B, F, K]`, in eager or compiled code."""
+        return self.model(observation)
 
     def sample(self, observation: Any, mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
         """Draws actions for a batch of observations: factor indices int32 `[B]` or `[B, F]`.
@@ -121,10 +127,10 @@ class Policy:
         legal = self.factors.mask(mask, batch)
         return observation, np.ones((*batch, *self.factors.event_shape), bool) if legal is None else legal
 
-    def _call(self, function: Callable[..., tf.Tensor], observation: Any, mask: np.ndarray, seed: Any) -> np.ndarray:
+    def _call(self, function: Callable[..., Any], observation: Any, mask: np.ndarray, seed: Any) -> Any:
         if mask.ndim == len(self.factors.event_shape):
             batch = tf.nest.map_structure(lambda part: part[None], observation)
-            return self._call(function, batch, mask[None], seed)[0]
+            return tf.nest.map_structure(lambda rows: rows[0], self._call(function, batch, mask[None], seed))
         # A concrete function spares the Python dispatch, two thirds of the time of so small a call.
         key = function.__name__, len(mask)
         if key not in self._concrete:
@@ -133,13 +139,14 @@ class Policy:
                 *specs, tf.TensorSpec((2,), tf.int32)
             )
         tensors = tf.nest.map_structure(tf.constant, (observation, mask))
-        return self._concrete[key](*tensors, checks.check_seed(seed)).numpy()
+        outputs = self._concrete[key](*tensors, checks.check_seed(seed))
+        return tf.nest.map_structure(lambda output: output.numpy(), outputs)
 
     def _draw(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return self.head.sample(self.model(observation), seed, mask=mask).action
+        return self.head.sample(self.logits(observation), seed, mask=mask).action
 
     def _probs(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.head.distribution(self.model(observation), mask).probs(), tf.float32)
+        return tf.cast(self.head.distribution(self.logits(observation), mask).probs(), tf.float32)
 
     def _mode(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return self.head.mode(self.model(observation), mask=mask).action
+        return self.head.mode(self.logits(observation), mask=mask).action

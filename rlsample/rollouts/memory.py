@@ -1,0 +1,58 @@
+"""What a network with a memory says of a rollout: sequences in which episodes begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from rlsample.rollouts.transitions import Transition
+
+Recurrent = Callable[[Any], tuple[tf.Tensor, tf.Tensor]]
+"""The model of a network with a memory: see `Network.build`."""
+
+
+def ends(transitions: Transition) -> tf.Tensor:
+    """Bool `[T, B]`: whether nothing of the step is to be remembered at the next one."""
+    done = transitions.terminated | transitions.truncated
+    return done if transitions.valid is None else done | ~transitions.valid
+
+
+def starts(transitions: Transition) -> tf.Tensor:
+    """Bool `[T, B]`: whether an episode begins at the step. The first one goes on from the state it is given."""
+    ended = ends(transitions)
+    return tf.concat([tf.zeros_like(ended[:1]), ended[:-1]], 0)
+
+
+def over_rollout(
+    model: Recurrent, observation: Any, state: tf.Tensor, starts: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Outputs and states of every step.
+
+    Args:
+        model: of a network with a memory.
+        observation: a tree of tensors `[T, B, ...]`.
+        state: before the first step, `[B, S]`.
+        starts: bool `[T, B]`.
+
+    Returns:
+        (`[T, B, ...]`, `[T, B, S]`).
+    """
+    steps = starts.shape[:2]
+    rows = tf.nest.map_structure(lambda part: tf.reshape(part, [-1, *part.shape[2:]]), observation)
+    outputs = model((rows, state, starts))
+    output, states = (tf.reshape(each, [*steps, *each.shape[1:]]) for each in outputs)
+    return output, states
+
+
+def one_step_on(model: Recurrent, observation: Any, states: tf.Tensor) -> tf.Tensor:
+    """Outputs `[T, B, ...]` for observations `[T, B, ...]` that each follow on a state `[T, B, S]`."""
+    flat = tf.nest.map_structure(lambda part: tf.reshape(part, [1, -1, *part.shape[2:]]), (observation, states))
+    output, _ = over_rollout(model, flat[0], flat[1][0], tf.zeros(flat[1].shape[:2], tf.bool))
+    return tf.reshape(output, [*states.shape[:2], *output.shape[2:]])
+
+
+def after(transitions: Transition, states: tf.Tensor) -> tf.Tensor:
+    """What is remembered after a rollout with states `[T, B, S]`: `[B, S]`, zeros where an episode has ended."""
+    return tf.where(ends(transitions)[-1][:, None], tf.zeros([], states.dtype), states[-1])
