@@ -79,7 +79,7 @@ class TestEveryAgent:
         assert {"sampler/temperature", "update"} <= logged
 
     def test_each_hyper_parameter_has_a_sentence(self, name):
-        for key, _, sentence in describe_fields(AGENTS[name]):
+        for key, *_, sentence in describe_fields(AGENTS[name]):
             assert sentence.endswith("."), key
 
 
