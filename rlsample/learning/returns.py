@@ -10,8 +10,7 @@ not of the next episode's first one. The last row of a rollout bootstraps from i
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -52,14 +51,20 @@ def backward_recurrence(increments: TensorLike, decays: TensorLike) -> tf.Tensor
     # Before a round with shift s, x_t holds the sum of the s terms from t on, and decays_t the product of their decays.
     shift, length = 1, x.shape[0]
     while shift < length:
-        x += decays * _later(x, shift)
-        decays *= _later(decays, shift)
+        x += decays * later(x, shift)
+        decays *= later(decays, shift)
         shift *= 2
     return x
 
 
-def _later(x: tf.Tensor, shift: int) -> tf.Tensor:
-    """x_{t + shift}, and 0 past the end."""
+def later(x: tf.Tensor, shift: int) -> tf.Tensor:
+    """x_{t + shift}, and 0 past the end: `[T, ...]` -> `[T, ...]`.
+
+    Examples:
+        >>> from rlsample.learning.returns import later
+        >>> print(later(tf.constant([1.0, 2.0, 3.0]), 1).numpy())
+        [2. 3. 0.]
+    """
     return tf.concat([x[shift:], tf.zeros_like(x[:shift])], 0)
 
 
@@ -126,7 +131,7 @@ def lambda_returns(
         [2.75 3.5  5.  ]
     """
     rewards = tf.convert_to_tensor(rewards)
-    goes_on, bootstraps = _continuation(rewards, terminated, truncated)
+    goes_on, bootstraps = continuation(rewards, terminated, truncated)
     next_values = tf.where(bootstraps, next_values, tf.zeros_like(rewards))
     # What does not go on as a return (an end, or the last row) counts as a value. Selected, not
     # multiplied by 0: a value that does not count may be NaN.
@@ -167,11 +172,11 @@ def n_step_returns(
         [2.5 3.5 5. ]
     """
     rewards = tf.convert_to_tensor(rewards)
-    goes_on, bootstraps = _continuation(rewards, terminated, truncated)
+    goes_on, bootstraps = continuation(rewards, terminated, truncated)
     next_values = tf.where(bootstraps, next_values, tf.zeros_like(rewards))
     returns = rewards + discount * next_values
     for _ in range(checks.check_count("num_steps", num_steps) - 1):
-        returns = rewards + discount * tf.where(goes_on > 0, _later(returns, 1), next_values)
+        returns = rewards + discount * tf.where(goes_on > 0, later(returns, 1), next_values)
     return returns
 
 
@@ -212,95 +217,20 @@ def generalized_advantage_estimation(
         [0.405 0.9   2.   ]
     """
     rewards = tf.convert_to_tensor(rewards)
-    goes_on, bootstraps = _continuation(rewards, terminated, truncated)
+    goes_on, bootstraps = continuation(rewards, terminated, truncated)
     differences = rewards + discount * tf.where(bootstraps, next_values, tf.zeros_like(rewards)) - values
     return backward_recurrence(differences, discount * (trace_decay * goes_on))
 
 
-class VTrace(NamedTuple):
-    """What learning from another policy's steps aims at, float `[T, ...]` each.
-
-    Attributes:
-        target: v_t, of the values.
-        advantage: of the actions; multiplied by the truncated ratio of the policies already.
+def continuation(rewards: tf.Tensor, terminated: TensorLike, truncated: TensorLike) -> tuple[tf.Tensor, tf.Tensor]:
+    """Whether the next row continues the episode (1.0 or 0.0), and whether the next value counts (bool).
 
     Examples:
-        >>> from rlsample.learning.returns import v_trace
-        >>> result = v_trace([0.0], [1.0], [0.5], [2.0], terminated=[False], truncated=[False], discount=0.5)
-        >>> print(result.target.numpy(), result.advantage.numpy())
-        [2.] [1.5]
+        >>> from rlsample.learning.returns import continuation
+        >>> goes_on, counts = continuation(tf.zeros([3]), [True, False, False], [False, False, False])
+        >>> print(goes_on.numpy(), counts.numpy())  # the first row ends an episode, the last one the rollout
+        [0. 1. 0.] [False  True  True]
     """
-
-    target: tf.Tensor
-    advantage: tf.Tensor
-
-
-def v_trace(
-    log_ratio: TensorLike,
-    rewards: TensorLike,
-    values: TensorLike,
-    next_values: TensorLike,
-    terminated: TensorLike,
-    truncated: TensorLike,
-    discount: Number,
-    trace_decay: Number = 1.0,
-    max_ratio: float = 1.0,
-    max_trace: float = 1.0,
-) -> VTrace:
-    """Targets and advantages for a policy pi from the steps of another one, mu: V-trace.
-
-        v_t = V_t + delta_t + gamma c_t (v_{t+1} - V_{t+1}),  delta_t = rho_t (r_t + gamma V_{t+1} - V_t)
-        A_t = rho_t (r_t + gamma v_{t+1} - V_t)
-        rho_t = min(max_ratio, pi / mu),  c_t = lambda min(max_trace, pi / mu)
-
-    With `max_ratio` without bound the fixed point is the value of pi; with 1 it is that of a policy between mu and pi,
-    and the variance is bounded. Where pi is mu and lambda is 1 the target is the discounted return.
-
-    Args:
-        log_ratio: log pi(a|s) - log mu(a|s), float `[T, ...]`.
-        rewards: float `[T, ...]`.
-        values: V, float `[T, ...]`, of the observations acted on.
-        next_values: float `[T, ...]`, of what each step led to.
-        terminated: bool `[T, ...]`.
-        truncated: bool `[T, ...]`.
-        discount: gamma, in [0, 1].
-        trace_decay: lambda, in [0, 1].
-        max_ratio: rho-bar, positive.
-        max_trace: c-bar, positive, at most `max_ratio`.
-
-    Returns:
-        `VTrace`; no gradient flows through it.
-
-    Raises:
-        ValueError: a bound that is not positive, or a trace longer than the ratio.
-
-    Source: Espeholt et al. (2018), IMPALA, arXiv 1802.01561, section 4.1, equation 1; lambda as in its appendix A.
-
-    Examples:
-        >>> from rlsample.learning.returns import v_trace
-        >>> never, values = [False, False], [0.5, 0.5]
-        >>> for log_ratio in ([0.0, 0.0], [-1.0, -1.0]):  # the policy itself; one that takes these actions less often
-        ...     print(v_trace(log_ratio, [1.0, 1.0], values, values, never, never, discount=0.5).target.numpy())
-        [1.625 1.25 ]
-        [0.827 0.776]
-    """
-    if not 0 < max_trace <= max_ratio:
-        raise checks.invalid("0 < max_trace <= max_ratio", max_trace=max_trace, max_ratio=max_ratio)
-    inputs = (log_ratio, rewards, values, next_values)
-    log_ratio, rewards, values, next_values = (tf.stop_gradient(tf.convert_to_tensor(each)) for each in inputs)
-    goes_on, bootstraps = _continuation(rewards, terminated, truncated)
-    # Bounded before exp, which would overflow.
-    ratio = tf.exp(tf.minimum(log_ratio, math.log(max_ratio)))
-    trace = trace_decay * tf.exp(tf.minimum(log_ratio, math.log(max_trace)))
-    next_values = tf.where(bootstraps, next_values, tf.zeros_like(rewards))
-    differences = ratio * (rewards + discount * next_values - values)
-    corrections = backward_recurrence(differences, discount * trace * goes_on)
-    later = goes_on * _later(corrections, 1)
-    return VTrace(values + corrections, ratio * (rewards + discount * (next_values + later) - values))
-
-
-def _continuation(rewards: tf.Tensor, terminated: TensorLike, truncated: TensorLike) -> tuple[tf.Tensor, tf.Tensor]:
-    """Whether the next row continues the episode (1.0 or 0.0), and whether the next value counts (bool)."""
     terminated, truncated = tf.cast(terminated, tf.bool), tf.cast(truncated, tf.bool)
     goes_on = tf.cast(~(terminated | truncated), rewards.dtype)
     last = tf.zeros_like(goes_on[-1:])
