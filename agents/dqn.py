@@ -42,8 +42,9 @@ from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_policy import NumpyAct, epsilon_greedy_actor
-from rlsample.rollouts.off_policy import Updates, kept_specs, steps_taken, train_off_policy
+from rlsample.rollouts.off_policy import kept_specs, steps_taken, train_off_policy
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.updates import Updates
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
 

@@ -35,9 +35,10 @@ from rlsample.learning.replay import Replay
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
-from rlsample.rollouts.off_policy import Updates, steps_taken, train_off_policy
+from rlsample.rollouts.off_policy import steps_taken, train_off_policy
 from rlsample.rollouts.several_agents.collector import JointCollector, Rows, ValidRows, kept_specs
 from rlsample.rollouts.several_agents.policy import JointPolicy
+from rlsample.rollouts.updates import Updates
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
 
