@@ -122,6 +122,7 @@ def test_a_misspelt_name_gets_its_place_the_nearest_and_the_list(changes, words)
         ({"env": {}}, "env.id:"),
         ({"env": {"id": "CartPole-v1", "kwargs": {"num_envs": 3}}}, "env.kwargs:"),
         ({"env": {"id": "CartPole-v1", "kwargs": {"functional": "os:system"}}}, "env.kwargs: Expected no code"),
+        ({"env": {"id": "CartPole-v1", "wrappers": [[]]}}, "env.wrappers: Expected a wrapper's name or a mapping"),
         ({"env": {"id": "CartPole-v1", "kwargs": {"x": math.nan}}}, "env.kwargs"),
         ({"env": {"id": "CartPole-v1", "vectorization_mode": "parallel"}}, "env.vectorization_mode:"),
         ({"agent": None}, "agent:"),

@@ -43,7 +43,7 @@ class EnvConfig(Block):
     id: str = Field(description="A registered Gymnasium id.")
     num_envs: int = Field(default=8, ge=1, description="Environments stepped together while training.")
     kwargs: dict[str, JsonValue] = Field(default={}, description="Passed on to the environment.")
-    wrappers: tuple[JsonValue, ...] | None = Field(
+    wrappers: tuple[str | dict[str, JsonValue], ...] | None = Field(
         default=None,
         validate_default=True,
         description="Around each environment, the innermost first: names of gymnasium.wrappers or minigrid.wrappers, "
@@ -76,9 +76,17 @@ class EnvConfig(Block):
             raise checks.unknown("environment", value, gymnasium.registry, limit=NEAREST_IDS, hint=hint)
         return value
 
+    @pydantic.field_validator("wrappers", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        for each in value if isinstance(value, tuple) else ():
+            if not isinstance(each, (str, dict)):
+                raise checks.invalid("a wrapper's name or a mapping with the key 'name'", wrapper=each)
+        return value
+
     @pydantic.field_validator("wrappers")
     @classmethod
-    def _known(cls, value: tuple[JsonValue, ...] | None, info: pydantic.ValidationInfo) -> tuple[JsonValue, ...]:
+    def _known(cls, value: tuple[Any, ...] | None, info: pydantic.ValidationInfo) -> tuple[Any, ...]:
         if value is None:
             return env_packages.package_of(info.data.get("id", "")).wrappers
         for each in value:
