@@ -16,6 +16,7 @@ from rlsample.learning.population import member_of, members_of
 from rlsample.learning.remembering import remembering_actor
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts import memory
+from rlsample.rollouts.gymnasium_loop import GymnasiumLoop
 from rlsample.rollouts.in_graph_collector import InGraphCollector
 from rlsample.rollouts.numpy_policy import quickest_policy
 from rlsample.rollouts.on_policy import on_policy_loop
@@ -296,6 +297,23 @@ def test_the_gymnasium_loop_remembers_what_the_learner_does(autoreset):
         loop.state, _, _ = learn(loop.state, steps, tf.constant([turn, 3]), tf.ones([8], tf.bool))
     assert np.any(learner.memory(loop.state) != 0)
     assert not np.any(learner.memory(learner.forget(loop.state)))
+
+
+@pytest.mark.parametrize(("env", "goes_on"), [("CartPole-v1", False), ("rlsample/CartPole-v1", True)])
+def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on):
+    """Gymnasium's environments cannot be restored: new episodes begin, of which nothing is to be remembered."""
+    config = configure(env=env, **QUICK)
+    options = {"num_steps": 4, "seed": 1, "temperature": config.temperature, "jit_compile": False}
+    halted, resumed = (
+        GymnasiumLoop(vector, recurrent_ppo.Learner(config, vector, num_turns=2), **options)
+        for vector in (config.env.make(8), config.env.make(8))
+    )
+    halted.advance()
+    assert resumed.restore(halted.snapshot()) == 1
+    before, after = (loop.learner.memory(loop.state).numpy() for loop in (halted, resumed))
+    assert before.any()
+    np.testing.assert_array_equal(after, before if goes_on else np.zeros_like(before))
+    assert np.isfinite(resumed.advance()["losses/policy"])
 
 
 def test_values_of_what_follows_go_on_from_the_state_of_their_row():
