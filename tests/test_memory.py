@@ -354,6 +354,13 @@ def test_it_solves_what_nothing_solves_without_memory(solved):
     assert solved.evaluation["mean_return"] == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["agent.population=2"], ["env.vectorization_mode=sync", "agent.jit_compile=false"]])
+def test_a_population_and_gymnasium_solve_a_longer_one(words):
+    config = runs.load_config("agents/configs/ppo_t_maze.yaml", words, agents=AGENTS)
+    assert runs.evaluate(ppo.train(config, Silent()), config).mean_return == 1
+
+
 @pytest.mark.parametrize("options", [{"num_envs": 1}, {"num_envs": 3, "vectorization_mode": "sync"}])
 def test_what_it_learned_is_loaded_and_remembers_in_every_evaluation(solved, options):
     policy = runs.load(solved.folder, agents=AGENTS).policy

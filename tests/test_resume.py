@@ -64,7 +64,6 @@ SETTINGS = {
     },
     "ppo, with a memory": {
         "evaluation": {"every": 32, "episodes": 2},
-        "agent": {"population": 2},
         "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
         "network": {"name": "recurrent", "units": 3},
     },
