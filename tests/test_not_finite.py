@@ -56,12 +56,14 @@ class PoisonedInPython(gym.Env):
         return observation, float(value) if REWARD.numpy() else 1.0, self.time == 10, False, {}
 
 
-register("rlsample/Poisoned-v0", f"{__name__}:Poisoned", max_episode_steps=8)
+register("Poisoned-v0", f"{__name__}:Poisoned", max_episode_steps=8)
 if "PoisonedInPython-v0" not in gym.registry:
     gym.register("PoisonedInPython-v0", PoisonedInPython)
 
-CASES = [(name, "rlsample/Poisoned-v0", compiled) for name in ALL_AGENTS for compiled in (False, True)]
-CASES += [(name, "PoisonedInPython-v0", False) for name in ALL_AGENTS if name != "short_horizon_actor_critic"]
+# The environments here are for one agent.
+ALONE = [name for name in ALL_AGENTS if name != "multi_agent_actor_critic"]
+CASES = [(name, "Poisoned-v0", compiled) for name in ALONE for compiled in (False, True)]
+CASES += [(name, "PoisonedInPython-v0", False) for name in ALONE if name != "short_horizon_actor_critic"]
 CASES = [case for case in CASES if not (case[2] and "jit_compile" not in SMALL[case[0]]["agent"])]
 
 

@@ -49,7 +49,7 @@ def test_it_says_what_the_runs_left(text):
     assert "not finished" in text
     assert "seeds)" in text
     assert text.count("<svg") == 2  # the temperature never changes
-    assert "PPO&#x27;s clipped surrogate loss" in text
+    assert "PPO&#x27;s clipped surrogate" in text
 
 
 def test_it_needs_nothing_from_elsewhere(text):
