@@ -56,7 +56,7 @@ def test_every_key_is_on_the_page_with_its_sentence_and_default():
         "| `env.num_envs` | Environments stepped together while training. *Default `8`*; whole number >= 1. |" in page
     )
     assert "sync, async, vector_entry_point or null" in page
-    assert "*Required*; whole number >= 1." in page
+    assert "*Required*; whole number >= 1 and <= 2000000000." in page
 
 
 def test_every_public_name_is_in_the_reference(tmp_path):
