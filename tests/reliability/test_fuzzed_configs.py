@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.helpers_configs import CASES, said_to
+from tests.reliability.commands import Outcome
 
 pytestmark = pytest.mark.reliability
 
@@ -25,4 +26,4 @@ def test_configurations_made_at_random(request, row):
             said[said_to(case, Path(folder)) == "accepted"] += 1
 
     try_it()
-    row(f"{said[True]:,} accepted, {said[False]:,} refused by a message")
+    row(Outcome.CLEAR, f"{said[True]:,} accepted, {said[False]:,} refused by a message")
