@@ -131,6 +131,8 @@ def test_the_first_signal_asks_for_a_clean_stop(tmp_path, number, code):
 
 
 def test_the_second_ctrl_c_is_immediate(tmp_path):
+    # A shell starts what runs in the background with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), Run(tmp_path / "run", settings(), progress=False):  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
