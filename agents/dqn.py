@@ -42,7 +42,7 @@ from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_policy import NumpyAct, epsilon_greedy_actor
-from rlsample.rollouts.off_policy import kept_specs, steps_taken, train_off_policy
+from rlsample.rollouts.off_policy import kept_specs, replay_capacity, train_off_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.updates import Updates
 from rlsample.runs import AgentConfig, Run, RunConfig
@@ -129,11 +129,6 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     return policy
 
 
-def replay_capacity(config: RunConfig[Config]) -> int:
-    """Rows kept: no more than there will be, and a place to spare, so that a longer run can follow."""
-    return min(config.agent.replay_capacity, steps_taken(config.total_steps, config.env.num_envs) + 1)
-
-
 def train(config: RunConfig[Config], run: Run) -> Policy:
     """Trains until `config.total_steps` or until the run is asked to stop; returns the policy."""
     agent, envs, capacity = config.agent, config.env.make(), replay_capacity(config)
@@ -142,7 +137,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         GymnasiumCollector(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
         learner,
         run,
-        kept=kept_specs(learner.policy, KEPT),
+        kept=learner.kept,
         replay=PrioritizedReplay(capacity, agent.priority_exponent) if agent.prioritized else Replay(capacity),
         n_step=NStep(agent.num_steps, agent.discount),
         seed=config.seed,
@@ -158,6 +153,8 @@ class Learner:
         state: what was learned so far.
         update: updates so far.
         updates: how many updates there are; the learning rate ends with them.
+        kept: what the replay keeps of a row.
+        per_call: updates that one call of the program makes at most.
     """
 
     def __init__(self, config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> None:
@@ -172,6 +169,8 @@ class Learner:
         self.adam = Adam(decay_steps=decay_steps, max_gradient_norm=agent.max_gradient_norm)
         weights = self.network.weights()
         self.state = State(weights, weights, self.adam.start(weights))
+        self.kept = kept_specs(self.policy, KEPT)
+        self.per_call = batches_per_call(self.updates.per_call, agent.batch_size, self.kept)
         self._round = tf.function(self._learn_round, jit_compile=agent.jit_compile, autograph=False)
 
     def epsilon(self, step: int) -> float:
@@ -197,8 +196,7 @@ class Learner:
             ValueError: a loss is not finite: training has diverged.
         """
         metrics: dict[str, float] = {}
-        specs = kept_specs(self.policy, KEPT)
-        due, per_call = self.updates.due(step), batches_per_call(self.updates.per_call, self.agent.batch_size, specs)
+        due, per_call = self.updates.due(step), self.per_call
         while self.update < due:
             count, shape = min(per_call, due - self.update), (per_call, self.agent.batch_size)
             if isinstance(replay, PrioritizedReplay):

@@ -35,7 +35,7 @@ from rlsample.learning.replay import Replay
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
-from rlsample.rollouts.off_policy import steps_taken, train_off_policy
+from rlsample.rollouts.off_policy import replay_capacity, train_off_policy
 from rlsample.rollouts.several_agents.collector import JointCollector, Rows, ValidRows, kept_specs
 from rlsample.rollouts.several_agents.policy import JointPolicy
 from rlsample.rollouts.updates import Updates
@@ -138,7 +138,7 @@ def train(config: RunConfig[Config], run: Run) -> JointPolicy:
         learner,
         run,
         kept=learner.kept,
-        replay=Replay(min(config.agent.replay_capacity, steps_taken(config.total_steps, config.env.num_envs) + 1)),
+        replay=Replay(replay_capacity(config)),
         n_step=ValidRows(learner.prepare),
         seed=config.seed,
         temperature=config.temperature,

@@ -31,7 +31,7 @@ from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
-from rlsample.rollouts.off_policy import kept_specs, steps_taken, train_off_policy
+from rlsample.rollouts.off_policy import kept_specs, replay_capacity, train_off_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.sampler_metrics import gradient_metrics, relaxation_metrics
 from rlsample.rollouts.updates import Updates
@@ -106,11 +106,6 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     return policy
 
 
-def replay_capacity(config: RunConfig[Config]) -> int:
-    """Transitions kept: no more than there will be, and a place to spare, so that a longer run can follow."""
-    return min(config.agent.replay_capacity, steps_taken(config.total_steps, config.env.num_envs) + 1)
-
-
 def train(config: RunConfig[Config], run: Run) -> Policy:
     """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy."""
     envs = config.env.make()
@@ -119,7 +114,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         GymnasiumCollector(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
         learner,
         run,
-        kept=kept_specs(learner.policy, Batch._fields),
+        kept=learner.kept,
         replay=Replay(replay_capacity(config)),
         seed=config.seed,
         temperature=config.temperature,
@@ -151,6 +146,8 @@ class Learner:
         self.state = self._start([critic.weights() for critic in critics])
         outcomes = self.policy.factors.num_categories**self.policy.factors.num_factors
         self.target_sampler = samplers.create("exact" if outcomes <= EXACT_TARGET_OUTCOMES else "categorical")
+        self.kept = kept_specs(self.policy, Batch._fields)
+        self.per_call = batches_per_call(self.updates.per_call, agent.batch_size, self.kept)
         self._round = tf.function(self._learn_round, jit_compile=agent.jit_compile, autograph=False)
 
     def _start(self, critics: list[tf.Tensor]) -> State:
@@ -178,8 +175,7 @@ class Learner:
         """
         agent = self.agent
         metrics: dict[str, float] = {}
-        specs = kept_specs(self.policy, Batch._fields)
-        due, per_call = self.updates.due(step), batches_per_call(self.updates.per_call, agent.batch_size, specs)
+        due, per_call = self.updates.due(step), self.per_call
         while self.update < due:
             count = min(per_call, due - self.update)
             batch = Batch(**replay.sample(generator, (per_call, agent.batch_size)))

@@ -34,15 +34,15 @@ def remembering_actor(learner: Any, state: Any) -> Callable[..., tuple[tf.Tensor
     """How a `RememberingLearner` acts in a state: (observations, mask or None, seed, memory) -> (actions, memory).
 
     Examples:
-        >>> class Counting:
-        ...     def split(self, state): return ()
-        ...     def choose(self, logits, mask, seed): return ops.mode(logits, mask)
-        ...     def memory(self, state): return state
-        ...     def logits_and_memory(self, parameters, observation, memory):
-        ...         return tf.one_hot(tf.cast(memory[:, 0], tf.int32), 3), memory + 1
         >>> from rlsample.learning.remembering import remembering_actor
-        >>> act, before = remembering_actor(Counting(), ()), tf.constant([[0.0], [2.0]])
-        >>> action, memory = act(tf.zeros([2, 4]), None, (0, 1), before)
+        >>> from types import SimpleNamespace
+        >>> counting = SimpleNamespace(
+        ...     split=lambda state: (),
+        ...     logits_and_memory=lambda parameters, observation, memory: (tf.one_hot([0, 2], 3), memory + 1),
+        ...     choose=lambda logits, mask, seed: ops.mode(logits, mask),
+        ... )
+        >>> act = remembering_actor(counting, ())
+        >>> action, memory = act(tf.zeros([2, 4]), None, (0, 1), tf.constant([[0.0], [2.0]]))
         >>> print(action.numpy(), memory.numpy().ravel())
         [0 2] [1. 3.]
     """

@@ -213,6 +213,14 @@ def steps_taken(total_steps: int, num_envs: int) -> int:
     return math.ceil(total_steps / num_envs) * num_envs
 
 
+def replay_capacity(config: Any) -> int:
+    """Rows that a run keeps for replay: `agent.replay_capacity` of its configuration, but no more than there will be.
+
+    A place is to spare, so that a longer run can follow.
+    """
+    return min(config.agent.replay_capacity, steps_taken(config.total_steps, config.env.num_envs) + 1)
+
+
 def train_off_policy(
     collector: GymnasiumCollector,
     learner: OffPolicyLearner,
