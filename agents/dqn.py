@@ -41,7 +41,8 @@ from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_policy import NumpyAct, epsilon_greedy_actor
+from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_policy import epsilon_greedy_actor
 from rlsample.rollouts.off_policy import kept_specs, replay_capacity, train_off_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.updates import Updates

@@ -34,7 +34,8 @@ from rlsample.learning.normalization import Statistics, normalize, start_statist
 from rlsample.learning.replay import Replay
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
+from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.off_policy import replay_capacity, train_off_policy
 from rlsample.rollouts.several_agents.collector import JointCollector, Rows, ValidRows, kept_specs
 from rlsample.rollouts.several_agents.policy import JointPolicy

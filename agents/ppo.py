@@ -35,7 +35,8 @@ from rlsample.rollouts.in_graph_loop import collect_and_learn, remember_and_lear
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_policy import policy_for
-from rlsample.rollouts.transitions import Transition, finite_steps, over_steps, to_rollout
+from rlsample.rollouts.transition import Transition
+from rlsample.rollouts.transitions import finite_steps, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams
 from rlsample.types import Rollout

@@ -16,7 +16,8 @@ from rlsample.learning import shuffle
 from rlsample.networks import recurrent_model_of, with_outputs
 from rlsample.rollouts import memory
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.transitions import Transition, swap_axes
+from rlsample.rollouts.transition import Transition
+from rlsample.rollouts.transitions import swap_axes
 from rlsample.types import Rollout
 
 from . import ppo

@@ -30,7 +30,8 @@ from rlsample.learning.replay import Replay, batches_per_call, check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
+from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.off_policy import kept_specs, replay_capacity, train_off_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.sampler_metrics import gradient_metrics, relaxation_metrics

@@ -42,7 +42,8 @@ from rlsample.rollouts.in_graph_loop import play_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.sampler_metrics import OneStepAudit
-from rlsample.rollouts.transitions import Transition, finite_steps, over_steps, swap_axes
+from rlsample.rollouts.transition import Transition
+from rlsample.rollouts.transitions import finite_steps, over_steps, swap_axes
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams
 

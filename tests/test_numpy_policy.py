@@ -1,5 +1,7 @@
 """Acting in NumPy: the same distribution as in TensorFlow."""
 
+import pickle
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from scipy import stats
 
 from rlsample import ops, samplers
 from rlsample.learning.normalization import RunningNormalization, normalized
-from rlsample.rollouts.numpy_policy import NumpyPolicy, quickest_actor, quickest_policy
+from rlsample.rollouts.numpy_network import noise_of
+from rlsample.rollouts.numpy_policy import NumpyPolicy, network_of, quickest_actor, quickest_policy
 from rlsample.rollouts.policy import Policy
 
 ROWS = 20_000
@@ -38,7 +41,7 @@ def test_the_logits_are_the_models(space, activation):
     features = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     mask = legal(policy, 7)
     expected = np.where(mask, policy.model(features), 0.0)
-    np.testing.assert_allclose(np.where(mask, NumpyPolicy(policy).logits(features), 0.0), expected, atol=2e-4)
+    np.testing.assert_allclose(np.where(mask, network_of(policy).logits(features), 0.0), expected, atol=2e-4)
 
 
 def test_draws_follow_the_masked_law():
@@ -110,3 +113,30 @@ def test_weights_that_are_not_finite_are_refused():
     policy.model.trainable_variables[2].assign(np.full((64, 64), np.nan))
     with pytest.raises(ValueError, match=r"finite weights\. Received: weight=.*nan.*Training diverged"):
         quickest_actor(policy, SEED)
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(5, start=2), gym.spaces.MultiDiscrete([2, 4, 3])])
+def test_log_probabilities_are_the_heads(space):
+    policy = make_policy(space, hidden_sizes=(16,))
+    features = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+    mask = legal(policy, 64).copy()
+    mask[::2, ..., 1] = False
+    network = network_of(policy)
+    action = network.draw(features, mask, np.random.default_rng(1))
+    expected = policy.head.distribution(policy.model(features), mask).log_prob(action)
+    np.testing.assert_allclose(network.log_prob(features, mask, action), expected, atol=1e-5)
+
+
+def test_streams_of_one_seed_are_others_and_the_first_is_the_default():
+    draws = [noise_of(SEED, *stream).random(8).tolist() for stream in ((), (0,), (1,), (2,))]
+    assert draws[0] == draws[1]
+    assert len({tuple(row) for row in draws}) == 3
+
+
+def test_an_actor_draws_the_same_wherever_it_was_sent():
+    policy = make_policy(gym.spaces.Discrete(5), hidden_sizes=(8,))
+    features = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    actor = quickest_actor(policy, SEED)
+    sent = pickle.loads(pickle.dumps(actor))
+    for _ in range(3):
+        np.testing.assert_array_equal(actor(features, legal(policy, 50)), sent(features, legal(policy, 50)))

@@ -9,7 +9,7 @@ import tensorflow as tf
 import envs  # noqa: F401 (registers its environments)
 from agents import reinforce as agent
 from rlsample import heads, ops, runs
-from rlsample.rollouts.transitions import Transition
+from rlsample.rollouts.transition import Transition
 from tests.helpers_runs import Silent
 
 

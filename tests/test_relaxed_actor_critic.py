@@ -13,7 +13,7 @@ from agents import relaxed_actor_critic as agent
 from rlsample import networks, runs
 from rlsample.learning.critics import ConcatenatingCritic, LinearCritic, chord_loss
 from rlsample.learning.replay import Replay
-from rlsample.rollouts.numpy_policy import uniform_actions
+from rlsample.rollouts.numpy_network import uniform_actions
 from rlsample.streams import Streams
 from tests.helpers_runs import Silent
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rlsample.spaces import observations
+from rlsample.spaces import features, observations
 
 
 @keras.saving.register_keras_serializable(package="rlsample")
@@ -22,8 +21,7 @@ class Flattening(keras.layers.Layer):
     the largest that their space declares.
 
     Args:
-        parts: one dict for each part, in the order in which `tf.nest` flattens the tree: `{"sizes": [n, ...], "starts":
-            [s, ...]}` for categories that count from s, `{"scale": float, "size": D}` for numbers.
+        parts: what `spaces.features.described` says of the space.
         **kwargs: as of every Keras layer.
     """
 
@@ -53,14 +51,7 @@ class Flattening(keras.layers.Layer):
 
     def in_numpy(self, observation: Any) -> np.ndarray:
         """The same of arrays, without TensorFlow."""
-        flat = []
-        for part, values in zip(self.parts, tf.nest.flatten(observation), strict=True):
-            if "scale" in part:
-                flat.append(values.reshape(-1, part["size"]).astype(np.float32) * np.float32(part["scale"]))
-            else:
-                indices = values.reshape(-1, len(part["sizes"])) - np.asarray(part["starts"], values.dtype)
-                flat += [indices[:, [column]] == np.arange(size) for column, size in enumerate(part["sizes"])]
-        return np.concatenate(flat, -1, dtype=np.float32)
+        return features.flat(self.parts, observation)
 
     def compute_output_spec(self, observation: Any) -> keras.KerasTensor:
         """Float32 `[B, D]`."""
@@ -84,14 +75,4 @@ def flattening(space: gym.Space) -> Flattening:
     Raises:
         ValueError: a part of the space that is no array; names it.
     """
-    return Flattening([_description(part) for part in observations.parts(space)])
-
-
-def _description(part: gym.Space) -> dict[str, Any]:
-    match part:
-        case gym.spaces.Discrete():
-            return {"sizes": [int(part.n)], "starts": [int(part.start)]}
-        case gym.spaces.MultiDiscrete():
-            return {"sizes": part.nvec.ravel().tolist(), "starts": part.start.ravel().tolist()}
-    scale = 1.0 / max(int(part.high.max()), 1) if part.dtype == np.uint8 else 1.0
-    return {"scale": scale, "size": math.prod(part.shape)}
+    return Flattening(features.described(space))

@@ -7,17 +7,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
+import tree as nest
 
 from rlsample import checks
-from rlsample.in_graph.gymnasium_faces import GymVectorEnv
 from rlsample.rollouts import environment_faults
 from rlsample.rollouts.bounds import Bounds
 from rlsample.rollouts.masks import MaskReader, without_mask
-from rlsample.rollouts.numpy_policy import NumpyAct
+from rlsample.rollouts.numpy_network import NumpyAct
 from rlsample.rollouts.observations import bounds, read, stacked
-from rlsample.rollouts.snapshot import Snapshot, arrays_of, tree_from
-from rlsample.rollouts.transitions import Transition
+from rlsample.rollouts.snapshot import Resumable, Snapshot, arrays_of, tree_from
+from rlsample.rollouts.transition import Transition
 from rlsample.spaces import Factors
 
 Autoreset = gym.vector.AutoresetMode
@@ -91,7 +90,7 @@ class GymnasiumCollector:
         )
         self.info = info
         following = read(self._space, observations)
-        self._bounds.check(tf.nest.flatten(following), rewards)
+        self._bounds.check(nest.flatten(following), rewards)
         rewards = np.asarray(rewards, np.float32)
         done = terminated | truncated
         # With SAME_STEP the info is already the next episode's; otherwise a finished one has nothing legal to say.
@@ -116,7 +115,7 @@ class GymnasiumCollector:
     def snapshot(self) -> Snapshot:
         """Where the episodes under way stand, if the environments can tell: those written in TensorFlow can."""
         envs = self.envs.unwrapped
-        if not isinstance(envs, GymVectorEnv):
+        if not isinstance(envs, Resumable):
             return Snapshot({}, {})
         own = self.observation, self.mask, self._return, self._length, self._resetting, self.starts
         return Snapshot(arrays_of("collector", own) | arrays_of("environments", envs.snapshot()), {})
@@ -128,7 +127,7 @@ class GymnasiumCollector:
             Whether they go on.
         """
         envs = self.envs.unwrapped
-        goes_on = isinstance(envs, GymVectorEnv)
+        goes_on = isinstance(envs, Resumable)
         if goes_on:
             own = self.observation, self.mask, self._return, self._length, self._resetting, self.starts
             self.observation, self.mask, self._return, self._length, self._resetting, self.starts = tree_from(
@@ -162,7 +161,7 @@ class GymnasiumCollector:
             final[ended] = new
             return final
 
-        return tf.nest.map_structure(replaced, following, last)
+        return nest.map_structure(replaced, following, last)
 
     def _count(self, rewards: np.ndarray, ended: np.ndarray, valid: np.ndarray) -> None:
         self._return += rewards * valid

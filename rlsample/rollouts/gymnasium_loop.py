@@ -11,7 +11,8 @@ import tensorflow as tf
 from rlsample import checks, ops
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
-from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
+from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.recurrent_policy import RecurrentPolicy, RolloutActor
 from rlsample.rollouts.sampler_metrics import relaxation_metrics
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from

@@ -12,7 +12,7 @@ import tensorflow as tf
 from rlsample import checks, ops
 from rlsample.in_graph.environment import FunctionalEnv
 from rlsample.learning.loops import repeat
-from rlsample.rollouts.transitions import Transition
+from rlsample.rollouts.transition import Transition
 from rlsample.samplers import Sampler
 from rlsample.spaces.observations import dtype_of
 

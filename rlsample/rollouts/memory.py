@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rlsample.rollouts.transitions import Transition
+from rlsample.rollouts.transition import Transition
 
 Recurrent = Callable[[Any], tuple[tf.Tensor, tf.Tensor]]
 """The model of a network with a memory: see `Network.build`."""

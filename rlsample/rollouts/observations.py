@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
+import tree as nest
 
 from rlsample import checks
 from rlsample.spaces.observations import dtype_of, map_parts, parts
@@ -38,7 +38,7 @@ def read(space: gym.Space, observations: Any) -> Any:
 def batch_shape(space: gym.Space, tree: Any) -> tuple[int, ...]:
     """`()` for one observation, `(B,)` for a batch, of what `read` returned."""
     part = parts(space)[0]
-    return tf.nest.flatten(tree)[0].shape[: -len(part.shape) or None]
+    return nest.flatten(tree)[0].shape[: -len(part.shape) or None]
 
 
 def bounds(space: gym.Space) -> list[tuple[Any, Any]]:
@@ -56,12 +56,12 @@ def bounds(space: gym.Space) -> list[tuple[Any, Any]]:
                 ends = -np.inf, np.inf
         return np.stack([np.broadcast_to(np.asarray(end, np.float32), part.shape or ()) for end in ends])
 
-    return [(low, high) for low, high in tf.nest.flatten(map_parts(of_part, space))]
+    return [(low, high) for low, high in nest.flatten(map_parts(of_part, space))]
 
 
 def stacked(rows: list[Any]) -> Any:
     """One structure of arrays `[T, ...]` of T structures of arrays."""
-    return tf.nest.map_structure(lambda *leaves: np.stack(leaves), *rows)
+    return nest.map_structure(lambda *leaves: np.stack(leaves), *rows)
 
 
 def _read(space: gym.Space, observations: Any, path: str, batches: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from rlsample.learning.replay import Replay, size_in_words
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import Watcher, all_finite, raise_for_divergence
-from rlsample.rollouts.numpy_policy import NumpyAct, uniform_actions
+from rlsample.rollouts.numpy_network import NumpyAct, uniform_actions
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, generator_state, tensors_from
 from rlsample.rollouts.transitions import specs as transition_specs

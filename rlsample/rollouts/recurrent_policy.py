@@ -150,7 +150,7 @@ class RolloutActor:
         self._seed, self._steps = seed, itertools.count()
 
     def __call__(self, observation: Any, mask: np.ndarray) -> np.ndarray:
-        """See `numpy_policy.NumpyAct`."""
+        """See `numpy_network.NumpyAct`."""
         self.seen = observation, np.where(self._starts()[:, None], np.float32(0), self._state)
         seed = self._seed + np.array([0, next(self._steps)], np.int32)
         action, self._state = self._policy.sample(self.seen, mask, seed)

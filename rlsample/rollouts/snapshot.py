@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import tensorflow as tf
+import tree as nest
 
 from rlsample import checks
 
@@ -28,6 +28,17 @@ class Snapshot(NamedTuple):
     numbers: Mapping[str, Any]
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """Environments whose episodes can be gone on with later, as those written in TensorFlow can."""
+
+    def snapshot(self) -> Any:
+        """A tree of arrays: where the episodes stand."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Goes on from there."""
+
+
 def arrays_of(name: str, tree: Any) -> dict[str, np.ndarray]:
     """The leaves of a tree of tensors or arrays, as `{name}/0`, `{name}/1`, ...; leaves that are None are left out.
 
@@ -36,7 +47,7 @@ def arrays_of(name: str, tree: Any) -> dict[str, np.ndarray]:
         >>> sorted(arrays_of("state", {"kernel": tf.zeros([2, 3]), "bias": tf.zeros([3]), "nothing": None}))
         ['state/0', 'state/1']
     """
-    leaves = enumerate(tf.nest.flatten(tree))
+    leaves = enumerate(nest.flatten(tree))
     return {f"{name}/{index}": np.array(leaf) for index, leaf in leaves if leaf is not None}
 
 
@@ -53,7 +64,7 @@ def tree_from(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Any:
         {'kernel': array([1., 1.]), 'bias': array([0.])}
     """
     leaves = []
-    for index, leaf in enumerate(tf.nest.flatten(like)):
+    for index, leaf in enumerate(nest.flatten(like)):
         saved = arrays.get(f"{name}/{index}")
         present = None if leaf is None else np.asarray(leaf)
         if _kind(saved) != _kind(present):
@@ -61,7 +72,7 @@ def tree_from(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Any:
             received = {"saved": _kind(saved), "here": _kind(present)}
             raise checks.invalid(f"{name}/{index} of the saved training to fit", **received, hint=hint)
         leaves.append(saved)
-    return tf.nest.pack_sequence_as(like, leaves)
+    return nest.unflatten_as(like, leaves)
 
 
 def tensors_from(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Any:
@@ -73,9 +84,9 @@ def tensors_from(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Any:
         >>> tensors_from(arrays_of("state", state), "state", like=state)["kernel"].shape
         TensorShape([2])
     """
-    return tf.nest.map_structure(
-        lambda leaf: None if leaf is None else tf.constant(leaf), tree_from(arrays, name, like)
-    )
+    import tensorflow as tf  # Not above: what steps environments far away from any learner needs the rest alone.
+
+    return nest.map_structure(lambda leaf: None if leaf is None else tf.constant(leaf), tree_from(arrays, name, like))
 
 
 def generator_state(generator: np.random.Generator) -> dict[str, Any]:

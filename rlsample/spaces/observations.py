@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
+import tree as nest
 
 from rlsample import checks
 
@@ -57,7 +57,7 @@ def parts(space: gym.Space) -> list[gym.Space]:
         >>> parts(gym.spaces.Dict(b=gym.spaces.Discrete(3), a=gym.spaces.Discrete(2)))
         [Discrete(2), Discrete(3)]
     """
-    return tf.nest.flatten(map_parts(lambda _, part: part, space))
+    return nest.flatten(map_parts(lambda _, part: part, space))
 
 
 def specs(space: gym.Space) -> Any:
@@ -70,6 +70,8 @@ def specs(space: gym.Space) -> Any:
         >>> specs(gym.spaces.Box(0, 255, (84, 84, 3), np.uint8))
         TensorSpec(shape=(84, 84, 3), dtype=tf.uint8, name=None)
     """
+    import tensorflow as tf  # Not above: what steps environments far away from any learner needs the rest alone.
+
     return map_parts(lambda _, part: tf.TensorSpec(part.shape or (), dtype_of(part)), space)
 
 

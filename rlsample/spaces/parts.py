@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
 
 from rlsample import checks
 
@@ -129,7 +129,8 @@ def as_array(value: Any, name: str) -> np.ndarray:
     """
     if type(value) is np.ndarray:
         return value
-    if tf.is_symbolic_tensor(value):
+    tensorflow = sys.modules.get("tensorflow")  # Where nobody has loaded it, nothing is symbolic.
+    if tensorflow is not None and tensorflow.is_symbolic_tensor(value):
         raise checks.invalid(
             f"{name} to hold values",
             hint="This conversion runs on the host. Within tf.function work with factor indices and padded masks.",

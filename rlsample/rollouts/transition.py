@@ -1,0 +1,51 @@
+"""One step in an environment: what every collector gives."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Transition(NamedTuple):
+    """One step of `B` environments; stacked, T steps with T in front. NumPy on the host, tensors in compiled code.
+
+    Attributes:
+        observation: what was acted on: a tree of arrays `[B, ...]`, as `spaces.observations.specs` has them.
+        mask: bool `[B, K]` or `[B, F, K]`, what was legal there; None where everything always is.
+        action: int32 `[B]` or `[B, F]`, factor indices.
+        reward: float32 `[B]`.
+        next_observation: what the action led to: the last observation of the episode where it ended.
+        next_mask: what is legal there; everything that exists where the task ended. None if nobody asks.
+        terminated: bool `[B]`, the task ended: no value beyond.
+        truncated: bool `[B]`, only the time did: the value of `next_observation` counts.
+        valid: bool `[B]`, False where the environment ignored the action to reset itself; no loss may use such a row.
+            None where all rows count.
+    """
+
+    observation: Any
+    mask: Any
+    action: Any
+    reward: Any
+    next_observation: Any
+    next_mask: Any
+    terminated: Any
+    truncated: Any
+    valid: Any
+
+
+class LaggingTransition(NamedTuple):
+    """A `Transition` of a policy that may be an earlier one than the one that learns from it.
+
+    Attributes:
+        log_prob: float32 `[B]`, of the action under the policy that drew it.
+    """
+
+    observation: Any
+    mask: Any
+    action: Any
+    reward: Any
+    next_observation: Any
+    next_mask: Any
+    terminated: Any
+    truncated: Any
+    valid: Any
+    log_prob: Any
