@@ -23,7 +23,7 @@ GIVEN = {"dataclasses": dataclasses, "gym": gym, "keras": keras, "np": np, "tf":
 GIVEN |= {name: getattr(rlsample, name) for name in rlsample.__all__}
 # Rooms in which every public name has an example: what `__all__` of the package names, else all without underscore.
 ROOMS = ["types", "ops", "samplers", "schedules", "spaces", "streams", "distributions", "heads", "layers"]
-ROOMS += ["functional", "tfp", "lab", "learning", "in_graph", "checks", "networks", "registry"]
+ROOMS += ["functional", "tfp", "lab", "learning", "in_graph", "checks", "networks", "registry", "wrappers"]
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -21,7 +21,7 @@ LEVELS = [
     {"ops"},
     {"samplers", "schedules", "spaces", "streams"},
     {"distributions", "networks", "in_graph"},
-    {"lab", "functional", "tfp", "learning"},
+    {"lab", "functional", "tfp", "learning", "wrappers"},
     {"heads", "layers"},
     {"rollouts"},
     {"runs"},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -68,7 +69,7 @@ class GymEnv(gym.Env):
         """Starts an episode; Gymnasium's contract. No options are known."""
         super().reset(seed=seed)
         observation, mask = self.stepper.reset(self.np_random, options)
-        return observation[0], self._info(mask)
+        return _first(observation), self._info(mask)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Takes one step; Gymnasium's contract, and one-hot or relaxed actions, float `[K]` or `[F, K]`.
@@ -81,7 +82,7 @@ class GymEnv(gym.Env):
             gymnasium.error.ResetNeeded: there is no state yet.
         """
         observation, reward, terminated, mask = self.stepper.step(action, np.zeros(1, np.bool_), lift=True)
-        return observation[0], float(reward[0]), bool(terminated[0]), False, self._info(mask)
+        return _first(observation), float(reward[0]), bool(terminated[0]), False, self._info(mask)
 
     def render(self) -> np.ndarray | None:
         """Draws the current state: uint8 `[height, width, 3]`, or None if no render mode was asked for."""
@@ -202,15 +203,19 @@ class GymVectorEnv(gym.vector.VectorEnv):
         return info
 
 
-def make_env(functional: str, render_mode: str | None = None, **arguments: Any) -> GymEnv:
-    """Builds the `Env` of a class given as "module:Class"; `arguments` go to the class.
+Wrap = Callable[[FunctionalEnv], FunctionalEnv]
+"""Puts wrappers around an environment; those that compare equal share compiled programs."""
+
+
+def make_env(functional: str, render_mode: str | None = None, wrap: Wrap | None = None, **arguments: Any) -> GymEnv:
+    """Builds the `Env` of a class given as "module:Class"; `arguments` go to the class, what `wrap` makes of it counts.
 
     Examples:
         >>> from rlsample.in_graph.gymnasium_faces import make_env
         >>> make_env("envs.bandit:Bandit", means=[0.0, 1.0]).action_space
         Discrete(2)
     """
-    return GymEnv(_build(functional, arguments), render_mode)
+    return GymEnv(_build(functional, wrap, arguments), render_mode)
 
 
 def make_vector_env(
@@ -218,29 +223,39 @@ def make_vector_env(
     num_envs: int = 1,
     max_episode_steps: int | None = None,
     render_mode: str | None = None,
+    wrap: Wrap | None = None,
     **arguments: Any,
 ) -> GymVectorEnv:
-    """Builds the `VectorEnv` of a class given as "module:Class"; `arguments` go to the class.
+    """Builds the `VectorEnv` of a class given as "module:Class"; as `make_env`.
 
     Examples:
         >>> from rlsample.in_graph.gymnasium_faces import make_vector_env
         >>> make_vector_env("envs.bandit:Bandit", num_envs=8).action_space
         MultiDiscrete([5 5 5 5 5 5 5 5])
     """
-    return GymVectorEnv(_build(functional, arguments), num_envs, max_episode_steps, render_mode)
+    return GymVectorEnv(_build(functional, wrap, arguments), num_envs, max_episode_steps, render_mode)
 
 
-def _build(functional: str, arguments: dict[str, Any]) -> FunctionalEnv:
+def _build(functional: str, wrap: Wrap | None, arguments: dict[str, Any]) -> FunctionalEnv:
     """Returns the same object for the same arguments: it has no state, and its compiled programs are then shared."""
     try:
-        return _build_cached(functional, tuple(sorted(arguments.items())))
+        return _build_cached(functional, wrap, tuple(sorted(arguments.items())))
     except TypeError:  # an argument that cannot be hashed, or one that the class does not know and refuses
-        return load_env_creator(functional)(**arguments)
+        return _build_anew(functional, wrap, arguments)
 
 
 @functools.lru_cache(maxsize=64, typed=True)
-def _build_cached(functional: str, arguments: tuple[tuple[str, Any], ...]) -> FunctionalEnv:
-    return load_env_creator(functional)(**dict(arguments))
+def _build_cached(functional: str, wrap: Wrap | None, arguments: tuple[tuple[str, Any], ...]) -> FunctionalEnv:
+    return _build_anew(functional, wrap, dict(arguments))
+
+
+def _build_anew(functional: str, wrap: Wrap | None, arguments: dict[str, Any]) -> FunctionalEnv:
+    env = load_env_creator(functional)(**arguments)
+    return env if wrap is None else wrap(env)
+
+
+def _first(observation: Any) -> Any:
+    return tf.nest.map_structure(lambda part: part[0], observation)
 
 
 def _check_render_mode(render_mode: str | None) -> str | None:

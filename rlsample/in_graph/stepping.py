@@ -143,13 +143,16 @@ class Stepper:
                 raise checks.invalid(f"a finite state of shape {tuple(spec.shape)}, batch axis first", state=array)
             return tf.constant(array)
 
-        spec = self.programs.state_spec
-        if tf.nest.is_nested(spec):
-            self.state = type(spec)(*(one(leaf_spec, leaf) for leaf_spec, leaf in zip(spec, value, strict=True)))
-        else:
-            self.state = one(spec, value)
+        def read(spec: Any, value: Any) -> Any:
+            if isinstance(spec, dict):
+                return {key: read(part, value[key]) for key, part in spec.items()}
+            if isinstance(spec, tuple):
+                return type(spec)(*(read(part, leaf) for part, leaf in zip(spec, value, strict=True)))
+            return one(spec, value)
+
+        self.state = read(self.programs.state_spec, value)
 
 
-def _to_numpy(value: Any) -> Any:
-    # A copy, because the caller keeps what it gets and .numpy() may share memory with a tensor.
-    return None if value is None else value.numpy().copy()
+def _to_numpy(tree: Any) -> Any:
+    # Copies, because the caller keeps what it gets and .numpy() may share memory with a tensor.
+    return tf.nest.map_structure(lambda leaf: None if leaf is None else leaf.numpy().copy(), tree)

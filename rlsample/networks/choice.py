@@ -41,9 +41,9 @@ def is_grid(space: gym.spaces.Box) -> bool:
 
 
 def is_image(space: gym.spaces.Box) -> bool:
-    """Whether neighbours belong together: bytes of an image's layout, or planes with few channels."""
+    """Whether neighbours belong together: bytes of an image's layout, or planes, or frames of them, of few channels."""
     bytes_ = space.dtype == np.uint8
-    if len(space.shape) not in ((2, 3, 4) if bytes_ else (3,)):
+    if len(space.shape) not in ((2, 3, 4) if bytes_ else (3, 4)):
         return False
     height, width, depth = plane_shape(space, channels_of(space))
     return min(height, width) >= SMALLEST_SIDE and (bytes_ or depth <= MOST_CHANNELS)

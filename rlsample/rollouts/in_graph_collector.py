@@ -14,7 +14,7 @@ from rlsample.in_graph.environment import FunctionalEnv
 from rlsample.learning.loops import repeat
 from rlsample.rollouts.transition import Transition
 from rlsample.samplers import Sampler
-from rlsample.spaces.observations import dtype_of
+from rlsample.spaces.observations import specs
 
 Act = Callable[[Any, Any, Any], Any]
 """(observations `[B, ...]`, mask or None, seed int32 `[2]`) -> actions int32 `[B]` or `[B, F]`; for an in-graph
@@ -94,9 +94,8 @@ class InGraphCollector:
     """
 
     def __init__(self, env: FunctionalEnv, num_envs: int, max_episode_steps: int | None = None) -> None:
-        if not isinstance(env.observation_space, gym.spaces.Box):
-            raise checks.invalid("in-graph observations that are a Box", observation_space=env.observation_space)
         self.env = env
+        self._specs = specs(env.observation_space)
         self.num_envs = checks.check_count("num_envs", num_envs)
         self.max_episode_steps = max_episode_steps or np.iinfo(np.int32).max
 
@@ -105,8 +104,8 @@ class InGraphCollector:
         zeros = tf.zeros([self.num_envs])
         return Running(self.env.initial(seed, self.num_envs), tf.cast(zeros, tf.int32), zeros)
 
-    def observe(self, state: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """What is seen of states of environments: observations `[B, ...]`, and a mask or None."""
+    def observe(self, state: Any) -> tuple[Any, tf.Tensor | None]:
+        """What is seen of states of environments: observations, a tree of `[B, ...]`, and a mask or None."""
         return self.seen(self.env.observation(state)), self.env.action_mask(state)
 
     def collect(
@@ -134,15 +133,19 @@ class InGraphCollector:
         zeros = tf.zeros([self.num_envs])
         columns = self._columns(running, num_steps)
 
+        def write(step: tf.Tensor) -> Callable[[tf.TensorArray, tf.Tensor], tf.TensorArray]:
+            return lambda column, value: column.write(step, value)
+
         def take(step: tf.Tensor, carry: Any) -> Any:
             running, finished, columns, memory = carry
             act_seed, step_seed = seeds[2 * step], seeds[2 * step + 1]
             row, running, finished, memory = self._step(act, running, finished, memory, act_seed, step_seed)
-            return running, finished, {name: column.write(step, row[name]) for name, column in columns.items()}, memory
+            written = {name: tf.nest.map_structure(write(step), columns[name], row[name]) for name in columns}
+            return running, finished, written, memory
 
         carry = running, Finished(zeros, zeros, zeros), columns, memory
         running, finished, columns, _ = repeat(take, num_steps, carry)
-        stacked = {name: column.stack() for name, column in columns.items()}
+        stacked = tf.nest.map_structure(lambda column: column.stack(), columns)
         empty = dict.fromkeys(Transition._fields)
         return Transition(**(empty | stacked)), running, finished
 
@@ -154,7 +157,7 @@ class InGraphCollector:
         memory: Any,
         act_seed: tf.Tensor,
         step_seed: tf.Tensor,
-    ) -> tuple[dict[str, tf.Tensor], Running, Finished, Any]:
+    ) -> tuple[dict[str, Any], Running, Finished, Any]:
         env, state, remembers = self.env, running.state, tf.is_tensor(memory)
         observation, mask = self.observe(state)
         if remembers:
@@ -186,23 +189,30 @@ class InGraphCollector:
             memory = tf.where(done[:, None], tf.zeros([], memory.dtype), memory)
         return row, Running(state, tf.where(done, 0, length), tf.where(done, 0.0, score)), finished, memory
 
-    def _columns(self, running: Running, num_steps: int) -> dict[str, tf.TensorArray]:
+    def _columns(self, running: Running, num_steps: int) -> dict[str, Any]:
         """Arrays for T rows of everything `_step` gives."""
         observation, mask = self.observe(running.state)
-        batch = (self.num_envs,)
+        batch = [self.num_envs]
         kinds = {
-            "observation": (observation.dtype, observation.shape),
-            "action": (tf.int32, (*batch, *self.env.factors.action_shape)),
-            "reward": (tf.float32, batch),
-            "next_observation": (observation.dtype, observation.shape),
-            "terminated": (tf.bool, batch),
-            "truncated": (tf.bool, batch),
+            "observation": observation,
+            "action": tf.TensorSpec([*batch, *self.env.factors.action_shape], tf.int32),
+            "reward": tf.TensorSpec(batch),
+            "next_observation": observation,
+            "terminated": tf.TensorSpec(batch, tf.bool),
+            "truncated": tf.TensorSpec(batch, tf.bool),
         }
         if mask is not None:
-            kinds["mask"] = (tf.bool, mask.shape)
-        return {name: tf.TensorArray(kind, num_steps, element_shape=shape) for name, (kind, shape) in kinds.items()}
+            kinds["mask"] = mask
 
-    def seen(self, observation: tf.Tensor) -> tf.Tensor:
-        """An observation `[B, ...]` in the shape that its space declares and the dtype in which it is kept."""
-        space = self.env.observation_space
-        return tf.cast(tf.reshape(observation, [observation.shape[0], *space.shape]), dtype_of(space))
+        def array(kind: Any) -> tf.TensorArray:
+            return tf.TensorArray(kind.dtype, num_steps, element_shape=kind.shape)
+
+        return tf.nest.map_structure(array, kinds)
+
+    def seen(self, observation: Any) -> Any:
+        """Observations, a tree of `[B, ...]`, in the shapes that the space declares and the dtypes they are kept in."""
+
+        def one(spec: tf.TensorSpec, part: tf.Tensor) -> tf.Tensor:
+            return tf.cast(tf.reshape(part, [part.shape[0], *spec.shape]), spec.dtype)
+
+        return tf.nest.map_structure(one, self._specs, observation)

@@ -25,7 +25,7 @@ _SECRET = re.compile(r"api_?key|secret|passw(or)?d|credential|(^|_)token$", re.I
 
 _OWN_OPTIONS = frozenset({"id", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"})
 
-_CODE = frozenset({"functional", "entry_point", "vector_entry_point", "additional_wrappers"})
+_CODE = frozenset({"functional", "wrap", "entry_point", "vector_entry_point", "additional_wrappers"})
 """Options by which a registration names the code of an environment. A configuration, which is a file, names none."""
 
 _LIMIT = "max_episode_steps"
@@ -46,8 +46,8 @@ class EnvConfig(Block):
     wrappers: tuple[str | dict[str, JsonValue], ...] | None = Field(
         default=None,
         validate_default=True,
-        description="Around each environment, the innermost first: names of gymnasium.wrappers or minigrid.wrappers, "
-        "or {name, options}; by default what is usual for MiniGrid, else none.",
+        description="Around each environment, the innermost first: names of gymnasium.wrappers, minigrid.wrappers or "
+        "rlsample.wrappers, or {name, options}; by default what is usual for MiniGrid, else none.",
     )
     vectorization_mode: Literal["sync", "async", "vector_entry_point"] | None = Field(
         default=None,
@@ -130,8 +130,11 @@ class EnvConfig(Block):
         target: Any = self.id
         spec, mode = gymnasium.spec(self.id), words["vectorization_mode"]
         # Asked for where there is none, Gymnasium says so itself.
-        native = mode is None and spec.vector_entry_point is not None and not self.wrappers
-        if mode == "vector_entry_point" or native:
+        native = mode is None and spec.vector_entry_point is not None
+        wrap = self._in_graph_wrappers(spec)
+        if mode == "vector_entry_point" or (native and (wrap is not None or not self.wrappers)):
+            if wrap is not None:
+                words["wrap"] = wrap
             if max_episode_steps is not None:
                 name, count = env_packages.package_of(self.id).step_limit
                 words[name] = count * min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
@@ -152,6 +155,16 @@ class EnvConfig(Block):
         envs = made(self.id, self.step_seconds, lambda: gymnasium.make_vec(target, **words))
         envs.unwrapped.step_seconds = self.step_seconds
         return envs
+
+    def _in_graph_wrappers(self, spec: Any) -> Any:
+        """What puts the wrappers around an in-graph environment; None if there are none, or not all of them can."""
+        from rlsample.wrappers import IN_GRAPH, InGraphWrappers
+
+        named = [{"name": each} if isinstance(each, str) else each for each in self.wrappers or ()]
+        if not named or "functional" not in spec.kwargs or not all(each["name"] in IN_GRAPH for each in named):
+            return None
+        options = ({key: value for key, value in each.items() if key != "name"} for each in named)
+        return InGraphWrappers([(each["name"], rest) for each, rest in zip(named, options, strict=True)])
 
     def own_limit(self) -> int | None:
         """Steps after which the environment cuts its episodes, as far as its registration or the kwargs tell."""

@@ -41,7 +41,7 @@ PACKAGES: dict[str, Package] = {
 }
 """By the beginning of the ids. ALE's own vector form makes grey frames of 84 x 84, four to a stack."""
 
-WRAPPER_MODULES = ("gymnasium.wrappers", "minigrid.wrappers")
+WRAPPER_MODULES = ("gymnasium.wrappers", "minigrid.wrappers", "rlsample.wrappers")
 """Where wrappers that a configuration names are looked up."""
 
 
