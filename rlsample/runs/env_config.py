@@ -160,6 +160,7 @@ class EnvConfig(Block):
         """What puts the wrappers around an in-graph environment; None if there are none, or not all of them can."""
         from rlsample.wrappers import IN_GRAPH, InGraphWrappers
 
+        named: list[dict[str, Any]]
         named = [{"name": each} if isinstance(each, str) else each for each in self.wrappers or ()]
         if not named or "functional" not in spec.kwargs or not all(each["name"] in IN_GRAPH for each in named):
             return None
