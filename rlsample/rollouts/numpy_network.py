@@ -42,7 +42,8 @@ def noise_of(seed: np.ndarray, stream: int = 0) -> np.random.Generator:
     Examples:
         >>> from rlsample.rollouts.numpy_network import noise_of
         >>> seed = np.array([0, 1], np.int32)
-        >>> noise_of(seed).gumbel() == noise_of(seed).gumbel(), noise_of(seed).gumbel() == noise_of(seed, stream=1).gumbel()
+        >>> first, again, other = (noise_of(seed, stream).gumbel() for stream in (0, 0, 1))
+        >>> first == again, first == other
         (True, False)
     """
     key = np.asarray(seed, np.int32).view(np.uint64)[0]
@@ -67,7 +68,8 @@ class NumpyNetwork:
         >>> from rlsample.rollouts.numpy_network import NumpyNetwork
         >>> kernel, bias = np.array([[1.0, 0.0, -1.0]], np.float32), np.zeros(3, np.float32)
         >>> network = NumpyNetwork(parts=None, weights=[kernel, bias], activations=[], event_shape=(3,))
-        >>> observation, mask = np.array([[2.0], [-2.0]], np.float32), np.array([[True, True, True], [True, True, False]])
+        >>> observation = np.array([[2.0], [-2.0]], np.float32)
+        >>> mask = np.array([[True, True, True], [True, True, False]])
         >>> network.mode(observation, mask), network.log_prob(observation, mask, np.array([0, 1]))
         (array([0, 1], dtype=int32), array([-0.143, -0.127], dtype=float32))
     """

@@ -137,7 +137,9 @@ def network_of(policy: Policy) -> NumpyNetwork:
         >>> from rlsample.rollouts.numpy_policy import network_of
         >>> from rlsample.rollouts.policy import Policy
         >>> env = gym.make("CartPole-v1")
-        >>> network = network_of(Policy(env.observation_space, env.action_space, samplers.create("exact"), hidden_sizes=(16,)))
+        >>> sampler, sizes = samplers.create("exact"), (16,)
+        >>> policy = Policy(env.observation_space, env.action_space, sampler, hidden_sizes=sizes)
+        >>> network = network_of(policy)
         >>> [weight.shape for weight in network.weights], network.activations
         ([(4, 16), (16,), (16, 2), (2,)], ['tanh'])
     """
