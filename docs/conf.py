@@ -16,7 +16,7 @@ copyright = "the authors of rlsample. Apache-2.0"
 release = version = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -32,6 +32,11 @@ nitpick_ignore_regex = [(r"py:.*", r"(?s)(?!rlsample\.).*")]
 default_role = "py:obj"
 
 myst_heading_anchors = 3
+# Notebooks are pages of text: they are run here, and what fails is an error.
+nb_execution_mode = "force"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 

@@ -25,10 +25,14 @@ def pages():
     }
 
 
-def blocks(name, language="python"):
-    """The fenced blocks of a page: (line number, code)."""
+CELL_OPTIONS = r"(?:---\n(?:(?!```).*\n)*?---\n)?"
+"""What a cell of a notebook says of itself before its code, such as the text of its picture."""
+
+
+def blocks(name, language=r"(?:python|\{code-cell\} ipython3)"):
+    """The fenced blocks of a page, cells of notebooks among them: (line number, code)."""
     text = pages()[name].read_text()
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.finditer(rf"^```{language}\n{CELL_OPTIONS}(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [(text.count("\n", 0, match.start(1)), match[1]) for match in found]
 
 
@@ -41,6 +45,11 @@ def run_page(name):
         patch.chdir(folder)
         for room in ROOMS_OF_A_CLONE:
             Path(room).symlink_to(ROOT / room)
+        if name.startswith("notebooks/"):
+            import matplotlib.pyplot as plt
+
+            plt.switch_backend("Agg")
+            patch.setattr(plt, "show", plt.close)
         for line, code in blocks(name):
             # TensorFlow reads the source of what it traces.
             file = f"{name}.md:{line}"

@@ -24,6 +24,7 @@ GIVEN |= {name: getattr(rlsample, name) for name in rlsample.__all__}
 # Rooms in which every public name has an example: what `__all__` of the package names, else all without underscore.
 ROOMS = ["types", "ops", "samplers", "schedules", "spaces", "streams", "distributions", "heads", "layers"]
 ROOMS += ["functional", "tfp", "lab", "learning", "in_graph", "checks", "networks", "registry", "wrappers"]
+ROOMS += ["rollouts", "runs"]
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -61,8 +62,9 @@ def examples():
 
 
 @pytest.mark.parametrize("example", [pytest.param(each, id=each.name) for each in examples() if each.examples])
-def test_example(example, monkeypatch):
+def test_example(example, monkeypatch, tmp_path):
     monkeypatch.setattr(samplers._registry, "registered", {})
+    monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(UpToRounding(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     said = io.StringIO()
     with np.printoptions(precision=3, suppress=True):

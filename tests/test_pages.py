@@ -16,8 +16,8 @@ from tests.helpers_pages import ROOT, blocks, pages, run_page
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 
 
-# A thousand studies, to see how often an interval holds the truth.
-LONG = {"comparing"}
+# A thousand studies, to see how often an interval holds the truth; notebooks, which train.
+LONG = {"comparing"} | {name for name in pages() if name.startswith("notebooks/")}
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,21 @@ def test_runs():
     np.testing.assert_array_equal(page.outcome["probabilities"][:, 1], 0)
     np.testing.assert_array_equal(page.outcome["action"], 0)
     assert page.actions.shape == (4,)
+
+
+@pytest.mark.slow
+def test_notebooks():
+    run = run_page("notebooks/first_agent").run
+    assert run.evaluation["mean_return"] > 100  # some 20 before
+    angles = run_page("notebooks/through_cartpole").angles
+    assert np.mean(angles[-10:]) < 0.7 * np.mean(angles[:5])
+    reports = run_page("notebooks/estimators").reports
+    # Ten thousand draws: what is unbiased is within five standard errors, what is not lies farther off.
+    off = {name: report.bias / report.bias_standard_error for name, report in reports.items()}
+    assert max(off[name] for name in ("score_function", "leave_one_out", "disarm", "unordered_set")) < 5
+    assert min(off[name] for name in ("straight_through", "straight_through_gumbel_softmax", "reinmax")) > 10
+    learned = run_page("notebooks/messages").learned
+    assert all(np.mean(rewards[-10:]) > 0.7 for rewards, _ in learned.values())
 
 
 def test_start():

@@ -18,6 +18,15 @@ class Bounds:
 
     Args:
         bounds: least and greatest value of each part of an observation; infinite where there is none.
+
+    Examples:
+        >>> from rlsample.rollouts.bounds import Bounds
+        >>> bounds = Bounds([(np.zeros(2), np.ones(2))])
+        >>> bounds.check([np.array([[0.5, 1.0]])], rewards=np.array([1.0]))
+        >>> bounds.check([np.array([[0.5, 1.0]])], rewards=np.array([np.inf]))
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected finite rewards of at most 1e+18. Received: environment=0, reward=inf. ...
     """
 
     def __init__(self, bounds: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:

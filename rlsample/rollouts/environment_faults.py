@@ -21,7 +21,21 @@ _NUMBERS = "biuf"
 
 
 class EnvironmentFault(RuntimeError):  # noqa: N818 (an environment has faults)
-    """An environment did not do what its spaces and Gymnasium's contract promise; the message names it."""
+    """An environment did not do what its spaces and Gymnasium's contract promise; the message names it.
+
+    Examples:
+        >>> from rlsample.rollouts.environment_faults import EnvironmentFault, Guard
+        >>> class Silent(gym.Wrapper):
+        ...     def step(self, action):
+        ...         return None
+        >>> env = Guard(Silent(gym.make("CartPole-v1")), "mine/Silent-v0", count=lambda: 0)
+        >>> observation, info = env.reset(seed=0)
+        >>> try:
+        ...     env.step(1)
+        ... except EnvironmentFault as fault:
+        ...     print(str(fault).partition("Received: ")[2])
+        NoneType, in step 1, action 1.
+    """
 
 
 class Guard(gym.Wrapper):
@@ -35,6 +49,17 @@ class Guard(gym.Wrapper):
         env_id: its id.
         count: says, at each call, how many environments were made before; the index of this one. In a worker process of
             Gymnasium's the process's name says it.
+
+    Examples:
+        >>> from rlsample.rollouts.environment_faults import Guard
+        >>> class Lists(gym.Wrapper):
+        ...     def step(self, action):
+        ...         observation, *outcome = self.env.step(action)
+        ...         return observation.tolist(), *outcome
+        >>> env = Guard(Lists(gym.make("CartPole-v1")), "mine/Lists-v0", count=lambda: 0)
+        >>> observation, info = env.reset(seed=0)
+        >>> env.step(1)[0].dtype
+        dtype('float32')
     """
 
     def __init__(self, env: gym.Env, env_id: str, count: Callable[[], int]) -> None:
@@ -108,6 +133,12 @@ def fitting(space: gym.Space, value: Any, path: str = "") -> Any:
 
     Raises:
         _Misfit: it cannot be meant.
+
+    Examples:
+        >>> from rlsample.rollouts.environment_faults import fitting
+        >>> space = gym.spaces.Dict({"place": gym.spaces.Discrete(5), "speed": gym.spaces.Box(-1.0, 1.0, (2,))})
+        >>> fitting(space, {"place": np.array([3]), "speed": [0.5, 0.25]})
+        {'place': 3, 'speed': array([0.5 , 0.25], dtype=float32)}
     """
     match space:
         case gym.spaces.Dict():
@@ -146,6 +177,16 @@ def step(envs: gym.vector.VectorEnv, actions: Any) -> Any:
 
     Raises:
         EnvironmentFault: an environment failed, broke a promise, did not come back, or its process ended.
+
+    Examples:
+        >>> from rlsample.rollouts import environment_faults
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
+        >>> observations, info = environment_faults.reset(envs, seed=0)
+        >>> try:
+        ...     environment_faults.step(envs, np.array([0, 7]))
+        ... except environment_faults.EnvironmentFault as fault:
+        ...     print(str(fault).partition("Received: ")[2].splitlines()[0])
+        AssertionError: np.int64(7) (<class 'numpy.int64'>) invalid, in step 1 of all, actions [0, 7].
     """
     own = envs.unwrapped
     own.steps_taken = getattr(own, "steps_taken", 0) + 1
@@ -158,7 +199,15 @@ def step(envs: gym.vector.VectorEnv, actions: Any) -> Any:
 
 
 def reset(envs: gym.vector.VectorEnv, seed: int | None) -> Any:
-    """`envs.reset`, its failures named; errors as of `step`."""
+    """`envs.reset`, its failures named; errors as of `step`.
+
+    Examples:
+        >>> from rlsample.rollouts import environment_faults
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=2)
+        >>> observations, info = environment_faults.reset(envs, seed=0)
+        >>> observations.shape
+        (2, 4)
+    """
     return _named(envs, lambda: "in the first reset", lambda: envs.reset(seed=seed))
 
 
@@ -167,6 +216,11 @@ def made(env_id: str, seconds: float | None, make: Callable[[], Any]) -> Any:
 
     Raises:
         EnvironmentFault: it did not come back. Other errors are left as they are.
+
+    Examples:
+        >>> from rlsample.rollouts import environment_faults
+        >>> environment_faults.made("CartPole-v1", 60.0, lambda: gym.make_vec("CartPole-v1", num_envs=2)).num_envs
+        2
     """
     before, watch = multiprocessing.active_children(), Watch(None, seconds)
     try:
@@ -230,7 +284,14 @@ def _id(envs: Any) -> str:
 
 
 def hanging_in(thread: threading.Thread) -> str:
-    """The message for a thread that hangs: in which environment, and where in it, as far as its stack tells."""
+    """The message for a thread that hangs: in which environment, and where in it, as far as its stack tells.
+
+    Examples:
+        >>> import threading
+        >>> from rlsample.rollouts.environment_faults import hanging_in
+        >>> hanging_in(threading.current_thread()).splitlines()[0]
+        'It hangs here:'
+    """
     frames = [frame for frame, _ in traceback.walk_stack(sys._current_frames()[thread.ident or 0])]
     for depth, frame in enumerate(frames):
         guard, when = frame.f_locals.get("self"), frame.f_locals.get("when")
@@ -241,7 +302,13 @@ def hanging_in(thread: threading.Thread) -> str:
 
 
 def failure(name: str, when: str, error: BaseException) -> str:
-    """The message for an exception of the environment's own, or for where it hung, with the traceback below."""
+    """The message for an exception of the environment's own, or for where it hung, with the traceback below.
+
+    Examples:
+        >>> from rlsample.rollouts.environment_faults import failure
+        >>> failure("mine/Maze-v0 (environment 3)", "in step 12, action 1", IndexError("no such room")).splitlines()[0]
+        'Expected mine/Maze-v0 (environment 3) to work. Received: IndexError: no such room, in step 12, action 1.'
+    """
     # The first frame is ours, and so is the last where it hung: the handler that interrupted it.
     below = error.__traceback__.tb_next if error.__traceback__ else None
     if isinstance(error, Overdue):

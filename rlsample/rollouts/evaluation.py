@@ -73,7 +73,18 @@ class Evaluation:
 
 
 class EvaluationStopped(Exception):  # noqa: N818 (nothing went wrong)
-    """An evaluation was given up because its run is to stop."""
+    """An evaluation was given up because its run is to stop.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from rlsample.rollouts.evaluation import EvaluationStopped, play_episodes
+        >>> right = SimpleNamespace(model=None, act=lambda seen, mask=None, seed=None: np.ones(len(seen), int))
+        >>> try:
+        ...     play_episodes(right, gym.make_vec("CartPole-v1", num_envs=2), 4, seed=0, should_stop=lambda: True)
+        ... except EvaluationStopped:
+        ...     print("given up")
+        given up
+    """
 
 
 def play_episodes(

@@ -48,6 +48,15 @@ def export(policy: Policy, path: str | Path) -> None:
 
     Raises:
         ValueError: the file does not do what the policy does.
+
+    Examples:
+        >>> from rlsample.rollouts.export import export
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("CartPole-v1")
+        >>> export(Policy(env.observation_space, env.action_space, samplers.create("categorical")), "served")
+        >>> served = tf.saved_model.load("served")  # needs no rlsample
+        >>> served.serve(np.zeros([3, 4], np.float32))["probabilities"].shape
+        TensorShape([3, 2])
     """
     archive = keras.export.ExportArchive(name="policy")
     archive.track(policy.model)

@@ -35,6 +35,15 @@ class GymnasiumCollector:
         returns: undiscounted returns of the episodes that ended since `pop_episodes` was last called.
         lengths: their lengths.
         info: what the environments said besides, at the last step or reset.
+
+    Examples:
+        >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+        >>> from rlsample.rollouts.numpy_policy import uniform_actions
+        >>> envs, noise = gym.make_vec("CartPole-v1", num_envs=8), np.random.default_rng(0)
+        >>> collector = GymnasiumCollector(envs, spaces.factorise(envs.single_action_space), seed=0)
+        >>> transitions = collector.collect(lambda observation, mask: uniform_actions(noise, mask), num_steps=50)
+        >>> transitions.reward.shape, int((~transitions.valid).sum()), len(collector.returns)
+        ((50, 8), 11, 11)
     """
 
     def __init__(self, envs: gym.vector.VectorEnv, factors: Factors, seed: int) -> None:

@@ -34,6 +34,21 @@ class GymnasiumLoop:
         temperature: decides the temperature.
         jit_compile: whether XLA compiles the program.
         hint: what to do when losses are not finite.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from rlsample.rollouts.gymnasium_loop import GymnasiumLoop
+        >>> from rlsample.rollouts.policy import Policy
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=2)
+        >>> policy = Policy(envs.single_observation_space, envs.single_action_space, samplers.create("reinmax"))
+        >>> def learn(state, steps, seed, finite):  # counts rewards, and learns nothing
+        ...     return state + tf.reduce_sum(steps.reward), {"reward": tf.reduce_mean(steps.reward)}, finite
+        >>> learner = SimpleNamespace(policy=policy, learn=learn)
+        >>> learner.start, learner.publish = (lambda member: tf.zeros([])), (lambda state: policy)
+        >>> options = {"seed": 1, "temperature": schedules.create(0.5), "jit_compile": False}
+        >>> loop = GymnasiumLoop(envs, learner, num_steps=8, **options)
+        >>> loop.advance()["sampler/temperature"], float(loop.state)
+        (0.5, 16.0)
     """
 
     max_turns_per_call = 1

@@ -30,7 +30,13 @@ _SIGNAL = getattr(signal, "SIGALRM", None)
 
 
 class Overdue(BaseException):
-    """Raised inside a call that takes too long. No `Exception`, which an environment may catch and go on."""
+    """Raised inside a call that takes too long. No `Exception`, which an environment may catch and go on.
+
+    Examples:
+        >>> from rlsample.rollouts.hanging import Overdue
+        >>> issubclass(Overdue, Exception)
+        False
+    """
 
 
 class Watch:
@@ -43,6 +49,17 @@ class Watch:
     Attributes:
         reason: why it was interrupted, a sentence; empty if it was not.
         ended: indices of the environments whose processes were killed for it.
+
+    Examples:
+        >>> import time
+        >>> from rlsample.rollouts.hanging import Overdue, Watch
+        >>> watch = Watch(None, seconds=0.1)
+        >>> try:
+        ...     with watch:
+        ...         time.sleep(60)
+        ... except Overdue:
+        ...     print(watch.reason)
+        A call took longer than the 0.1 s of env.step_seconds.
     """
 
     def __init__(self, envs: Any, seconds: float | None) -> None:
@@ -104,27 +121,67 @@ class Watch:
 
 
 class Hurry(NamedTuple):
-    """How long each call may take from some moment on."""
+    """How long each call may take from some moment on.
+
+    Examples:
+        >>> from rlsample.rollouts.hanging import Hurry
+        >>> Hurry(since=100.0, seconds=10.0).seconds
+        10.0
+    """
 
     since: float
     seconds: float
 
 
 def hurry(seconds: float | None) -> None:
-    """Gives every call that is under way or comes only so many seconds from now on; None takes that back."""
+    """Gives every call that is under way or comes only so many seconds from now on; None takes that back.
+
+    Examples:
+        >>> import time
+        >>> from rlsample.rollouts.hanging import Overdue, Watch, hurry
+        >>> hurry(0.1)
+        >>> try:
+        ...     with Watch(None, seconds=None):
+        ...         time.sleep(60)
+        ... except Overdue:
+        ...     print("interrupted")
+        interrupted
+        >>> hurry(None)
+    """
     global _hurry
     _hurry = None if seconds is None else Hurry(time.monotonic(), seconds)
 
 
 def let_be_interrupted() -> None:
-    """Makes a process of an environment's own raise `Overdue` when it is told to."""
+    """Makes a process of an environment's own raise `Overdue` when it is told to.
+
+    Examples:
+        >>> import signal
+        >>> from rlsample.rollouts.hanging import Overdue, let_be_interrupted
+        >>> before = signal.getsignal(signal.SIGALRM)
+        >>> let_be_interrupted()
+        >>> try:
+        ...     signal.raise_signal(signal.SIGALRM)
+        ... except Overdue:
+        ...     print("interrupted")
+        interrupted
+        >>> handler = signal.signal(signal.SIGALRM, before)
+    """
     signal.set_wakeup_fd(-1)
     if _SIGNAL:
         signal.signal(_SIGNAL, _raise)
 
 
 def say_that_it_cannot_be_interrupted(reason: str) -> None:
-    """Tells a person what no program can mend from inside."""
+    """Tells a person what no program can mend from inside.
+
+    Examples:
+        >>> import contextlib, sys
+        >>> from rlsample.rollouts.hanging import say_that_it_cannot_be_interrupted
+        >>> with contextlib.redirect_stderr(sys.stdout):
+        ...     say_that_it_cannot_be_interrupted("A call took longer than 600 s.")
+        A call took longer than 600 s. It cannot be interrupted, for it hangs outside of Python: end the process.
+    """
     print(f"{reason} It cannot be interrupted, for it hangs outside of Python: end the process.", file=sys.stderr)
 
 

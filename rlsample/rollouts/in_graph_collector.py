@@ -31,6 +31,13 @@ class Running(NamedTuple):
         state: of the environments.
         length: int32 `[B]`, steps taken in the episode.
         score: float32 `[B]`, rewards earned in it.
+
+    Examples:
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.rollouts.in_graph_collector import InGraphCollector
+        >>> running = InGraphCollector(CartPole(), num_envs=3).start((0, 1))
+        >>> running.length.numpy(), running.score.numpy()
+        (array([0, 0, 0], dtype=int32), array([0., 0., 0.], dtype=float32))
     """
 
     state: Any
@@ -39,7 +46,15 @@ class Running(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """Sums over the episodes that ended: float32 `[B]` each."""
+    """Sums over the episodes that ended: float32 `[B]` each.
+
+    Examples:
+        >>> from rlsample.rollouts.in_graph_collector import Finished
+        >>> count, sums = tf.constant([2.0, 1.0]), tf.constant([40.0, 20.0])  # three episodes in two environments
+        >>> finished = Finished(count, length=sums, score=sums)
+        >>> float(tf.reduce_sum(finished.score) / tf.reduce_sum(finished.count))  # their mean return
+        20.0
+    """
 
     count: tf.Tensor
     length: tf.Tensor
@@ -47,7 +62,16 @@ class Finished(NamedTuple):
 
 
 def in_graph_env(envs: gym.vector.VectorEnv) -> FunctionalEnv | None:
-    """The in-graph environment behind a Gymnasium vector environment, or None if there is none."""
+    """The in-graph environment behind a Gymnasium vector environment, or None if there is none.
+
+    Examples:
+        >>> import envs
+        >>> from rlsample.rollouts.in_graph_collector import in_graph_env
+        >>> in_graph_env(gym.make_vec("rlsample/CartPole-v1", num_envs=2)).action_space
+        Discrete(2)
+        >>> print(in_graph_env(gym.make_vec("CartPole-v1", num_envs=2)))
+        None
+    """
     return getattr(envs.unwrapped, "functional", None)
 
 
@@ -61,6 +85,14 @@ def check_differentiable(sampler: Sampler, env_id: str, make: Callable[..., gym.
 
     Raises:
         ValueError: they cannot; says which of the two.
+
+    Examples:
+        >>> from rlsample.rollouts.in_graph_collector import check_differentiable
+        >>> make = lambda num_envs: gym.make_vec("CartPole-v1", num_envs=num_envs)
+        >>> check_differentiable(samplers.create("reinmax"), "CartPole-v1", make)
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected an environment with a gradient. Received: env='CartPole-v1'. Use an in-graph ...
     """
     if not sampler.pathwise:
         hint = "Use straight_through_gumbel_softmax, straight_through or reinmax."
@@ -74,7 +106,15 @@ def check_differentiable(sampler: Sampler, env_id: str, make: Callable[..., gym.
 
 
 def max_truncations(envs: gym.vector.VectorEnv, num_steps: int) -> int | None:
-    """How often one environment can run out of time in so many steps; None if it is not in-graph, and may tell."""
+    """How often one environment can run out of time in so many steps; None if it is not in-graph, and may tell.
+
+    Examples:
+        >>> import envs
+        >>> from rlsample.rollouts.in_graph_collector import max_truncations
+        >>> vector = gym.make_vec("rlsample/CartPole-v1", num_envs=2)  # at most 500 steps an episode
+        >>> max_truncations(vector, num_steps=128), max_truncations(vector, num_steps=1024)
+        (1, 3)
+    """
     if in_graph_env(envs) is None:
         return None
     limit = getattr(envs.unwrapped, "max_episode_steps", None)
@@ -91,6 +131,20 @@ class InGraphCollector:
 
     Raises:
         ValueError: observations that are not arrays.
+
+    Examples:
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.rollouts.in_graph_collector import InGraphCollector
+        >>> collector = InGraphCollector(CartPole(), num_envs=2, max_episode_steps=500)
+        >>> strength = tf.Variable(0.5)  # of a push to the right, the same at each step
+        >>> def push(observation, mask, seed):
+        ...     return tf.stack([1 - strength, strength])[None] * tf.ones([2, 1])
+        >>> running = collector.start((0, 1))
+        >>> with tf.GradientTape() as tape:
+        ...     steps, running, finished = collector.collect(push, running, num_steps=4, seed=(0, 2))
+        ...     speed = tf.reduce_mean(steps.next_observation[-1, :, 1])
+        >>> print(steps.reward.shape, tape.gradient(speed, strength).numpy())
+        (4, 2) 1.5615562
     """
 
     def __init__(self, env: FunctionalEnv, num_envs: int, max_episode_steps: int | None = None) -> None:

@@ -37,7 +37,26 @@ TurnMaker = Callable[[Any, InGraphCollector, int], Turn]
 
 
 def collect_and_learn(members: Any, collector: InGraphCollector, num_steps: int) -> Turn:
-    """The turn of a `learning.population.Learner`: collects T steps with its policy, then learns from them."""
+    """The turn of a `learning.population.Learner`: collects T steps with its policy, then learns from them.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.rollouts.in_graph_collector import InGraphCollector
+        >>> from rlsample.rollouts.in_graph_loop import collect_and_learn
+        >>> learner = SimpleNamespace(
+        ...     split=lambda state: state,
+        ...     logits=lambda kernel, observation: observation @ kernel,
+        ...     choose=lambda logits, mask, seed: ops.mode(logits, mask),
+        ...     learn=lambda state, steps, seed, finite: (state, {"reward": tf.reduce_mean(steps.reward)}, finite),
+        ... )
+        >>> collector = InGraphCollector(CartPole(), num_envs=2)
+        >>> turn = collect_and_learn(learner, collector, num_steps=5)
+        >>> outcome = turn(tf.zeros([4, 2]), collector.start((0, 1)), tf.constant([0, 2]), tf.constant([True, True]))
+        >>> state, running, ended, metrics, finite = outcome
+        >>> float(metrics["reward"]), running.length.numpy()
+        (1.0, array([5, 5], dtype=int32))
+    """
 
     def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
         act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
@@ -49,7 +68,26 @@ def collect_and_learn(members: Any, collector: InGraphCollector, num_steps: int)
 
 
 def remember_and_learn(members: Any, collector: InGraphCollector, num_steps: int) -> Turn:
-    """The turn of a `RememberingLearner`: as `collect_and_learn`, from what its policy remembers."""
+    """The turn of a `RememberingLearner`: as `collect_and_learn`, from what its policy remembers.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.rollouts.in_graph_collector import InGraphCollector
+        >>> from rlsample.rollouts.in_graph_loop import remember_and_learn
+        >>> alternating = SimpleNamespace(  # remembers what it did last
+        ...     memory=lambda state: state,
+        ...     split=lambda state: (),
+        ...     logits_and_memory=lambda _, seen, memory: (tf.concat([memory, 1 - memory], -1), 1 - memory),
+        ...     choose=lambda logits, mask, seed: ops.mode(logits, mask),
+        ...     learn=lambda state, steps, seed, finite: (state, {"action": steps.action}, finite),
+        ... )
+        >>> collector = InGraphCollector(CartPole(), num_envs=1)
+        >>> turn = remember_and_learn(alternating, collector, num_steps=6)
+        >>> outcome = turn(tf.zeros([1, 1]), collector.start((0, 1)), tf.constant([0, 2]), tf.constant([True]))
+        >>> outcome[3]["action"].numpy().ravel()
+        array([1, 0, 1, 0, 1, 0], dtype=int32)
+    """
 
     def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
         act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
@@ -62,7 +100,30 @@ def remember_and_learn(members: Any, collector: InGraphCollector, num_steps: int
 
 
 def play_and_learn(members: Any, collector: InGraphCollector, num_steps: int) -> Turn:
-    """The turn of a `DifferentiatingLearner`: plays T steps under a gradient tape, then learns from the gradient."""
+    """The turn of a `DifferentiatingLearner`: plays T steps under a gradient tape, then learns from the gradient.
+
+    Examples:
+        >>> from collections import namedtuple
+        >>> from types import SimpleNamespace
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.rollouts.in_graph_collector import InGraphCollector
+        >>> from rlsample.rollouts.in_graph_loop import play_and_learn
+        >>> State, Played = namedtuple("State", "policy"), namedtuple("Played", "loss")
+        >>> sampler = samplers.create("straight_through")
+        >>> learner = SimpleNamespace(  # learns to drive to the right
+        ...     split=lambda state: state.policy,
+        ...     logits=lambda kernel, observation: observation @ kernel,
+        ...     choose=lambda logits, mask, seed: sampler(logits, seed).one_hot,
+        ...     play=lambda state, steps: Played(-tf.reduce_mean(steps.next_observation[-1, :, 0])),
+        ...     descend=lambda state, slope, played, seed, finite: (State(state.policy - slope), {}, finite),
+        ... )
+        >>> collector = InGraphCollector(CartPole(), num_envs=64)
+        >>> turn = play_and_learn(learner, collector, num_steps=4)
+        >>> before = State(tf.zeros([4, 2]))
+        >>> after, *_ = turn(before, collector.start((0, 1)), tf.constant([0, 2]), tf.ones([64], tf.bool))
+        >>> np.abs(after.policy.numpy()).max() > 0
+        np.True_
+    """
 
     def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
         play_seed, learn_seed = tf.unstack(ops.split(seed, 2))
@@ -100,6 +161,26 @@ class InGraphLoop:
 
     Raises:
         ValueError: the environment is not in-graph.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> import envs
+        >>> from rlsample.rollouts.in_graph_loop import InGraphLoop
+        >>> from rlsample.rollouts.policy import Policy
+        >>> vector = gym.make_vec("rlsample/CartPole-v1", num_envs=2)
+        >>> policy = Policy(vector.single_observation_space, vector.single_action_space, samplers.create("reinmax"))
+        >>> learner = SimpleNamespace(  # one that measures, and learns nothing
+        ...     policy=policy,
+        ...     start=lambda member: tf.zeros([4, 2]),
+        ...     split=lambda kernel: kernel,
+        ...     logits=lambda kernel, observation: observation @ kernel,
+        ...     choose=lambda logits, mask, seed: policy.head.sample(logits, seed).action,
+        ...     learn=lambda kernel, steps, seed, finite: (kernel, {"reward": tf.reduce_mean(steps.reward)}, finite),
+        ... )
+        >>> options = {"metrics": ["reward"], "temperature": schedules.create(0.5), "jit_compile": False}
+        >>> metrics = InGraphLoop(vector, learner, num_steps=8, seed=1, **options).advance(num_turns=2)
+        >>> metrics["reward"], metrics["sampler/temperature"]
+        (1.0, 0.5)
     """
 
     max_turns_per_call = MAX_TURNS_PER_CALL

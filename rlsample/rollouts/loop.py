@@ -23,6 +23,19 @@ class Watcher(Protocol):
         stopping: whether to come to an end.
         resumed: what to go on from; None to begin.
         due_every: environment steps after which something may be due: how often to ask; None if it does not matter.
+
+    Examples:
+        >>> class Printing:
+        ...     stopping, resumed, due_every = False, None, None
+        ...     def plan(self, total_steps): print("there will be", total_steps, "steps")
+        ...     def say(self, text): print(text)
+        ...     def log(self, step, metrics, update=None): print(step, metrics)
+        ...     def evaluation_due(self, step): return False
+        ...     def evaluate_when_due(self, policy, step): pass
+        ...     def save_due(self): return False
+        ...     def save(self, policy, snapshot=None, step=None): print("saved")
+        >>> Printing().log(128, {"charts/episodic_return": 21.5})
+        128 {'charts/episodic_return': 21.5}
     """
 
     stopping: bool
@@ -56,6 +69,21 @@ class Loop(Protocol):
 
     Attributes:
         max_turns_per_call: how many turns one call may take.
+
+    Examples:
+        >>> from rlsample.rollouts.snapshot import Snapshot
+        >>> class Counting:
+        ...     max_turns_per_call = 4
+        ...     def __init__(self): self.done = 0
+        ...     def advance(self, num_turns):
+        ...         self.done += num_turns
+        ...         return {"charts/turns": float(self.done)}
+        ...     def snapshot(self): return Snapshot({}, {"done": self.done})
+        ...     def restore(self, snapshot):
+        ...         self.done = snapshot.numbers["done"]
+        ...         return self.done
+        >>> Counting().restore(Snapshot({}, {"done": 7}))
+        7
     """
 
     max_turns_per_call: int
@@ -91,6 +119,18 @@ def train_in_turns(
         steps_per_turn: environment steps of one.
         updates_per_turn: optimizer steps of one.
         policy: gives the policy as it is now; called when an evaluation is due.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from rlsample.rollouts.loop import train_in_turns
+        >>> def nothing(*arguments): return None
+        >>> run = SimpleNamespace(stopping=False, resumed=None, due_every=None, plan=nothing, save=nothing)
+        >>> run.evaluation_due, run.save_due = (lambda step: False), (lambda: False)
+        >>> run.log = lambda step, metrics, update: print(step, metrics, update)
+        >>> loop = SimpleNamespace(max_turns_per_call=4, advance=lambda count: {"turns": count}, snapshot=nothing)
+        >>> train_in_turns(loop, run, num_turns=6, steps_per_turn=100, updates_per_turn=10, policy=nothing)
+        400 {'turns': 4} 40
+        600 {'turns': 2} 60
     """
     steps_per_call = min(MAX_STEPS_PER_CALL, run.due_every or MAX_STEPS_PER_CALL)
     turns_per_call = max(1, min(loop.max_turns_per_call, steps_per_call // steps_per_turn))
@@ -113,7 +153,16 @@ def train_in_turns(
 
 
 def raise_for_not_finite(finite: tf.Tensor) -> None:
-    """Raises ValueError for the first environment that was not, by the flag that a turn returned."""
+    """Raises ValueError for the first environment that was not, by the flag that a turn returned.
+
+    Examples:
+        >>> from rlsample.rollouts.loop import raise_for_not_finite
+        >>> raise_for_not_finite(tf.constant([True, True]))
+        >>> raise_for_not_finite(tf.constant([True, False]))
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected finite rewards, observations and values. Received: environment=1. ...
+    """
     flags = finite.numpy()
     if not flags.all():
         hint = "Rewards beyond 1e19 count as infinite too: losses square them."
@@ -122,7 +171,15 @@ def raise_for_not_finite(finite: tf.Tensor) -> None:
 
 
 def all_finite(tree: Any) -> tf.Tensor:
-    """Whether every float in a tree of tensors is finite: a bool scalar, for the host to check."""
+    """Whether every float in a tree of tensors is finite: a bool scalar, for the host to check.
+
+    Examples:
+        >>> from rlsample.rollouts.loop import all_finite
+        >>> bool(all_finite({"kernel": tf.ones([2, 2]), "count": tf.constant(3)}))
+        True
+        >>> bool(all_finite({"kernel": tf.constant([1.0, np.nan])}))
+        False
+    """
     leaves = [leaf for leaf in tf.nest.flatten(tree) if leaf is not None and leaf.dtype.is_floating]
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(leaf)) for leaf in leaves])
 
@@ -131,6 +188,13 @@ def raise_for_divergence(sound: tf.Tensor, hint: str = "") -> None:
     """Raises ValueError if what was learned is not finite, by `all_finite` of it: before it takes the place of before.
 
     Losses tell earlier, but not of the last update.
+
+    Examples:
+        >>> from rlsample.rollouts.loop import all_finite, raise_for_divergence
+        >>> raise_for_divergence(all_finite({"kernel": tf.constant([1.0, np.inf])}), "Lower the learning rate.")
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected finite weights. Received: after='an update'. Training diverged. Lower the learning rate.
     """
     if not bool(sound):
         raise checks.invalid("finite weights", after="an update", hint=f"Training diverged. {hint}".strip())
@@ -142,6 +206,15 @@ def finite_metrics(metrics: dict[str, float], hint: str = "") -> dict[str, float
     Raises:
         ValueError: a loss (`losses/*`) or the norm of a gradient is not finite: training has diverged. Other metrics
             may be infinite while it goes well.
+
+    Examples:
+        >>> from rlsample.rollouts.loop import finite_metrics
+        >>> finite_metrics({"losses/policy": 0.5, "charts/best_return": -np.inf})
+        {'losses/policy': 0.5, 'charts/best_return': -inf}
+        >>> finite_metrics({"losses/policy": np.nan})
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected finite losses and gradients. Received: losses/policy=nan. Training diverged.
     """
     vital = {name: value for name, value in metrics.items() if name.startswith("losses/") or name.endswith("_norm")}
     if not np.isfinite(list(vital.values())).all():

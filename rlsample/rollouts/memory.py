@@ -14,13 +14,33 @@ Recurrent = Callable[[Any], tuple[tf.Tensor, tf.Tensor]]
 
 
 def ends(transitions: Transition) -> tf.Tensor:
-    """Bool `[T, B]`: whether nothing of the step is to be remembered at the next one."""
+    """Bool `[T, B]`: whether nothing of the step is to be remembered at the next one.
+
+    Examples:
+        >>> from rlsample.rollouts.memory import ends
+        >>> from rlsample.rollouts.transitions import Transition
+        >>> ended = tf.constant([[False], [True], [False]])  # three steps of one environment
+        >>> flags = {"terminated": ended, "truncated": tf.zeros_like(ended)}
+        >>> transitions = Transition(**dict.fromkeys(Transition._fields) | flags)
+        >>> ends(transitions).numpy().ravel()
+        array([False,  True, False])
+    """
     done = transitions.terminated | transitions.truncated
     return done if transitions.valid is None else done | ~transitions.valid
 
 
 def starts(transitions: Transition) -> tf.Tensor:
-    """Bool `[T, B]`: whether an episode begins at the step. The first one goes on from the state it is given."""
+    """Bool `[T, B]`: whether an episode begins at the step. The first one goes on from the state it is given.
+
+    Examples:
+        >>> from rlsample.rollouts.memory import starts
+        >>> from rlsample.rollouts.transitions import Transition
+        >>> ended = tf.constant([[False], [True], [False]])  # three steps of one environment
+        >>> flags = {"terminated": ended, "truncated": tf.zeros_like(ended)}
+        >>> transitions = Transition(**dict.fromkeys(Transition._fields) | flags)
+        >>> starts(transitions).numpy().ravel()
+        array([False, False,  True])
+    """
     ended = ends(transitions)
     return tf.concat([tf.zeros_like(ended[:1]), ended[:-1]], 0)
 
@@ -38,6 +58,14 @@ def over_rollout(
 
     Returns:
         (`[T, B, ...]`, `[T, B, S]`).
+
+    Examples:
+        >>> from rlsample.rollouts.memory import over_rollout
+        >>> network = networks.create({"name": "recurrent", "units": 8}).fitted(gym.spaces.Box(-1, 1, (4,)))
+        >>> model = networks.recurrent_model_of(network, gym.spaces.Box(-1, 1, (4,)))
+        >>> output, states = over_rollout(model, tf.ones([5, 3, 4]), tf.zeros([3, 8]), tf.zeros([5, 3], tf.bool))
+        >>> output.shape, states.shape  # T steps of B environments
+        (TensorShape([5, 3, 8]), TensorShape([5, 3, 8]))
     """
     steps = starts.shape[:2]
     rows = tf.nest.map_structure(lambda part: tf.reshape(part, [-1, *part.shape[2:]]), observation)
@@ -47,12 +75,30 @@ def over_rollout(
 
 
 def one_step_on(model: Recurrent, observation: Any, states: tf.Tensor) -> tf.Tensor:
-    """Outputs `[T, B, ...]` for observations `[T, B, ...]` that each follow on a state `[T, B, S]`."""
+    """Outputs `[T, B, ...]` for observations `[T, B, ...]` that each follow on a state `[T, B, S]`.
+
+    Examples:
+        >>> from rlsample.rollouts.memory import one_step_on
+        >>> network = networks.create({"name": "recurrent", "units": 8}).fitted(gym.spaces.Box(-1, 1, (4,)))
+        >>> model = networks.recurrent_model_of(network, gym.spaces.Box(-1, 1, (4,)))
+        >>> one_step_on(model, tf.ones([5, 3, 4]), states=tf.zeros([5, 3, 8])).shape
+        TensorShape([5, 3, 8])
+    """
     flat = tf.nest.map_structure(lambda part: tf.reshape(part, [1, -1, *part.shape[2:]]), (observation, states))
     output, _ = over_rollout(model, flat[0], flat[1][0], tf.zeros(flat[1].shape[:2], tf.bool))
     return tf.reshape(output, [*states.shape[:2], *output.shape[2:]])
 
 
 def after(transitions: Transition, states: tf.Tensor) -> tf.Tensor:
-    """What is remembered after a rollout with states `[T, B, S]`: `[B, S]`, zeros where an episode has ended."""
+    """What is remembered after a rollout with states `[T, B, S]`: `[B, S]`, zeros where an episode has ended.
+
+    Examples:
+        >>> from rlsample.rollouts.memory import after
+        >>> from rlsample.rollouts.transitions import Transition
+        >>> flags = {"terminated": tf.constant([[False, True]]), "truncated": tf.constant([[False, False]])}
+        >>> transitions = Transition(**dict.fromkeys(Transition._fields) | flags)
+        >>> print(after(transitions, states=tf.ones([1, 2, 3])).numpy())
+        [[1. 1. 1.]
+         [0. 0. 0.]]
+    """
     return tf.where(ends(transitions)[-1][:, None], tf.zeros([], states.dtype), states[-1])

@@ -25,12 +25,27 @@ NumpyAct = Callable[[Any, np.ndarray], np.ndarray]
 
 
 def uniform_actions(generator: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """Legal factor indices drawn uniformly: int32 `[B]` or `[B, F]`."""
+    """Legal factor indices drawn uniformly: int32 `[B]` or `[B, F]`.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import uniform_actions
+        >>> mask = np.array([[True, False, False], [False, False, True]])
+        >>> uniform_actions(np.random.default_rng(0), mask)
+        array([0, 2], dtype=int32)
+    """
     return np.argmax(np.where(mask, generator.random(mask.shape), -1.0), -1).astype(np.int32)
 
 
 def noise_of(seed: np.ndarray, stream: int = 0) -> np.random.Generator:
-    """A counter-based generator: any two pairs of a seed, int32 `[2]`, and a stream give independent noise."""
+    """A counter-based generator: any two pairs of a seed, int32 `[2]`, and a stream give independent noise.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import noise_of
+        >>> seed = np.array([0, 1], np.int32)
+        >>> first, again, other = (noise_of(seed, stream).gumbel() for stream in (0, 0, 1))
+        >>> first == again, first == other
+        (True, False)
+    """
     key = np.asarray(seed, np.int32).view(np.uint64)[0]
     # The counter's last word, which no run of draws gets to.
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream]))
@@ -48,6 +63,15 @@ class NumpyNetwork:
 
     Raises:
         ValueError: NaN or inf among the weights.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> kernel, bias = np.array([[1.0, 0.0, -1.0]], np.float32), np.zeros(3, np.float32)
+        >>> network = NumpyNetwork(parts=None, weights=[kernel, bias], activations=[], event_shape=(3,))
+        >>> observation = np.array([[2.0], [-2.0]], np.float32)
+        >>> mask = np.array([[True, True, True], [True, True, False]])
+        >>> network.mode(observation, mask), network.log_prob(observation, mask, np.array([0, 1]))
+        (array([0, 1], dtype=int32), array([-0.143, -0.127], dtype=float32))
     """
 
     parts: list[dict[str, Any]] | None
@@ -102,6 +126,14 @@ class NumpyActor:
         network: the policy.
         seed: int32 `[2]`, of the whole rollout.
         stream: tells rollouts of one seed apart.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import NumpyActor, NumpyNetwork
+        >>> weights = [np.zeros([1, 3], np.float32), np.zeros(3, np.float32)]
+        >>> act = NumpyActor(NumpyNetwork(None, weights, [], event_shape=(3,)), seed=np.array([0, 1], np.int32))
+        >>> actions = act(np.zeros([1000, 1], np.float32), np.array([[True, False, True]] * 1000))
+        >>> set(actions.tolist())
+        {0, 2}
     """
 
     network: NumpyNetwork

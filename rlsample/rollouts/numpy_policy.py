@@ -34,6 +34,15 @@ def quickest_actor(policy: Policy, seed: np.ndarray) -> NumpyAct:
 
     Raises:
         ValueError: NaN or inf among the weights.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_policy import quickest_actor
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("CartPole-v1")
+        >>> policy = Policy(env.observation_space, env.action_space, samplers.create("straight_through"))
+        >>> act = quickest_actor(policy, np.array([0, 1], np.int32))
+        >>> act(np.zeros([8, 4], np.float32), np.array([[True, False]] * 8))
+        array([0, 0, 0, 0, 0, 0, 0, 0], dtype=int32)
     """
     if can_be_replaced(policy):
         return NumpyActor(network_of(policy), seed)
@@ -51,6 +60,15 @@ def epsilon_greedy_actor(policy: Policy, epsilon: float, seed: np.ndarray) -> Nu
 
     Raises:
         ValueError: NaN or inf among the weights.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_policy import epsilon_greedy_actor
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("CartPole-v1")
+        >>> policy = Policy(env.observation_space, env.action_space, samplers.create("categorical"))
+        >>> act = epsilon_greedy_actor(policy, 0.5, np.array([0, 1], np.int32))
+        >>> len(set(act(np.ones([64, 4], np.float32), np.ones([64, 2], bool))))  # without noise all would do the same
+        2
     """
     noise = noise_of(seed)
     mode = network_of(policy).mode if can_be_replaced(policy) else policy.mode
@@ -66,6 +84,16 @@ def quickest_policy(policy: Any) -> Any:
     """Whatever is quickest that acts as the policy does as long as its weights stay: a `NumpyPolicy`, or the policy.
 
     One with a memory keeps its state itself: see `Remembering`.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_policy import quickest_policy
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("CartPole-v1")
+        >>> policy = Policy(env.observation_space, env.action_space, samplers.create("categorical"))
+        >>> quick = quickest_policy(policy)
+        >>> seen = np.random.default_rng(0).normal(size=[8, 4])
+        >>> type(quick).__name__, bool((quick.act(seen) == policy.act(seen)).all())
+        ('NumpyPolicy', True)
     """
     if isinstance(policy, RecurrentPolicy):
         return Remembering(policy)
@@ -73,7 +101,17 @@ def quickest_policy(policy: Any) -> Any:
 
 
 def can_be_replaced(policy: Policy) -> bool:
-    """Whether `network_of` can stand for the policy: see `quickest_actor`."""
+    """Whether `network_of` can stand for the policy: see `quickest_actor`.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_policy import can_be_replaced
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("CartPole-v1")
+        >>> spaces_of_it, sampler = (env.observation_space, env.action_space), samplers.create("exact")
+        >>> policies = [Policy(*spaces_of_it, sampler, activation=name) for name in ("tanh", "gelu")]
+        >>> [can_be_replaced(policy) for policy in policies]
+        [True, False]
+    """
     _, hidden, head = _layers(policy)
     plain = all(type(layer) is keras.layers.Dense and _activation(layer) in ACTIVATIONS for layer in hidden)
     return plain and head is policy.head and head.sampler.draws_from_logits
@@ -94,6 +132,16 @@ def network_of(policy: Policy) -> NumpyNetwork:
 
     Raises:
         ValueError: NaN or inf among them.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_policy import network_of
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("CartPole-v1")
+        >>> sampler, sizes = samplers.create("exact"), (16,)
+        >>> policy = Policy(env.observation_space, env.action_space, sampler, hidden_sizes=sizes)
+        >>> network = network_of(policy)
+        >>> [weight.shape for weight in network.weights], network.activations
+        ([(4, 16), (16,), (16, 2), (2,)], ['tanh'])
     """
     flattening, hidden, _ = _layers(policy)
     return NumpyNetwork(
@@ -109,6 +157,15 @@ class NumpyPolicy:
 
     Raises:
         ValueError: NaN or inf among them.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_policy import NumpyPolicy
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("CartPole-v1")
+        >>> policy = Policy(env.observation_space, env.action_space, samplers.create("categorical"))
+        >>> seen = np.random.default_rng(0).normal(size=[8, 4]).astype(np.float32)
+        >>> bool((NumpyPolicy(policy).act(seen) == policy.act(seen)).all())
+        True
     """
 
     def __init__(self, policy: Policy) -> None:

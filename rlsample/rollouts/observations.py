@@ -27,6 +27,18 @@ def read(space: gym.Space, observations: Any) -> Any:
     Raises:
         ValueError: a part that is neither one observation nor a batch, or NaN or inf in one; names the part, or the
             row, before any network sees it.
+
+    Examples:
+        >>> from rlsample.rollouts.observations import read
+        >>> space = gym.spaces.Box(-1.0, 1.0, (2,))
+        >>> read(space, [0.5, 0.25])  # one
+        array([0.5 , 0.25], dtype=float32)
+        >>> read(space, [[0.5, 0.25], [0.0, 1.0], [1.0, 1.0]]).shape  # a batch
+        (3, 2)
+        >>> read(space, [0.5, np.nan])
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected a finite observation. Received: observation=[0.5, nan].
     """
     batches: dict[str, Any] = {}
     tree = _read(space, observations, "observation", batches)
@@ -36,13 +48,27 @@ def read(space: gym.Space, observations: Any) -> Any:
 
 
 def batch_shape(space: gym.Space, tree: Any) -> tuple[int, ...]:
-    """`()` for one observation, `(B,)` for a batch, of what `read` returned."""
+    """`()` for one observation, `(B,)` for a batch, of what `read` returned.
+
+    Examples:
+        >>> from rlsample.rollouts.observations import batch_shape, read
+        >>> space = gym.spaces.Box(-1.0, 1.0, (2,))
+        >>> batch_shape(space, read(space, np.zeros([2]))), batch_shape(space, read(space, np.zeros([3, 2])))
+        ((), (3,))
+    """
     part = parts(space)[0]
     return nest.flatten(tree)[0].shape[: -len(part.shape) or None]
 
 
 def bounds(space: gym.Space) -> list[tuple[Any, Any]]:
-    """Least and greatest value of each part, in the order of `tf.nest`; infinite where the space says nothing."""
+    """Least and greatest value of each part, in the order of `tf.nest`; infinite where the space says nothing.
+
+    Examples:
+        >>> from rlsample.rollouts.observations import bounds
+        >>> space = gym.spaces.Tuple([gym.spaces.Discrete(5, start=1), gym.spaces.Box(-2.0, 2.0, (2,))])
+        >>> [(low.tolist(), high.tolist()) for low, high in bounds(space)]
+        [(1.0, 5.0), ([-2.0, -2.0], [2.0, 2.0])]
+    """
 
     def of_part(_: str, part: gym.Space) -> np.ndarray:
         match part:
@@ -60,7 +86,15 @@ def bounds(space: gym.Space) -> list[tuple[Any, Any]]:
 
 
 def stacked(rows: list[Any]) -> Any:
-    """One structure of arrays `[T, ...]` of T structures of arrays."""
+    """One structure of arrays `[T, ...]` of T structures of arrays.
+
+    Examples:
+        >>> from rlsample.rollouts.observations import stacked
+        >>> steps = stacked([{"reward": np.array([1.0, 0.0])}, {"reward": np.array([0.0, 2.0])}])
+        >>> steps["reward"]
+        array([[1., 0.],
+               [0., 2.]])
+    """
     return nest.map_structure(lambda *leaves: np.stack(leaves), *rows)
 
 

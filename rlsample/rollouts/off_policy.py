@@ -33,6 +33,21 @@ class OffPolicyLearner(Protocol):
         update: updates so far.
         update_seeds: draws the seeds of updates.
         updates: how many go with the steps.
+
+    Examples:
+        >>> from rlsample.rollouts.updates import Updates
+        >>> class Counting:
+        ...     def __init__(self):
+        ...         self.state, self.update, self.update_seeds = tf.zeros([]), 0, np.random.default_rng(0)
+        ...         self.updates = Updates(warmup_steps=0, total_steps=100, per_step=0.5, steps_per_round=10)
+        ...     def learn(self, replay, generator, step):
+        ...         self.update = self.updates.due(step)
+        ...         return {"charts/rows": float(len(replay))}
+        ...     def actor(self, seed, step):
+        ...         return lambda observation, mask: np.zeros(len(mask), np.int32)
+        >>> learner = Counting()
+        >>> learner.learn(replay=[None] * 20, generator=None, step=20), learner.update
+        ({'charts/rows': 20.0}, 10)
     """
 
     state: Any
@@ -55,7 +70,20 @@ class OffPolicyLearner(Protocol):
 
 
 class RowMaker(Protocol):
-    """What makes rows of a replay of the steps that were taken."""
+    """What makes rows of a replay of the steps that were taken.
+
+    Examples:
+        >>> class EveryOther:  # keeps each second step
+        ...     def __init__(self): self.count = 0
+        ...     def add(self, step):
+        ...         self.count += 1
+        ...         return step if self.count % 2 else {name: column[:0] for name, column in step.items()}
+        ...     def snapshot(self): return {"count": np.array(self.count)}
+        ...     def restore(self, begun): self.count = int(begun.get("count", 0))
+        >>> rows = EveryOther()
+        >>> [len(rows.add({"reward": np.ones(8)})["reward"]) for _ in range(3)]
+        [8, 0, 8]
+    """
 
     def add(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
         """Takes the fields of a transition, `[B, ...]`; returns the rows that are complete, as many as there are."""
@@ -81,6 +109,22 @@ class OffPolicyLoop:
         n_step: makes rows of steps, such as `NStep`; by default a row is a step.
         seed: of the run.
         temperature: decides the temperature of the learner's policy, before each round of updates.
+
+    Examples:
+        >>> from agents import dqn
+        >>> from rlsample.learning.replay import Replay
+        >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+        >>> from rlsample.rollouts.off_policy import OffPolicyLoop
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["total_steps=1000", "agent.jit_compile=false", "env.num_envs=2"]
+        >>> config = runs.load_config("dqn_cartpole", words, agents=known_agents())
+        >>> envs = config.env.make()
+        >>> learner = dqn.Learner(config, envs.single_observation_space, envs.single_action_space)
+        >>> collector = GymnasiumCollector(envs, learner.policy.factors, seed=0)
+        >>> options = {"kept": learner.kept, "replay": Replay(1000), "temperature": config.temperature}
+        >>> loop = OffPolicyLoop(collector, learner, seed=1, **options)
+        >>> loop.step, learner.update
+        (0, 0)
     """
 
     def __init__(
@@ -203,13 +247,29 @@ def _named_trees(name: str, arrays: Mapping[str, np.ndarray], like: Mapping[str,
 
 
 def kept_specs(policy: Policy, fields: Sequence[str]) -> dict[str, Any]:
-    """What a replay keeps of one row: trees of `tf.TensorSpec` by the names of the fields."""
+    """What a replay keeps of one row: trees of `tf.TensorSpec` by the names of the fields.
+
+    Examples:
+        >>> from rlsample.rollouts.off_policy import kept_specs
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("CartPole-v1")
+        >>> policy = Policy(env.observation_space, env.action_space, samplers.create("categorical"))
+        >>> kept = kept_specs(policy, ["observation", "action", "discount"])
+        >>> {name: tuple(spec.shape) for name, spec in kept.items()}
+        {'observation': (4,), 'action': (), 'discount': ()}
+    """
     specs = transition_specs(policy.observation_space, policy.factors)
     return {name: getattr(specs, name, tf.TensorSpec(())) for name in fields}
 
 
 def steps_taken(total_steps: int, num_envs: int) -> int:
-    """Environment steps of a run: those asked for, rounded up to whole steps of all environments."""
+    """Environment steps of a run: those asked for, rounded up to whole steps of all environments.
+
+    Examples:
+        >>> from rlsample.rollouts.off_policy import steps_taken
+        >>> steps_taken(total_steps=1000, num_envs=64)
+        1024
+    """
     return math.ceil(total_steps / num_envs) * num_envs
 
 
@@ -217,6 +277,13 @@ def replay_capacity(config: Any) -> int:
     """Rows that a run keeps for replay: `agent.replay_capacity` of its configuration, but no more than there will be.
 
     A place is to spare, so that a longer run can follow.
+
+    Examples:
+        >>> from rlsample.rollouts.off_policy import replay_capacity
+        >>> from rlsample.runs.shipped import known_agents
+        >>> config = runs.load_config("dqn_cartpole", ["total_steps=1000"], agents=known_agents())
+        >>> config.agent.replay_capacity, replay_capacity(config)
+        (100000, 1001)
     """
     return min(config.agent.replay_capacity, steps_taken(config.total_steps, config.env.num_envs) + 1)
 
@@ -249,6 +316,23 @@ def train_off_policy(
 
     Returns:
         The learner's averaged policy.
+
+    Examples:
+        >>> from agents import dqn
+        >>> from rlsample.learning.replay import Replay
+        >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+        >>> from rlsample.rollouts.off_policy import train_off_policy
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["total_steps=100", "agent.jit_compile=false", "tracking.wandb=disabled"]
+        >>> config = runs.load_config("dqn_cartpole", words, agents=known_agents())
+        >>> envs = config.env.make(num_envs=2)
+        >>> learner = dqn.Learner(config, envs.single_observation_space, envs.single_action_space)
+        >>> collector = GymnasiumCollector(envs, learner.policy.factors, seed=0)
+        >>> options = {"kept": learner.kept, "replay": Replay(1000), "temperature": config.temperature}
+        >>> with runs.Run("runs/mine", config, progress=False) as run:
+        ...     policy = train_off_policy(collector, learner, run, seed=1, **options)
+        >>> policy.act(np.zeros([3, 4])).shape, run.step
+        ((3,), 100)
     """
     envs = collector.envs
     loop = OffPolicyLoop(

@@ -31,6 +31,19 @@ def on_policy_loop(
 
     Raises:
         ValueError: a population in an environment that is not in-graph.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> import envs
+        >>> from rlsample.rollouts.on_policy import on_policy_loop
+        >>> from rlsample.rollouts.policy import Policy
+        >>> vectors = [gym.make_vec(id, num_envs=2) for id in ("CartPole-v1", "rlsample/CartPole-v1")]
+        >>> seen, done = vectors[0].single_observation_space, vectors[0].single_action_space
+        >>> policy = Policy(seen, done, samplers.create("reinmax"))
+        >>> learner = SimpleNamespace(policy=policy, start=lambda member: tf.zeros([4, 2]))
+        >>> options = {"num_steps": 8, "metrics": [], "seed": 1, "temperature": schedules.create(1.0)}
+        >>> [type(on_policy_loop(vector, learner, **options)).__name__ for vector in vectors]
+        ['GymnasiumLoop', 'InGraphLoop']
     """
     if in_graph_env(envs) is not None:
         options |= {"metrics": metrics, "make_turn": make_turn, "audit": audit, "population": population}
@@ -77,6 +90,25 @@ def train_on_policy(
 
     Raises:
         ValueError: a population in an environment that is not in-graph; or as of the loops.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from rlsample.rollouts.on_policy import train_on_policy
+        >>> from rlsample.rollouts.policy import Policy
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["env.id=CartPole-v1", "total_steps=32", "tracking.wandb=disabled"]
+        >>> config = runs.load_config("ppo_cartpole", words, agents=known_agents())
+        >>> envs = config.env.make(num_envs=2)
+        >>> policy = Policy(envs.single_observation_space, envs.single_action_space, config.sampler)
+        >>> def learn(state, steps, seed, finite):  # counts rewards, and learns nothing
+        ...     return state + tf.reduce_sum(steps.reward), {"reward": tf.reduce_mean(steps.reward)}, finite
+        >>> learner = SimpleNamespace(policy=policy, learn=learn)
+        >>> learner.start, learner.publish = (lambda member: tf.zeros([])), (lambda state: policy)
+        >>> options = {"metrics": ["reward"], "seed": 1, "temperature": config.temperature, "jit_compile": False}
+        >>> with runs.Run("runs/mine", config, progress=False) as run:
+        ...     trained = train_on_policy(envs, learner, run, num_steps=8, num_turns=2, updates_per_turn=1, **options)
+        >>> trained is policy, run.step, run.update
+        (True, 32, 2)
     """
     options |= {"num_steps": num_steps, "seed": seed, "temperature": temperature}
     loop = on_policy_loop(envs, learner, metrics=metrics, make_turn=make_turn, population=population, **options)

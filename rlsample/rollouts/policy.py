@@ -36,6 +36,17 @@ class Policy:
 
     Raises:
         ValueError: a space that is not supported, or a network that does not fit; names it and the way out.
+
+    Examples:
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("Taxi-v4")
+        >>> policy = Policy(env.observation_space, env.action_space, samplers.create("reinmax"))
+        >>> observation, info = env.reset(seed=0)
+        >>> probabilities = policy.action_probabilities(observation, info["action_mask"])
+        >>> info["action_mask"], probabilities.round(1)
+        (array([1, 1, 0, 0, 0, 0], dtype=int8), array([0.5, 0.5, 0. , 0. , 0. , 0. ], dtype=float32))
+        >>> env.action_space.contains(policy.act(observation, info["action_mask"], seed=1))
+        True
     """
 
     def __init__(

@@ -33,6 +33,17 @@ class RecurrentPolicy(Policy):
 
     Raises:
         ValueError: as of `Policy`, or the network has no memory.
+
+    Examples:
+        >>> from rlsample.rollouts.recurrent_policy import RecurrentPolicy
+        >>> env = gym.make("CartPole-v1")
+        >>> spaces_of_it = env.observation_space, env.action_space
+        >>> policy = RecurrentPolicy(*spaces_of_it, samplers.create("reinmax"), {"name": "recurrent", "units": 8})
+        >>> observation, info = env.reset(seed=0)
+        >>> action, state = policy.act(observation)  # an episode begins
+        >>> action, state = policy.act(observation, state=state)  # it goes on
+        >>> state.shape
+        (8,)
     """
 
     def _features(self) -> keras.Model:
@@ -102,7 +113,16 @@ class RecurrentPolicy(Policy):
 def policy_for(
     observation_space: gym.Space, action_space: gym.Space, sampler: Sampler, network: Any = None, **defaults: Any
 ) -> Policy:
-    """A `RecurrentPolicy` for a network with a memory, else a `Policy`; arguments and errors as there."""
+    """A `RecurrentPolicy` for a network with a memory, else a `Policy`; arguments and errors as there.
+
+    Examples:
+        >>> from rlsample.rollouts.recurrent_policy import policy_for
+        >>> env = gym.make("CartPole-v1")
+        >>> spaces_of_it = env.observation_space, env.action_space
+        >>> made = [policy_for(*spaces_of_it, samplers.create("reinmax"), name) for name in ("mlp", "recurrent")]
+        >>> [type(policy).__name__ for policy in made]
+        ['Policy', 'RecurrentPolicy']
+    """
     kind = RecurrentPolicy if networks.create(network).state_size else Policy
     return kind(observation_space, action_space, sampler, network, **defaults)
 
@@ -112,6 +132,17 @@ class Remembering:
 
     Args:
         policy: the policy.
+
+    Examples:
+        >>> from rlsample.rollouts.recurrent_policy import RecurrentPolicy, Remembering
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=4)
+        >>> spaces_of_it = envs.single_observation_space, envs.single_action_space
+        >>> acting = Remembering(RecurrentPolicy(*spaces_of_it, samplers.create("reinmax"), "recurrent"))
+        >>> observations, info = envs.reset(seed=0)
+        >>> actions = acting.act(observations)
+        >>> acting.forget(np.array([True, False, False, False]))  # where an episode has ended
+        >>> acting.act(observations).shape
+        (4,)
     """
 
     def __init__(self, policy: RecurrentPolicy) -> None:
@@ -140,6 +171,17 @@ class RolloutActor:
         state: before the first step, float32 `[B, S]`.
         starts: tells, before each step, where an episode begins with it: bool `[B]`.
         seed: int32 `[2]`, of the whole rollout.
+
+    Examples:
+        >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+        >>> from rlsample.rollouts.recurrent_policy import RecurrentPolicy, RolloutActor
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=4)
+        >>> spaces_of_it = envs.single_observation_space, envs.single_action_space
+        >>> policy = RecurrentPolicy(*spaces_of_it, samplers.create("reinmax"), {"name": "recurrent", "units": 8})
+        >>> collector = GymnasiumCollector(envs, policy.factors, seed=0)
+        >>> act = RolloutActor(policy, policy.initial_state(4), lambda: collector.starts, np.array([0, 1], np.int32))
+        >>> collector.collect(act, num_steps=6).action.shape
+        (6, 4)
     """
 
     def __init__(

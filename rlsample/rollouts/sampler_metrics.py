@@ -25,13 +25,29 @@ def relaxation_metrics(policy: CategoricalDistribution, seed: TensorLike) -> dic
 
     Returns:
         The metrics `RELAXATION`; none for a sampler that differentiates no relaxed sample.
+
+    Examples:
+        >>> from rlsample.rollouts.sampler_metrics import relaxation_metrics
+        >>> head = heads.CategoricalHead(3, sampler="straight_through_gumbel_softmax", temperature=0.5)
+        >>> metrics = relaxation_metrics(head.distribution(tf.zeros([64, 3])), seed=(0, 1))
+        >>> {name: round(float(value), 2) for name, value in metrics.items()}
+        {'sampler/one_hot_gap': 0.2, 'sampler/relaxed_entropy': 0.44}
     """
     found = lab.relaxation(policy.sampler, policy.logits, seed, temperature=policy.temperature)
     return {} if found is None else dict(zip(RELAXATION, found, strict=True))
 
 
 def gradient_metrics(report: lab.OnlineAudit) -> dict[str, tf.Tensor]:
-    """The metrics `GRADIENT`: float32 scalars."""
+    """The metrics `GRADIENT`: float32 scalars.
+
+    Examples:
+        >>> from rlsample.rollouts.sampler_metrics import gradient_metrics
+        >>> sampler, values = samplers.create("reinmax"), tf.constant([1.0, 0.0, 4.0])
+        >>> objective = lambda one_hot: tf.linalg.matvec(one_hot, values)
+        >>> report = lab.online(sampler, objective, tf.zeros([32, 3]), seed=(0, 1), num_draws=16)
+        >>> list(gradient_metrics(report))[:3]
+        ['sampler/gradient_snr', 'sampler/gradient_cosine', 'sampler/gradient_bias']
+    """
     return dict(zip(GRADIENT, report, strict=True))
 
 
@@ -44,6 +60,18 @@ class OneStepAudit(NamedTuple):
         values: (what is learned, observations `[1, B, ...]`) -> V `[1, B]`.
         discount: of V.
         draws: gradient estimates of one measurement.
+
+    Examples:
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.rollouts.in_graph_collector import InGraphCollector
+        >>> from rlsample.rollouts.sampler_metrics import OneStepAudit
+        >>> collector = InGraphCollector(CartPole(), num_envs=32)
+        >>> upright = lambda learned, observation: -(observation[..., 2] ** 2)  # for V
+        >>> policy = heads.CategoricalHead(2, sampler="straight_through").distribution(tf.zeros([32, 2]))
+        >>> audit = OneStepAudit(values=upright, discount=0.99, draws=16)
+        >>> metrics = audit.metrics(None, policy, collector, collector.start((0, 1)).state, tf.constant([0, 2]))
+        >>> sorted(metrics)[:2]
+        ['sampler/gradient_bias', 'sampler/gradient_cosine']
     """
 
     values: Callable[[Any, tf.Tensor], tf.Tensor]

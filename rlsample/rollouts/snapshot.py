@@ -30,7 +30,15 @@ class Snapshot(NamedTuple):
 
 @runtime_checkable
 class Resumable(Protocol):
-    """Environments whose episodes can be gone on with later, as those written in TensorFlow can."""
+    """Environments whose episodes can be gone on with later, as those written in TensorFlow can.
+
+    Examples:
+        >>> import envs
+        >>> from rlsample.rollouts.snapshot import Resumable
+        >>> vectors = [gym.make_vec(id, num_envs=2).unwrapped for id in ("rlsample/CartPole-v1", "CartPole-v1")]
+        >>> [isinstance(vector, Resumable) for vector in vectors]
+        [True, False]
+    """
 
     def snapshot(self) -> Any:
         """A tree of arrays: where the episodes stand."""

@@ -19,6 +19,14 @@ class Transition(NamedTuple):
         truncated: bool `[B]`, only the time did: the value of `next_observation` counts.
         valid: bool `[B]`, False where the environment ignored the action to reset itself; no loss may use such a row.
             None where all rows count.
+
+    Examples:
+        >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=2)
+        >>> collector = GymnasiumCollector(envs, spaces.factorise(envs.single_action_space), seed=0)
+        >>> transition = collector.step(np.array([0, 1]))
+        >>> transition.action, transition.reward, transition.valid
+        (array([0, 1], dtype=int32), array([1., 1.], dtype=float32), array([ True,  True]))
     """
 
     observation: Any
@@ -37,6 +45,12 @@ class LaggingTransition(NamedTuple):
 
     Attributes:
         log_prob: float32 `[B]`, of the action under the policy that drew it.
+
+    Examples:
+        >>> from rlsample.rollouts.transition import LaggingTransition
+        >>> step = dict.fromkeys(LaggingTransition._fields) | {"action": np.array([1]), "log_prob": np.array([-0.7])}
+        >>> LaggingTransition(**step).log_prob
+        array([-0.7])
     """
 
     observation: Any

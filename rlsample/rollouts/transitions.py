@@ -15,7 +15,14 @@ from rlsample.types import Rollout
 
 
 def specs(space: gym.Space, factors: Factors) -> Transition:
-    """What each field of a transition of one environment is: trees of `tf.TensorSpec`, without `B`."""
+    """What each field of a transition of one environment is: trees of `tf.TensorSpec`, without `B`.
+
+    Examples:
+        >>> from rlsample.rollouts.transitions import specs
+        >>> env = gym.make("CartPole-v1")
+        >>> specs(env.observation_space, spaces.factorise(env.action_space)).next_observation
+        TensorSpec(shape=(4,), dtype=tf.float32, name=None)
+    """
     observation, event, scalar = observations.specs(space), factors.event_shape, tf.TensorSpec((), tf.bool)
     return Transition(
         observation=observation,
@@ -31,19 +38,39 @@ def specs(space: gym.Space, factors: Factors) -> Transition:
 
 
 def over_steps(function: Callable[[Any], tf.Tensor], steps: Any) -> tf.Tensor:
-    """Applies a function of rows, a tree of tensors `[n, ...]`, to steps `[T, B, ...]`, as T x B rows at once."""
+    """Applies a function of rows, a tree of tensors `[n, ...]`, to steps `[T, B, ...]`, as T x B rows at once.
+
+    Examples:
+        >>> from rlsample.rollouts.transitions import over_steps
+        >>> over_steps(keras.layers.Dense(3), tf.zeros([5, 2, 4])).shape
+        TensorShape([5, 2, 3])
+    """
     values = function(tf.nest.map_structure(lambda part: tf.reshape(part, [-1, *part.shape[2:]]), steps))
     return tf.reshape(values, [*tf.nest.flatten(steps)[0].shape[:2], *values.shape[1:]])
 
 
 def finite_steps(steps: Any) -> tf.Tensor:
-    """0 for each step `[T, B]` of a tree of tensors `[T, B, ...]` in which all numbers are finite, else NaN or inf."""
+    """0 for each step `[T, B]` of a tree of tensors `[T, B, ...]` in which all numbers are finite, else NaN or inf.
+
+    Examples:
+        >>> from rlsample.rollouts.transitions import finite_steps
+        >>> observation = tf.constant([[[0.0, np.inf]], [[1.0, -1.0]]])
+        >>> finite_steps({"observation": observation, "action": tf.constant([[1], [0]])}).numpy()
+        array([[inf],
+               [ 0.]], dtype=float32)
+    """
     sums = [tf.reduce_sum(part, range(2, part.shape.rank)) for part in tf.nest.flatten(steps) if part.dtype.is_floating]
     return tf.add_n(sums) if sums else tf.zeros(tf.nest.flatten(steps)[0].shape[:2])
 
 
 def swap_axes(steps: tf.Tensor) -> tf.Tensor:
-    """`[T, B, ...]` <-> `[B, T, ...]`."""
+    """`[T, B, ...]` <-> `[B, T, ...]`.
+
+    Examples:
+        >>> from rlsample.rollouts.transitions import swap_axes
+        >>> swap_axes(tf.zeros([5, 2, 4])).shape
+        TensorShape([2, 5, 4])
+    """
     return tf.transpose(steps, [1, 0, *range(2, steps.shape.rank)])
 
 
@@ -63,6 +90,21 @@ def to_rollout(
         value: observations `[t, B, ...]` -> `[t, B]`, for any t.
         max_truncations: how often one environment can run out of time in T steps; None if that is not known, which no
             population can compute with.
+
+    Examples:
+        >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+        >>> from rlsample.rollouts.numpy_policy import uniform_actions
+        >>> from rlsample.rollouts.transitions import to_rollout
+        >>> envs, noise = gym.make_vec("CartPole-v1", num_envs=2), np.random.default_rng(0)
+        >>> collector = GymnasiumCollector(envs, spaces.factorise(envs.single_action_space), seed=0)
+        >>> steps = collector.collect(lambda observation, mask: uniform_actions(noise, mask), num_steps=6)
+        >>> rollout = to_rollout(
+        ...     tf.nest.map_structure(tf.constant, steps),
+        ...     log_prob=lambda observation, mask, action: tf.fill(action.shape, np.log(0.5)),
+        ...     value=lambda observation: 10 * observation[..., 2],
+        ... )
+        >>> rollout.value.shape, rollout.next_value.shape
+        (TensorShape([6, 2]), TensorShape([6, 2]))
     """
     values = value(transitions.observation)
     return Rollout(

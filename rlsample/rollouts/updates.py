@@ -15,6 +15,12 @@ class Updates:
         total_steps: environment steps of the run.
         per_step: updates per environment step after the warm-up.
         steps_per_round: environment steps between rounds.
+
+    Examples:
+        >>> from rlsample.rollouts.updates import Updates
+        >>> updates = Updates(warmup_steps=100, total_steps=1000, per_step=0.5, steps_per_round=50)
+        >>> updates.total, updates.per_call, [updates.due(step) for step in (100, 150, 1000)]
+        (450, 25, [0, 25, 450])
     """
 
     warmup_steps: int

@@ -9,7 +9,18 @@ from pydantic.fields import FieldInfo
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names every place and the way out, for a person to read."""
+    """A configuration that cannot be used; the message names every place and the way out, for a person to read.
+
+    Examples:
+        >>> from rlsample.runs.shipped import known_agents
+        >>> try:
+        ...     runs.load_config("cartpole", ["sampler=reinmaxx", "sed=3"], agents=known_agents())
+        ... except runs.ConfigError as error:
+        ...     print(error)
+        cartpole cannot be used:
+          sampler: Unknown sampler 'reinmaxx'. Did you mean 'reinmax'? ...
+          sed: Unknown key 'sed'. Did you mean 'seed'? ...
+    """
 
 
 class Block(pydantic.BaseModel):

@@ -47,7 +47,16 @@ def _built_by(registry: str) -> pydantic.BeforeValidator:
 
 
 class AgentConfig(Block):
-    """Hyper-parameters of an agent; each agent subclasses it with a field, a default and a sentence for each."""
+    """Hyper-parameters of an agent; each agent subclasses it with a field, a default and a sentence for each.
+
+    Examples:
+        >>> from pydantic import Field
+        >>> class Config(runs.AgentConfig):
+        ...     name: str = "mine"
+        ...     learning_rate: float = Field(default=1e-3, gt=0, description="Of the optimizer.")
+        >>> Config(learning_rate=0.01)
+        Config(name='mine', learning_rate=0.01)
+    """
 
     name: str = Field(description="The agent they belong to.")
 
@@ -61,6 +70,14 @@ class PopulationConfig(AgentConfig):
 
     Attributes:
         members_differ_in: names of the fields that are `PerMember`.
+
+    Examples:
+        >>> class Config(runs.PopulationConfig):
+        ...     members_differ_in = ("learning_rate",)
+        ...     name: str = "mine"
+        ...     learning_rate: runs.PerMember = 1e-3
+        >>> Config(population=3, learning_rate=(0.1, 0.01, 0.5)).by_member("learning_rate")
+        array([0.1 , 0.01, 0.5 ], dtype=float32)
     """
 
     members_differ_in: ClassVar[tuple[str, ...]] = ()
@@ -87,7 +104,12 @@ class PopulationConfig(AgentConfig):
 
 
 class TrackingConfig(Block):
-    """Where the metrics of a run go besides its folder. No key is accepted here: use `wandb login`."""
+    """Where the metrics of a run go besides its folder. No key is accepted here: use `wandb login`.
+
+    Examples:
+        >>> runs.TrackingConfig(wandb="disabled", tensorboard=True)
+        TrackingConfig(wandb='disabled', tensorboard=True, artifacts=False, project='rlsample', entity=None, ...)
+    """
 
     wandb: Literal["offline", "online", "disabled"] = Field(
         default="offline",
@@ -113,7 +135,12 @@ class TrackingConfig(Block):
 
 
 class EvaluationConfig(Block):
-    """How a policy is judged."""
+    """How a policy is judged.
+
+    Examples:
+        >>> runs.EvaluationConfig(episodes=100, every=1000)
+        EvaluationConfig(episodes=100, every=1000, max_episode_steps=None, deterministic=True)
+    """
 
     episodes: int = Field(default=20, ge=1, description="Complete episodes that the mean return is taken over.")
     every: int | None = Field(
@@ -132,7 +159,12 @@ class EvaluationConfig(Block):
 
 
 class CheckpointConfig(Block):
-    """When a run saves what it needs to be resumed."""
+    """When a run saves what it needs to be resumed.
+
+    Examples:
+        >>> runs.CheckpointConfig(every=1e5, keep=1)
+        CheckpointConfig(every=100000, keep=1)
+    """
 
     every: int | None = Field(
         default=None, ge=1, description="Environment steps between checkpoints; null saves about once a minute."
@@ -144,7 +176,16 @@ Agent = TypeVar("Agent", bound=AgentConfig)
 
 
 class RunConfig(Block, Generic[Agent]):
-    """Everything that decides a run; `RunConfig[Config]` is that of an agent with the hyper-parameters `Config`."""
+    """Everything that decides a run; `RunConfig[Config]` is that of an agent with the hyper-parameters `Config`.
+
+    Examples:
+        >>> from rlsample.runs.shipped import known_agents
+        >>> config = runs.load_config("cartpole", ["sampler=reinmax"], agents=known_agents())
+        >>> config.agent.name, config.sampler.name, config.env.num_envs, float(config.temperature(15_000))
+        ('relaxed_actor_critic', 'reinmax', 8, 0.3162277638912201)
+        >>> config.model_copy(update={"seed": 3}).seed
+        3
+    """
 
     agent: SerializeAsAny[Agent] = Field(description="The agent's name and hyper-parameters.")
     env: EnvConfig = Field(description="The environment.")

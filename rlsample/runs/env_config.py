@@ -38,7 +38,13 @@ NEAREST_IDS = 3
 
 
 class EnvConfig(Block):
-    """Which environment, and how many of it side by side."""
+    """Which environment, and how many of it side by side.
+
+    Examples:
+        >>> env = runs.EnvConfig(id="CartPole-v1", num_envs=4)
+        >>> env.make().num_envs, env.own_limit()
+        (4, 500)
+    """
 
     id: str = Field(description="A registered Gymnasium id.")
     num_envs: int = Field(default=8, ge=1, description="Environments stepped together while training.")

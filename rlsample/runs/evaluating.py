@@ -36,6 +36,15 @@ def evaluate(
 
     Returns:
         As `rlsample.rollouts.evaluation.play_episodes`.
+
+    Examples:
+        >>> from rlsample.runs.shipped import known_agents
+        >>> from types import SimpleNamespace
+        >>> config = runs.load_config("cartpole", agents=known_agents())
+        >>> right = SimpleNamespace(model=None, act=lambda seen, mask=None, seed=None: np.ones(len(seen), int))
+        >>> outcome = runs.evaluate(right, config, episodes=10)
+        >>> outcome.episodes, 8 <= outcome.mean_return <= 11
+        (10, True)
     """
     episodes = episodes or config.evaluation.episodes
     options = {"num_envs": min(episodes, MAX_EVALUATION_ENVS)} | options

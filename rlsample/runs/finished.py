@@ -35,6 +35,18 @@ class FinishedRun:
         step: environment steps that the policy had learned from.
         metrics: columns by name, float `[n]` each, one place per record; NaN where a record lacks a metric.
         evaluation: what `evaluation.json` says; None if the run is not finished.
+
+    Examples:
+        >>> from agents import ppo
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["tracking.wandb=disabled", "evaluation.episodes=2"]
+        >>> config, env = runs.load_config("ppo_cartpole", words, agents=known_agents()), gym.make("CartPole-v1")
+        >>> with runs.Run("runs/mine", config, progress=False) as run:
+        ...     run.log(8, {"losses/policy": 0.5})
+        ...     outcome = run.finish(ppo.make_policy(config, env.observation_space, env.action_space))  # untrained
+        >>> run = runs.load("runs/mine")
+        >>> run.step, run.metrics["losses/policy"], run.evaluation["episodes"]
+        (8, array([0.5, nan]), 2)
     """
 
     folder: Path
@@ -57,6 +69,16 @@ def load(folder: str | Path, *, best: bool = False, agents: Agents | None = None
     Raises:
         ConfigError: there is no run in it, or its configuration cannot be used here.
         CheckpointError: its weights are absent or damaged.
+
+    Examples:
+        >>> from agents import ppo
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["tracking.wandb=disabled", "evaluation.episodes=2"]
+        >>> config, env = runs.load_config("ppo_cartpole", words, agents=known_agents()), gym.make("CartPole-v1")
+        >>> with runs.Run("runs/mine", config, progress=False) as run:
+        ...     outcome = run.finish(ppo.make_policy(config, env.observation_space, env.action_space))  # untrained
+        >>> runs.load("runs/mine").policy.act(np.zeros([8, 4])).shape
+        (8,)
     """
     folder, agents = Path(folder), agents or known_agents()
     if not (folder / CONFIG).is_file():

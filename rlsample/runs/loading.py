@@ -39,6 +39,13 @@ def load_config(
     Raises:
         ConfigError: anything is wrong with the file, the words or what they say; each problem is one line that begins
             with the dotted name of its place.
+
+    Examples:
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["sampler={name: gumbel_rao, num_samples: 20}", "seed=3"]
+        >>> config = runs.load_config("cartpole", words, agents=known_agents())
+        >>> config.sampler, config.seed
+        (GumbelRao(num_samples=20), 3)
     """
     return config_from_dict(_read(path, overrides, inherit), agents=agents, source=str(path))
 
@@ -71,6 +78,14 @@ def load_resumed(
 
     Raises:
         ConfigError: as `load_config`; or anything but `total_steps` is to change, or that is lowered.
+
+    Examples:
+        >>> from rlsample.runs.shipped import known_agents
+        >>> config = runs.load_config("cartpole", agents=known_agents())
+        >>> with open("saved.yaml", "w") as file:
+        ...     length = file.write(runs.config_to_yaml(config))
+        >>> runs.load_resumed("saved.yaml", ["total_steps=60000"], agents=known_agents()).total_steps
+        60000
     """
     saved = load_config(path, agents=agents, inherit=False)
     config = load_config(path, overrides, agents=agents, inherit=False)
@@ -117,7 +132,14 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
 def config_from_dict(
     data: Mapping[str, Any], *, agents: Mapping[str, type[AgentConfig]], source: str = "The configuration"
 ) -> RunConfig:
-    """Builds a configuration from plain data; arguments and errors as in `load_config`."""
+    """Builds a configuration from plain data; arguments and errors as in `load_config`.
+
+    Examples:
+        >>> from rlsample.runs.shipped import known_agents
+        >>> data = {"agent": "dqn", "env": {"id": "CartPole-v1"}, "total_steps": 10_000, "network": "mlp"}
+        >>> runs.config_from_dict(data, agents=known_agents()).agent.double_q
+        True
+    """
     data = yaml_files.merge(data, {})
     problems: list[str] = []
     if "agent" in data:
@@ -128,12 +150,27 @@ def config_from_dict(
 
 
 def config_to_dict(config: RunConfig) -> dict[str, Any]:
-    """Returns the resolved configuration as plain data; `config_from_dict` of it equals `config`."""
+    """Returns the resolved configuration as plain data; `config_from_dict` of it equals `config`.
+
+    Examples:
+        >>> from rlsample.runs.shipped import known_agents
+        >>> config = runs.load_config("cartpole", agents=known_agents())
+        >>> data = runs.config_to_dict(config)
+        >>> data["temperature"], runs.config_from_dict(data, agents=known_agents()) == config
+        ({'name': 'exponential', 'start': 1.0, 'end': 0.1, 'steps': 30000}, True)
+    """
     return config.model_dump(mode="json")
 
 
 def config_to_yaml(config: RunConfig) -> str:
-    """Returns the resolved configuration as YAML; `load_config` of it equals `config`."""
+    """Returns the resolved configuration as YAML; `load_config` of it equals `config`.
+
+    Examples:
+        >>> from rlsample.runs.shipped import known_agents
+        >>> config = runs.load_config("cartpole", agents=known_agents())
+        >>> [line for line in runs.config_to_yaml(config).splitlines() if "seed" in line or "total" in line]
+        ['total_steps: 30000', 'seed: 1']
+    """
     return yaml_files.dump(config_to_dict(config))
 
 

@@ -67,6 +67,19 @@ class Run:
         ConfigError: on entering, if what it is to be tracked by is not installed.
         RunFolderError: on entering, if the folder holds a run, is a file, or cannot be written to; if it is resumed and
             holds none, a finished one, a damaged one, or one that is still going on.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["tracking.wandb=disabled", "total_steps=100"]
+        >>> config = runs.load_config("cartpole", words, agents=known_agents())
+        >>> with runs.Run("runs/mine", config, progress=False) as run:  # a loop of one's own
+        ...     for step in range(10, 110, 10):
+        ...         run.log(step, {"charts/episodic_return": 20.0 + step})
+        ...         if run.stopping:
+        ...             break
+        >>> sorted(path.name for path in Path("runs/mine").iterdir())
+        ['config.yaml', 'metrics.jsonl']
     """
 
     def __init__(

@@ -26,7 +26,19 @@ TENSORBOARD = "tensorboard"
 
 
 class RunFolderError(ValueError):
-    """A folder that a run cannot be written to; the message says why and what to do."""
+    """A folder that a run cannot be written to; the message says why and what to do.
+
+    Examples:
+        >>> from rlsample.runs.shipped import known_agents
+        >>> config = runs.load_config("cartpole", ["tracking.wandb=disabled"], agents=known_agents())
+        >>> with runs.Run("runs/mine", config, progress=False):
+        ...     pass
+        >>> try:
+        ...     runs.train(config, "runs/mine", progress=False)
+        ... except runs.RunFolderError as error:
+        ...     print(str(error).partition(".")[0])
+        Expected a run folder without a run in it
+    """
 
 
 def claim(folder: Path, config: RunConfig[Any]) -> int:

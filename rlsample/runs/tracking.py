@@ -54,7 +54,15 @@ def as_scalar(name: str, value: Any) -> float:
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
-    """Returns the records of a `metrics.jsonl`; a last line that a kill cut short is left out."""
+    """Returns the records of a `metrics.jsonl`; a last line that a kill cut short is left out.
+
+    Examples:
+        >>> with open("metrics.jsonl", "w") as file:
+        ...     print('{"global_step": 8, "losses/policy": 0.5}', file=file)
+        ...     print('{"global_step": 16, "loss', end="", file=file)  # killed here
+        >>> runs.read_metrics("metrics.jsonl")
+        [{'global_step': 8, 'losses/policy': 0.5}]
+    """
     lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
 

@@ -37,6 +37,12 @@ def train(
 
     Raises:
         ConfigError, RunFolderError, EnvironmentFault: before anything is computed, or with the last checkpoint kept.
+
+    Examples:
+        >>> words = ["total_steps=64", "agent.jit_compile=false", "evaluation.episodes=2", "tracking.wandb=disabled"]
+        >>> run = runs.train("dqn_cartpole", "runs/mine", *words, progress=False)
+        >>> run.step, run.evaluation["episodes"], run.policy.act(np.zeros([8, 4])).shape
+        (64, 2, (8,))
     """
     agents = agents or known_agents()
     if not isinstance(config, RunConfig):
@@ -51,7 +57,14 @@ def train(
 def resume(
     folder: str | Path, *, total_steps: int | None = None, agents: Agents | None = None, progress: bool = True
 ) -> FinishedRun:
-    """Goes on with a run from its last checkpoint, to its end or to more steps than were planned; see `train`."""
+    """Goes on with a run from its last checkpoint, to its end or to more steps than were planned; see `train`.
+
+    Examples:
+        >>> words = ["total_steps=64", "agent.jit_compile=false", "evaluation.episodes=2", "tracking.wandb=disabled"]
+        >>> run = runs.train("dqn_cartpole", "runs/mine", *words, progress=False)
+        >>> runs.resume("runs/mine", total_steps=96, progress=False).step
+        96
+    """
     agents = agents or known_agents()
     words = [] if total_steps is None else [f"total_steps={total_steps}"]
     config = load_resumed(Path(folder) / CONFIG, words, agents=agents)

@@ -32,6 +32,16 @@ class Agents:
         factors: of the joint action, one for each of N agents; smaller sets of actions are padded to K.
         flattening: joint observations -> joint features.
         places: int `[N, D]`, where in the joint features each agent's own are; their number for padding.
+
+    Examples:
+        >>> from envs.speaker_listener import SpeakerListener
+        >>> from rlsample.rollouts.several_agents.agents import Agents
+        >>> game = SpeakerListener(targets=4)
+        >>> agents = Agents.of(game.observation_space, game.action_space)
+        >>> agents.names, agents.factors.sizes
+        (('speaker_0', 'listener_0'), (4, 4))
+        >>> agents.read({"speaker_0": "reinmax"}, default="exact")
+        ['reinmax', 'exact']
     """
 
     names: tuple[str, ...]
@@ -79,7 +89,15 @@ class Agents:
 
 
 def check_names(given: Iterable[str], names: Iterable[str]) -> None:
-    """Raises ValueError for the first name that no agent has."""
+    """Raises ValueError for the first name that no agent has.
+
+    Examples:
+        >>> from rlsample.rollouts.several_agents.agents import check_names
+        >>> check_names(["speaker_0", "speaker_1"], ["speaker_0", "listener_0"])
+        Traceback (most recent call last):
+            ...
+        ValueError: Unknown agent 'speaker_1'. Did you mean 'speaker_0'? Choose one of: listener_0, speaker_0.
+    """
     known = list(names)
     for name in given:
         if name not in known:
@@ -91,6 +109,11 @@ def named(space: gym.Space) -> dict[str, gym.Space]:
 
     Raises:
         ValueError: it is neither, or empty.
+
+    Examples:
+        >>> from rlsample.rollouts.several_agents.agents import named
+        >>> named(gym.spaces.Tuple([gym.spaces.Discrete(2), gym.spaces.Discrete(3)]))
+        {'agent_0': Discrete(2), 'agent_1': Discrete(3)}
     """
     match space:
         case spaces.Dict() if space.spaces:
@@ -102,7 +125,14 @@ def named(space: gym.Space) -> dict[str, gym.Space]:
 
 
 def is_several(observation_space: gym.Space, action_space: gym.Space) -> bool:
-    """Whether both spaces are a Tuple, or both a Dict, of the same agents."""
+    """Whether both spaces are a Tuple, or both a Dict, of the same agents.
+
+    Examples:
+        >>> from rlsample.rollouts.several_agents.agents import is_several
+        >>> seen, done = gym.spaces.Box(-1.0, 1.0, (4,)), gym.spaces.Discrete(5)
+        >>> is_several(seen, done), is_several(gym.spaces.Tuple([seen, seen]), gym.spaces.Tuple([done, done]))
+        (False, True)
+    """
     kinds = (spaces.Dict, spaces.Tuple)
     if not (isinstance(action_space, kinds) and isinstance(observation_space, kinds)):
         return False

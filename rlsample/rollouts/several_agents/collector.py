@@ -30,6 +30,16 @@ class JointTransition(NamedTuple):
         truncated: bool `[B]`, the episode was cut.
         present: bool `[B, N]`, whether the agent was there to act; no loss of its own may use the row otherwise.
         valid: bool `[B]`, False where the environment only reset itself.
+
+    Examples:
+        >>> import envs
+        >>> from rlsample.rollouts.several_agents.agents import Agents
+        >>> from rlsample.rollouts.several_agents.collector import JointCollector
+        >>> vector = gym.make_vec("rlsample/SpeakerListener-v0", num_envs=2)
+        >>> agents = Agents.of(vector.single_observation_space, vector.single_action_space)
+        >>> transition = JointCollector(vector, agents, seed=0).step(np.zeros([2, 2], np.int32))
+        >>> transition.action.shape, transition.reward.shape, transition.truncated.shape
+        ((2, 2), (2, 2), (2,))
     """
 
     observation: np.ndarray
@@ -53,6 +63,12 @@ class ValidRows:
 
     Args:
         prepare: what is made of the fields of rows before they are kept.
+
+    Examples:
+        >>> from rlsample.rollouts.several_agents.collector import ValidRows
+        >>> rows = ValidRows(lambda rows: {"reward": rows["reward"]})
+        >>> rows.add({"reward": np.array([1.0, 2.0, 3.0]), "valid": np.array([True, False, True])})
+        {'reward': array([1., 3.])}
     """
 
     def __init__(self, prepare: Callable[[Rows], Rows]) -> None:
@@ -71,7 +87,16 @@ class ValidRows:
 
 
 def kept_specs(agents: Agents) -> dict[str, tf.TensorSpec]:
-    """What a replay of the multi-agent actor-critic keeps of one transition, by name."""
+    """What a replay of the multi-agent actor-critic keeps of one transition, by name.
+
+    Examples:
+        >>> from envs.speaker_listener import SpeakerListener
+        >>> from rlsample.rollouts.several_agents.agents import Agents
+        >>> from rlsample.rollouts.several_agents.collector import kept_specs
+        >>> game = SpeakerListener(targets=4)
+        >>> tuple(kept_specs(Agents.of(game.observation_space, game.action_space))["reward"].shape)
+        (2,)
+    """
     count, event = len(agents.names), agents.factors.event_shape
     features = tf.TensorSpec([agents.flattening.size])
     return {
@@ -99,6 +124,18 @@ class JointCollector(GymnasiumCollector):
         envs: a vector environment.
         agents: those in it.
         seed: of the environments.
+
+    Examples:
+        >>> import envs
+        >>> from rlsample.rollouts.several_agents.agents import Agents
+        >>> from rlsample.rollouts.several_agents.collector import JointCollector
+        >>> vector = gym.make_vec("rlsample/SpeakerListener-v0", num_envs=2)
+        >>> agents = Agents.of(vector.single_observation_space, vector.single_action_space)
+        >>> collector = JointCollector(vector, agents, seed=0)
+        >>> for _ in range(4):
+        ...     transition = collector.step(np.zeros([2, 2], np.int32))
+        >>> sorted(name for name in collector.pop_episodes() if name.startswith("agents/"))
+        ['agents/return/listener_0', 'agents/return/speaker_0']
     """
 
     def __init__(self, envs: gym.vector.VectorEnv, agents: Agents, seed: int) -> None:

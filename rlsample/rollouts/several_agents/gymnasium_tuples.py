@@ -32,6 +32,17 @@ class SeveralAgents(gym.Wrapper):
 
     Args:
         env: with an entry for each agent in both of its spaces.
+
+    Examples:
+        >>> from rlsample.rollouts.several_agents.gymnasium_tuples import SeveralAgents
+        >>> class Pair(gym.Env):
+        ...     observation_space = gym.spaces.Tuple([gym.spaces.Discrete(2)] * 2)
+        ...     action_space = gym.spaces.Tuple([gym.spaces.Discrete(3)] * 2)
+        ...     def step(self, action):
+        ...         return (0, 1), [1.0, 0.5], [False, False], [False, False], {}
+        >>> observation, reward, terminated, truncated, info = SeveralAgents(Pair()).step((0, 2))
+        >>> reward, info["agent_rewards"]
+        (1.5, array([1. , 0.5], dtype=float32))
     """
 
     def __init__(self, env: gym.Env) -> None:

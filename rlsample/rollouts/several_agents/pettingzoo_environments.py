@@ -32,6 +32,16 @@ class FromPettingZoo(gym.Env):
 
     Raises:
         ValueError: it has no agents.
+
+    Examples:
+        >>> from envs.speaker_listener import SpeakerListener
+        >>> from rlsample.in_graph.pettingzoo_face import ParallelEnv
+        >>> from rlsample.rollouts.several_agents.pettingzoo_environments import FromPettingZoo
+        >>> env = FromPettingZoo(ParallelEnv(SpeakerListener(targets=4)))
+        >>> observation, info = env.reset(seed=0)
+        >>> observation, reward, terminated, truncated, info = env.step({"speaker_0": 2, "listener_0": 0})
+        >>> list(observation), info["agent_rewards"]
+        (['speaker_0', 'listener_0'], array([0., 0.], dtype=float32))
     """
 
     def __init__(self, env: Any) -> None:

@@ -43,6 +43,17 @@ class JointPolicy(Policy):
     Raises:
         ValueError: spaces that are not those of several agents, the name of an agent that does not exist, or a
             temperature that is no schedule.
+
+    Examples:
+        >>> from envs.speaker_listener import SpeakerListener
+        >>> from rlsample.rollouts.several_agents.policy import JointPolicy
+        >>> game = SpeakerListener(targets=4)
+        >>> own = {"speaker_0": samplers.create("reinmax")}
+        >>> policy = JointPolicy(game.observation_space, game.action_space, samplers.create("exact"), samplers=own)
+        >>> [sampler.name for sampler in policy.head.samplers]
+        ['reinmax', 'exact']
+        >>> policy.act(np.zeros([3, *game.observation_space.shape], np.float32))
+        {'speaker_0': array([0, 0, 0]), 'listener_0': array([0, 0, 0])}
     """
 
     def __init__(
@@ -88,6 +99,16 @@ class ActorNetwork(keras.Model):
         agents: who there is.
         network: what reads an agent's features.
         shared: one for all.
+
+    Examples:
+        >>> from envs.speaker_listener import SpeakerListener
+        >>> from rlsample.rollouts.several_agents.agents import Agents
+        >>> from rlsample.rollouts.several_agents.policy import ActorNetwork
+        >>> game = SpeakerListener(targets=4)
+        >>> agents = Agents.of(game.observation_space, game.action_space)
+        >>> network = networks.create("mlp").fitted(agents.space)
+        >>> ActorNetwork(agents, network, shared=True)(tf.zeros([8, agents.flattening.size])).shape
+        TensorShape([8, 2, 4])
     """
 
     def __init__(self, agents: Agents, network: networks.Network, shared: bool) -> None:
@@ -130,6 +151,15 @@ class JointHead:
         samplers: see above.
         schedules: of each agent; None for those that have the run's temperature.
         names: of the agents.
+
+    Examples:
+        >>> from rlsample.rollouts.several_agents.policy import JointHead
+        >>> exact, reinmax = samplers.create("exact"), samplers.create("reinmax")
+        >>> head = JointHead(exact, [reinmax, exact], [schedules.create(0.5), None], ["speaker", "listener"])
+        >>> head.set_own(step=1000)
+        {'agents/temperature/speaker': 0.5, 'agents/temperature/listener': 1.0}
+        >>> head.sample(tf.zeros([8, 2, 4]), (0, 1), tf.ones([8, 2, 4], tf.bool)).one_hot.shape
+        TensorShape([8, 2, 4])
     """
 
     def __init__(
@@ -176,6 +206,15 @@ class JointDistribution:
 
     Attributes:
         agents: the distribution of each agent's action, over `[B, K]`.
+
+    Examples:
+        >>> from rlsample.distributions import CategoricalDistribution
+        >>> from rlsample.rollouts.several_agents.policy import JointDistribution
+        >>> sampler, mask = samplers.create("reinmax"), tf.ones([8, 3], tf.bool)
+        >>> each = [CategoricalDistribution(tf.zeros([8, 3]), sampler, 1.0, mask) for _ in range(2)]
+        >>> policy = JointDistribution(each)
+        >>> policy.sample(tf.constant([0, 1])).action.shape, policy.probs().shape, policy.entropy().shape
+        (TensorShape([8, 2]), TensorShape([8, 2, 3]), TensorShape([8, 2]))
     """
 
     def __init__(self, agents: list[CategoricalDistribution]) -> None:

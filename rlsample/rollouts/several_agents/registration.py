@@ -22,6 +22,15 @@ def register(
             is made.
         max_episode_steps: steps after which an episode is truncated; None leaves it to the environment.
         **kwargs: of `parallel_env`; those of a configuration's `env.kwargs` win.
+
+    Examples:
+        >>> from envs.coordination import Coordination
+        >>> from rlsample.in_graph.pettingzoo_face import ParallelEnv
+        >>> from rlsample.rollouts.several_agents.registration import register
+        >>> register("mine/Coordination-v0", lambda: ParallelEnv(Coordination()), max_episode_steps=10)
+        >>> gym.make("mine/Coordination-v0").action_space
+        Dict('agent_0': Discrete(3), 'agent_1': Discrete(3))
+        >>> del gym.registry["mine/Coordination-v0"]
     """
     if id not in gym.registry:
         # Bound here, and not in the kwargs: a configuration must not decide what is imported.
