@@ -209,6 +209,11 @@ class TestConfiguration:
         with pytest.raises(ConfigError, match="a Tuple or Dict space, with an entry for each agent"):
             agents.make_policy(agent, config)
 
+    def test_a_replay_that_memory_does_not_hold_is_refused(self):
+        settings = self.settings(replay_capacity=10**12) | {"total_steps": 10**12}
+        with pytest.raises(ConfigError, match=r"a replay of at most the .* GB of memory there are"):
+            agents.make_policy(agent, config_from_dict(settings, agents=AGENTS))
+
     def test_samplers_and_temperatures_of_single_agents_come_back_from_yaml(self):
         given = {"samplers": {"speaker_0": "reinmax"}, "temperatures": {"listener_0": 0.5}}
         config = config_from_dict(self.settings(**given), agents=AGENTS)
