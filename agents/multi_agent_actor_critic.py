@@ -31,7 +31,7 @@ from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import ConcatenatingCritic, OwnActionCritic, chord_loss, with_factor
 from rlsample.learning.loops import repeat
 from rlsample.learning.normalization import Statistics, normalize, start_statistics, update_statistics
-from rlsample.learning.replay import Replay
+from rlsample.learning.replay import Replay, check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_network import NumpyAct
@@ -113,21 +113,20 @@ class State(NamedTuple):
 
 
 def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> JointPolicy:
-    """The policies this agent trains, as one, with fresh weights."""
+    """The policies this agent trains, as one, with fresh weights.
+
+    Raises:
+        ValueError: spaces, names or temperatures that do not fit, or a replay that would not fit into memory.
+    """
     agent = config.agent
     if config.temperature.metric is not None:
         raise checks.invalid("a temperature that follows a schedule", temperature=config.temperature.to_config())
-    return JointPolicy(
-        observation_space,
-        action_space,
-        config.sampler,
-        config.network,
-        samplers={name: samplers.create(each) for name, each in agent.samplers.items()},
-        temperatures={name: schedules.create(each) for name, each in agent.temperatures.items()},
-        shared=agent.shared_network,
-        hidden_sizes=(64, 64),
-        activation="relu",
-    )
+    own: dict[str, Any] = {"samplers": {name: samplers.create(each) for name, each in agent.samplers.items()}}
+    own |= {"temperatures": {name: schedules.create(each) for name, each in agent.temperatures.items()}}
+    own |= {"shared": agent.shared_network, "hidden_sizes": (64, 64), "activation": "relu"}
+    policy = JointPolicy(observation_space, action_space, config.sampler, config.network, **own)
+    check_memory(replay_capacity(config), kept_specs(policy.agents))
+    return policy
 
 
 def train(config: RunConfig[Config], run: Run) -> JointPolicy:

@@ -31,7 +31,7 @@ from rlsample.learning.returns import generalized_advantage_estimation
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.in_graph_collector import max_truncations
-from rlsample.rollouts.in_graph_loop import collect_and_learn, remember_and_learn
+from rlsample.rollouts.in_graph_loop import remember_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_policy import policy_for
@@ -77,6 +77,12 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     Raises:
         ValueError: a rollout does not divide into the minibatches asked for.
     """
+    check_minibatches(config)
+    return policy_for(observation_space, action_space, config.sampler, config.network)
+
+
+def check_minibatches(config: RunConfig[Any]) -> None:
+    """Raises ValueError for a rollout that does not divide into the minibatches asked for."""
     agent, num_envs = config.agent, config.env.num_envs
     received: dict[str, Any] = {"num_envs": num_envs, "num_minibatches": agent.num_minibatches}
     if agent.num_steps * num_envs % agent.num_minibatches:
@@ -85,7 +91,6 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     if config.network.state_size and num_envs % agent.num_minibatches:
         hint = "With a memory, a minibatch is whole sequences of some environments."
         raise checks.invalid("env.num_envs to be a multiple of agent.num_minibatches", hint=hint, **received)
-    return policy_for(observation_space, action_space, config.sampler, config.network)
 
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
@@ -96,12 +101,19 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
     """
     from . import recurrent_ppo  # whose learner extends the one below
 
-    agent, remembers = config.agent, config.network.state_size > 0
+    if config.network.state_size:
+        return train_learner(recurrent_ppo.Learner, config, run, make_turn=remember_and_learn)
+    return train_learner(Learner, config, run)
+
+
+def train_learner(kind: type[Learner], config: RunConfig[Any], run: Run, **options: Any) -> Policy:
+    """As `train`, for a kind of learner; options as of `train_on_policy`."""
+    agent = config.agent
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)
     num_turns = math.ceil(config.total_steps / (agent.num_steps * config.env.num_envs))
     return train_on_policy(
         envs,
-        (recurrent_ppo.Learner if remembers else Learner)(config, envs, num_turns),
+        kind(config, envs, num_turns),
         run,
         num_steps=agent.num_steps,
         num_turns=num_turns,
@@ -109,10 +121,10 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         metrics=METRICS,
         seed=config.seed,
         temperature=config.temperature,
-        make_turn=remember_and_learn if remembers else collect_and_learn,
         population=agent.population,
         jit_compile=agent.jit_compile,
         hint="Lower agent.learning_rate.",
+        **options,
     )
 
 
@@ -176,7 +188,7 @@ class Learner:
         """
         agent, before = self.agent, state
         columns, memory = self._columns(state, transitions)
-        usable = tf.math.is_finite(tf.square(columns["advantage"]) + finite_steps(columns["observation"]))
+        usable = tf.math.is_finite(finite_steps((tf.square(columns["advantage"]), columns["observation"])))
         finite &= tf.reduce_all(usable, 0)
         rows, unpack = self._rows(columns)
         updates = agent.num_epochs * agent.num_minibatches
@@ -234,8 +246,7 @@ class Learner:
     def _update(self, state: State, columns: dict[str, tf.Tensor]) -> tuple[State, dict[str, tf.Tensor]]:
         """One gradient step on a minibatch `[n, ...]`."""
         if self.agent.normalize_advantages:
-            advantage = losses.standardize(columns["advantage"], columns.get("valid"))
-            columns = columns | {"advantage": advantage}
+            columns = columns | {"advantage": self._standardized(columns["advantage"], columns.get("valid"))}
         weights = state.policy, state.critic
 
         def gradients(columns: dict[str, tf.Tensor]) -> tuple[Any, dict[str, tf.Tensor]]:
@@ -251,6 +262,10 @@ class Learner:
         (policy, critic), adam = self.optimizer.step(slopes, state.adam, weights, state.learning_rate)
         return state._replace(policy=policy, critic=critic, adam=adam), metrics
 
+    def _standardized(self, advantage: tf.Tensor, valid: tf.Tensor | None) -> tf.Tensor:
+        """The advantages of a minibatch with mean 0 and deviation 1."""
+        return losses.standardize(advantage, valid)
+
     def _loss(self, state: State, rows: Minibatch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss of a minibatch, and the metrics."""
         agent = self.agent
@@ -258,13 +273,8 @@ class Learner:
         policy = self.policy.head.distribution(logits, rows.mask)
         log_ratio = policy.log_prob(rows.action) - rows.log_prob
         policy_loss = losses.clipped_surrogate_loss(log_ratio, rows.advantage, agent.clip_range, rows.valid)
-        value_loss = losses.value_loss(
-            value,
-            rows.target,
-            rows.value,
-            agent.clip_range if agent.clip_values else None,
-            rows.valid,
-        )
+        value_range = agent.clip_range if agent.clip_values else None
+        value_loss = losses.value_loss(value, rows.target, rows.value, value_range, rows.valid)
         entropy = losses.masked_mean(policy.entropy(), rows.valid)
         loss = policy_loss + agent.value_coefficient * value_loss - state.entropy_coefficient * entropy
         kl = losses.approximate_kl(log_ratio, rows.valid)

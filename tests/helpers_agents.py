@@ -29,6 +29,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "env": {"id": "rlsample/SpeakerListener-v0", "num_envs": 4},
         "total_steps": 160,
     },
+    "multi_agent_ppo": {
+        "agent": {"num_steps": 8, "num_minibatches": 2, "jit_compile": False},
+        "env": {"id": "rlsample/SpeakerListener-v0", "num_envs": 4},
+        "total_steps": 64,
+    },
     "ppo": {"agent": {"num_steps": 8, "num_minibatches": 2, "jit_compile": False}, "total_steps": 64},
     "reinforce": {"agent": {"num_steps": 8, "baseline_updates": 2, "jit_compile": False}, "total_steps": 64},
     "relaxed_actor_critic": {

@@ -57,6 +57,7 @@ def test_numbers_are_shown_only_where_there_are_some():
     [
         (["samplers", "--only", "zgr"], ["zgr", "Forward and backward at [8, 3]"]),
         (["pieces", "--only", "act"], ["head acting for 8 environments, XLA"]),
+        (["games", "--only", "foraging"], ["Games of several agents", "rlsample/Foraging-v0, 2 at once"]),
         pytest.param(
             ["training", "--only", "gymnasium"],
             ["PPO, Gymnasium's CartPole", "rlsample, 4 environments"],
@@ -77,4 +78,4 @@ def test_an_unknown_suite_is_refused(capsys):
     with pytest.raises(SystemExit) as exit_code:
         benchmark.main(["speed"])
     assert exit_code.value.code == 2
-    assert "Unknown suite 'speed'. Choose one of: pieces, samplers, training." in capsys.readouterr().err
+    assert "Unknown suite 'speed'. Choose one of: games, pieces, samplers, training." in capsys.readouterr().err

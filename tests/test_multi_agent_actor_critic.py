@@ -9,7 +9,7 @@ from agents import multi_agent_actor_critic as agent
 from rlsample import networks, ops, samplers
 from rlsample.learning.critics import OwnActionCritic, with_factor
 from rlsample.rollouts.loop import Watcher
-from rlsample.runs import ConfigError, agents, config_from_dict
+from rlsample.runs import ConfigError, agents, config_from_dict, load_config
 from tests.helpers_agents import AGENTS, small_config
 from tests.helpers_runs import Silent
 
@@ -209,12 +209,28 @@ class TestConfiguration:
         with pytest.raises(ConfigError, match="a Tuple or Dict space, with an entry for each agent"):
             agents.make_policy(agent, config)
 
+    def test_a_replay_that_memory_does_not_hold_is_refused(self):
+        settings = self.settings(replay_capacity=2 * 10**9) | {"total_steps": 2 * 10**9}
+        with pytest.raises(ConfigError, match=r"a replay of at most the .* GB of memory there are"):
+            agents.make_policy(agent, config_from_dict(settings, agents=AGENTS))
+
     def test_samplers_and_temperatures_of_single_agents_come_back_from_yaml(self):
         given = {"samplers": {"speaker_0": "reinmax"}, "temperatures": {"listener_0": 0.5}}
         config = config_from_dict(self.settings(**given), agents=AGENTS)
         again = config_from_dict(config.model_dump(mode="json"), agents=AGENTS)
         assert again == config
         assert agents.make_policy(agent, config).head.samplers[0].name == "reinmax"
+
+
+@pytest.mark.parametrize("name", ["mpe_speaker_listener", "mpe_spread", "foraging_8x8", "warehouse"])
+def test_the_tasks_of_packages_are_trained_by_their_configurations(name):
+    words = ["total_steps=320", "env.num_envs=4", "network.hidden_sizes=[8]", "tracking.wandb=disabled"]
+    words += ["agent.batch_size=8", "agent.jit_compile=false"]
+    run = Silent()
+    agent.train(load_config(f"agents/configs/maddpg_{name}.yaml", words, agents=AGENTS), run)
+    assert run.records[-1]["step"] == 320
+    assert run.records[-1]["update"] >= 20
+    assert np.isfinite(run.records[-1]["losses/critic"])
 
 
 @pytest.mark.slow

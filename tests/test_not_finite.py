@@ -61,7 +61,7 @@ if "PoisonedInPython-v0" not in gym.registry:
     gym.register("PoisonedInPython-v0", PoisonedInPython)
 
 # The environments here are for one agent.
-ALONE = [name for name in ALL_AGENTS if name != "multi_agent_actor_critic"]
+ALONE = [name for name in ALL_AGENTS if not name.startswith("multi_agent")]
 CASES = [(name, "Poisoned-v0", compiled) for name in ALONE for compiled in (False, True)]
 CASES += [(name, "PoisonedInPython-v0", False) for name in ALONE if name != "short_horizon_actor_critic"]
 CASES = [case for case in CASES if not (case[2] and "jit_compile" not in SMALL[case[0]]["agent"])]

@@ -62,6 +62,7 @@ SETTINGS = {
             "temperatures": {"speaker_0": {"name": "exponential", "start": 1.0, "end": 0.1, "steps": 300}},
         },
     },
+    "multi_agent_ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
     "ppo, with a memory": {
         "evaluation": {"every": 32, "episodes": 2},
         "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},

@@ -14,7 +14,7 @@ from rlsample.rollouts.several_agents.agents import Agents, is_several
 from rlsample.rollouts.several_agents.collector import JointCollector
 from rlsample.rollouts.several_agents.gymnasium_tuples import SeveralAgents
 from rlsample.rollouts.several_agents.pettingzoo_environments import FromPettingZoo
-from rlsample.rollouts.several_agents.policy import ActorNetwork, JointPolicy
+from rlsample.rollouts.several_agents.policy import JointPolicy, NetworkOfEach
 from rlsample.rollouts.several_agents.registration import register
 from rlsample.runs import EnvConfig
 
@@ -93,9 +93,7 @@ class Tupled(gym.Env):
 
 
 def own(agents, features):
-    return ActorNetwork(agents, networks.create("mlp").fitted(agents.space, hidden_sizes=(4,)), shared=False).own(
-        features
-    )
+    return NetworkOfEach(agents, networks.create("mlp").fitted(agents.space, hidden_sizes=(4,)), 3).own(features)
 
 
 class TestAgents:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -17,7 +18,10 @@ from rlsample.rollouts.recurrent_policy import RecurrentPolicy, RolloutActor
 from rlsample.rollouts.sampler_metrics import relaxation_metrics
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from
 from rlsample.schedules import Temperature
+from rlsample.spaces import Factors
 from rlsample.streams import Streams
+
+CollectorMaker = Callable[[gym.vector.VectorEnv, Factors, int], GymnasiumCollector]
 
 
 class GymnasiumLoop:
@@ -34,6 +38,7 @@ class GymnasiumLoop:
         temperature: decides the temperature.
         jit_compile: whether XLA compiles the program.
         hint: what to do when losses are not finite.
+        make_collector: (envs, factors, seed) -> what steps them.
 
     Examples:
         >>> from types import SimpleNamespace
@@ -63,11 +68,12 @@ class GymnasiumLoop:
         temperature: Temperature,
         jit_compile: bool = True,
         hint: str = "",
+        make_collector: CollectorMaker = GymnasiumCollector,
     ) -> None:
         self.learner = learner
         self.state = learner.start(0)
         self._streams = Streams(seed)
-        self.collector = GymnasiumCollector(envs, learner.policy.factors, self._streams.integer("environments"))
+        self.collector = make_collector(envs, learner.policy.factors, self._streams.integer("environments"))
         self._temperature, self._temperature_state = temperature, temperature.initial()
         self._num_steps, self._hint = num_steps, hint
         self._done = 0
@@ -115,7 +121,7 @@ class GymnasiumLoop:
         self.learner.publish(self.state)
         act = self._actor(act_seed)
         transitions = self.collector.collect(act, self._num_steps)
-        everywhere = tf.ones(transitions.reward.shape[1:], tf.bool)
+        everywhere = tf.ones(transitions.valid.shape[1:], tf.bool)
         tensors = tf.nest.map_structure(tf.constant, transitions)
         with checks.told_on_the_host():
             state, metrics, finite, sound = self._program(self.state, tensors, tf.constant(learn_seed), everywhere)

@@ -8,7 +8,8 @@ from typing import Any
 import gymnasium as gym
 
 from rlsample import checks
-from rlsample.rollouts.gymnasium_loop import GymnasiumLoop
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.gymnasium_loop import CollectorMaker, GymnasiumLoop
 from rlsample.rollouts.in_graph_collector import in_graph_env
 from rlsample.rollouts.in_graph_loop import InGraphLoop, TurnMaker, collect_and_learn
 from rlsample.rollouts.loop import Watcher, train_in_turns
@@ -23,11 +24,12 @@ def on_policy_loop(
     *,
     metrics: Sequence[str],
     make_turn: TurnMaker = collect_and_learn,
+    make_collector: CollectorMaker = GymnasiumCollector,
     audit: OneStepAudit | None = None,
     population: int = 1,
     **options: Any,
 ) -> InGraphLoop | GymnasiumLoop:
-    """The quickest loop that an environment allows; arguments as of `InGraphLoop`.
+    """The quickest loop that an environment allows; arguments as of `InGraphLoop` and `GymnasiumLoop`.
 
     Raises:
         ValueError: a population in an environment that is not in-graph.
@@ -51,7 +53,7 @@ def on_policy_loop(
     if population > 1:
         hint = "Such as rlsample/CartPole-v1."
         raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
-    return GymnasiumLoop(envs, learner, **options)
+    return GymnasiumLoop(envs, learner, make_collector=make_collector, **options)
 
 
 def train_on_policy(
@@ -83,7 +85,7 @@ def train_on_policy(
         temperature: decides the temperature.
         make_turn: what a turn is: `collect_and_learn`, or `play_and_learn` for gradients through the environment.
         population: S, members to train side by side.
-        **options: audit, jit_compile, hint: as of `InGraphLoop`.
+        **options: audit, jit_compile, hint: as of `InGraphLoop`; make_collector: as of `GymnasiumLoop`.
 
     Returns:
         The policy; of a population that of the member whose latest episodes went best.

@@ -85,9 +85,9 @@ def to_rollout(
     One batch of T x B rows for each network is quicker than T batches of B rows while collecting.
 
     Args:
-        transitions: from either collector, tensors `[T, B, ...]`.
+        transitions: from any collector, tensors `[T, B, ...]`.
         log_prob: (observations `[T, B, ...]`, mask, action) -> `[T, B]`.
-        value: observations `[t, B, ...]` -> `[t, B]`, for any t.
+        value: observations `[t, B, ...]` -> `[t, B]`, for any t; of several agents, as log-probabilities, `[t, B, N]`.
         max_truncations: how often one environment can run out of time in T steps; None if that is not known, which no
             population can compute with.
 
@@ -140,7 +140,7 @@ def _next_values(
     def fill(index: tf.Tensor, filled: tf.Tensor) -> tf.Tensor:
         here = transitions.truncated & (count == index + 1)
         final = tf.nest.map_structure(lambda part: _only(part, here), following)
-        return tf.where(here, value(final), filled)
+        return tf.where(tf.reshape(here, [*here.shape, *[1] * (filled.shape.rank - 2)]), value(final), filled)
 
     return repeat(fill, tf.reduce_max(count) if max_truncations is None else max_truncations, shifted)
 

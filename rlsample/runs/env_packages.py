@@ -18,6 +18,7 @@ class Package(NamedTuple):
         wrappers: around each environment, where a configuration names none.
         step_limit: what its vector form calls a limit of steps, and how much one step counts there.
         note: a sentence about them.
+        extra: of this library, that installs it.
     """
 
     module: str
@@ -25,6 +26,7 @@ class Package(NamedTuple):
     wrappers: tuple[Any, ...] = ()
     step_limit: tuple[str, int] = ("max_episode_steps", 1)
     note: str = ""
+    extra: str = "environments"
 
 
 _MINIGRID = Package(
@@ -36,8 +38,10 @@ _MINIGRID = Package(
 PACKAGES: dict[str, Package] = {
     "ALE/": Package("ale_py", step_limit=("max_num_frames_per_episode", 4)),
     "BabyAI-": _MINIGRID,
+    "Foraging-": Package("lbforaging", extra="multi_agent"),
     "MinAtar/": Package("minatar.gym", register="register_envs"),
     "MiniGrid-": _MINIGRID,
+    "rware-": Package("rware", extra="multi_agent"),
 }
 """By the beginning of the ids. ALE's own vector form makes grey frames of 84 x 84, four to a stack."""
 
@@ -61,7 +65,7 @@ def register(package: Package) -> None:
     try:
         module = importlib.import_module(package.module)
     except ImportError as error:
-        hint = "pip install 'rlsample[environments]'."
+        hint = f"pip install 'rlsample[{package.extra}]'."
         raise checks.invalid("the environment's package to be installed", missing=error.name, hint=hint) from error
     if package.register is not None:
         getattr(module, package.register)()

@@ -72,9 +72,11 @@ class JointPolicy(Policy):
         self.observation_space, self.factors = observation_space, self.agents.factors
         self.network = networks.create(network).fitted(self.agents.space, **defaults)
         self.head: Any = JointHead(
-            sampler, self.agents.read(samplers, sampler), self.agents.read(temperatures, None), self.agents.names
+            sampler, self.agents.read(samplers, sampler), self.agents.read(temperatures, None), self.agents
         )
-        self.model = ActorNetwork(self.agents, self.network, shared)
+        outputs = self.factors.num_categories
+        # Nearly uniform at first.
+        self.model = NetworkOfEach(self.agents, self.network, outputs, gain=0.01, shared=shared)
         self._concrete: dict[tuple[str, int], Any] = {}
 
     def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
@@ -92,34 +94,36 @@ class JointPolicy(Policy):
         return self._call(self._probs, features, mask, (0, 0))
 
 
-class ActorNetwork(keras.Model):
-    """Joint features `[B, all]` -> logits `[B, N, K]`, those of an agent from its own features alone.
+class NetworkOfEach(keras.Model):
+    """Joint features `[B, all]` -> outputs of each agent `[B, N, outputs]`, from its own features alone.
 
     Args:
         agents: who there is.
         network: what reads an agent's features.
-        shared: one for all.
+        outputs: how many.
+        gain: of the last layer.
+        shared: one for all, told whose turn it is.
 
     Examples:
         >>> from envs.speaker_listener import SpeakerListener
         >>> from rlsample.rollouts.several_agents.agents import Agents
-        >>> from rlsample.rollouts.several_agents.policy import ActorNetwork
+        >>> from rlsample.rollouts.several_agents.policy import NetworkOfEach
         >>> game = SpeakerListener(targets=4)
         >>> agents = Agents.of(game.observation_space, game.action_space)
         >>> network = networks.create("mlp").fitted(agents.space)
-        >>> ActorNetwork(agents, network, shared=True)(tf.zeros([8, agents.flattening.size])).shape
+        >>> NetworkOfEach(agents, network, outputs=4, shared=True)(tf.zeros([8, agents.flattening.size])).shape
         TensorShape([8, 2, 4])
     """
 
-    def __init__(self, agents: Agents, network: networks.Network, shared: bool) -> None:
+    def __init__(
+        self, agents: Agents, network: networks.Network, outputs: int, *, gain: float = 1.0, shared: bool = False
+    ) -> None:
         super().__init__()
-        self.agents, self.shared = agents, shared
+        self.agents, self.shared, self.outputs_of_each = agents, shared, outputs
         count, size = agents.places.shape
         space = gym.spaces.Box(-np.inf, np.inf, (size + count if shared else size,))
-        outputs = agents.factors.num_categories
         made = range(1 if shared else count)
-        # Nearly uniform at first.
-        self.networks = [networks.with_outputs(networks.model_of(network, space), outputs, gain=0.01) for _ in made]
+        self.networks = [networks.with_outputs(networks.model_of(network, space), outputs, gain) for _ in made]
         self.built = True
 
     def own(self, features: tf.Tensor) -> tf.Tensor:
@@ -135,7 +139,7 @@ class ActorNetwork(keras.Model):
         count, batch = own.shape[1], tf.shape(own)[0]
         who = tf.broadcast_to(tf.eye(count, dtype=own.dtype), [batch, count, count])
         rows = tf.reshape(tf.concat([own, who], -1), [-1, own.shape[-1] + count])
-        return tf.reshape(self.networks[0](rows), [batch, count, self.agents.factors.num_categories])
+        return tf.reshape(self.networks[0](rows), [batch, count, self.outputs_of_each])
 
 
 class JointHead:
@@ -150,12 +154,16 @@ class JointHead:
         sampler: see above.
         samplers: see above.
         schedules: of each agent; None for those that have the run's temperature.
-        names: of the agents.
+        agents: who they are.
 
     Examples:
+        >>> from envs.speaker_listener import SpeakerListener
+        >>> from rlsample.rollouts.several_agents.agents import Agents
         >>> from rlsample.rollouts.several_agents.policy import JointHead
+        >>> game = SpeakerListener(targets=4)
+        >>> agents = Agents.of(game.observation_space, game.action_space)
         >>> exact, reinmax = samplers.create("exact"), samplers.create("reinmax")
-        >>> head = JointHead(exact, [reinmax, exact], [schedules.create(0.5), None], ["speaker", "listener"])
+        >>> head = JointHead(exact, [reinmax, exact], [schedules.create(0.5), None], agents)
         >>> head.set_own(step=1000)
         {'agents/temperature/speaker': 0.5, 'agents/temperature/listener': 1.0}
         >>> head.sample(tf.zeros([8, 2, 4]), (0, 1), tf.ones([8, 2, 4], tf.bool)).one_hot.shape
@@ -167,15 +175,16 @@ class JointHead:
         sampler: Sampler,
         samplers: Sequence[Sampler],
         schedules: Sequence[Temperature | None],
-        names: Sequence[str],
+        agents: Agents,
     ) -> None:
-        self.sampler, self.samplers, self._schedules, self._names = sampler, tuple(samplers), schedules, names
-        for name, schedule in zip(names, schedules, strict=True):
+        self.sampler, self.samplers, self._schedules, self._names = sampler, tuple(samplers), schedules, agents.names
+        self._padding = agents.factors.padding_mask
+        for name, schedule in zip(agents.names, schedules, strict=True):
             if schedule is not None and schedule.metric is not None:
                 rule = f"the temperature of agent {name!r} to be a schedule"
                 raise checks.invalid(rule, temperature=schedule.to_config())
         self.temperature = tf.Variable(1.0, trainable=False)
-        self._own = tf.Variable(np.ones(len(names), np.float32), trainable=False)
+        self._own = tf.Variable(np.ones(len(agents.names), np.float32), trainable=False)
 
     def set_own(self, step: int) -> dict[str, float]:
         """Sets the temperatures of agents with a schedule of their own; returns everybody's, `agents/temperature/*`."""
@@ -184,19 +193,22 @@ class JointHead:
         names = [f"agents/temperature/{name}" for name in self._names]
         return dict(zip(names, self._own.numpy().tolist(), strict=True))
 
-    def distribution(self, logits: tf.Tensor, mask: tf.Tensor) -> JointDistribution:
-        """Logits `[B, N, K]` and mask bool `[B, N, K]`, without the padding -> the distribution of the joint action."""
+    def distribution(self, logits: tf.Tensor, mask: tf.Tensor | None) -> JointDistribution:
+        """Logits `[..., N, K]`, and a mask bool `[..., N, K]` or None -> the distribution of the joint action."""
+        if self._padding is not None:
+            mask = tf.constant(self._padding) if mask is None else mask & self._padding
         parts = []
         for index, (sampler, schedule) in enumerate(zip(self.samplers, self._schedules, strict=True)):
             temperature = self.temperature if schedule is None else self._own[index]
-            parts.append(CategoricalDistribution(logits[:, index], sampler, temperature, mask[:, index]))
-        return JointDistribution(parts)
+            legal = None if mask is None else mask[..., index, :]
+            parts.append(CategoricalDistribution(logits[..., index, :], sampler, temperature, legal))
+        return JointDistribution(parts, self.sampler, self.temperature)
 
-    def sample(self, logits: tf.Tensor, seed: tf.Tensor, mask: tf.Tensor) -> Sample:
+    def sample(self, logits: tf.Tensor, seed: tf.Tensor, mask: tf.Tensor | None) -> Sample:
         """Draws from everybody."""
         return self.distribution(logits, mask).sample(seed)
 
-    def mode(self, logits: tf.Tensor, mask: tf.Tensor) -> Sample:
+    def mode(self, logits: tf.Tensor, mask: tf.Tensor | None) -> Sample:
         """Everybody's most probable action."""
         return self.distribution(logits, mask).mode()
 
@@ -205,23 +217,30 @@ class JointDistribution:
     """Independent agents.
 
     Attributes:
-        agents: the distribution of each agent's action, over `[B, K]`.
+        agents: the distribution of each agent's action, over `[..., K]`.
+        sampler: of agents without one of their own.
+        temperature: likewise.
 
     Examples:
         >>> from rlsample.distributions import CategoricalDistribution
         >>> from rlsample.rollouts.several_agents.policy import JointDistribution
         >>> sampler, mask = samplers.create("reinmax"), tf.ones([8, 3], tf.bool)
         >>> each = [CategoricalDistribution(tf.zeros([8, 3]), sampler, 1.0, mask) for _ in range(2)]
-        >>> policy = JointDistribution(each)
+        >>> policy = JointDistribution(each, sampler, temperature=tf.Variable(1.0))
         >>> policy.sample(tf.constant([0, 1])).action.shape, policy.probs().shape, policy.entropy().shape
         (TensorShape([8, 2]), TensorShape([8, 2, 3]), TensorShape([8, 2]))
     """
 
-    def __init__(self, agents: list[CategoricalDistribution]) -> None:
-        self.agents = agents
+    def __init__(self, agents: list[CategoricalDistribution], sampler: Sampler, temperature: tf.Variable) -> None:
+        self.agents, self.sampler, self.temperature = agents, sampler, temperature
+
+    @property
+    def logits(self) -> tf.Tensor:
+        """Side by side, -inf for what is illegal: `[..., N, K]`."""
+        return tf.stack([agent.logits for agent in self.agents], -2)
 
     def sample(self, seed: tf.Tensor) -> Sample:
-        """Draws from each: actions int32 `[B, N]`, weights float `[B, N, K]`."""
+        """Draws from each: actions int32 `[..., N]`, weights float `[..., N, K]`."""
         return _side_by_side([agent.sample(ops.fold_in(seed, index)) for index, agent in enumerate(self.agents)])
 
     def mode(self) -> Sample:
@@ -229,17 +248,21 @@ class JointDistribution:
         return _side_by_side([agent.mode() for agent in self.agents])
 
     def probs(self) -> tf.Tensor:
-        """`[B, N, K]`."""
-        return tf.stack([agent.probs() for agent in self.agents], 1)
+        """`[..., N, K]`."""
+        return tf.stack([agent.probs() for agent in self.agents], -2)
 
     def drawn_logits(self) -> tf.Tensor:
-        """Logits of the distributions that actions are drawn from, `[B, N, K]`."""
-        return tf.stack([agent.drawn_logits for agent in self.agents], 1)
+        """Logits of the distributions that actions are drawn from, `[..., N, K]`."""
+        return tf.stack([agent.drawn_logits for agent in self.agents], -2)
+
+    def log_prob(self, action: tf.Tensor) -> tf.Tensor:
+        """Of each agent's action, int32 `[..., N]`: `[..., N]`."""
+        return tf.stack([agent.log_prob(action[..., index]) for index, agent in enumerate(self.agents)], -1)
 
     def entropy(self) -> tf.Tensor:
-        """In nats, `[B, N]`."""
-        return tf.stack([agent.entropy() for agent in self.agents], 1)
+        """In nats, `[..., N]`."""
+        return tf.stack([agent.entropy() for agent in self.agents], -1)
 
 
 def _side_by_side(draws: list[Sample]) -> Sample:
-    return Sample(tf.stack([draw.action for draw in draws], 1), tf.stack([draw.one_hot for draw in draws], 1))
+    return Sample(tf.stack([draw.action for draw in draws], -1), tf.stack([draw.one_hot for draw in draws], -2))
