@@ -227,7 +227,7 @@ class Learner:
         return state._replace(models=models._replace(trained=trained), model_adam=adam), loss / self.agent.members
 
     def imagine(self, state: State, weights: tf.Tensor, batch: Batch, seed: tf.Tensor) -> Imagined:
-        """Plays a policy from a minibatch, whose masks are all that is known of what is legal; notes log_prob, entropy."""
+        """Plays a policy from a minibatch, whose masks are all that is known of them; notes log_prob and entropy."""
         layers, statistics = self.network.split(weights), state.models.observations
 
         def act(observation: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
