@@ -36,7 +36,7 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.normalization import normalize
 from rlsample.learning.one_step_models import Imagined, Models, OneStepModels, Rows, check_imaginable, places, see
 from rlsample.learning.replay import Replay, batches_per_call, check_memory
-from rlsample.learning.returns import imagined_returns
+from rlsample.learning.returns import imagined_returns, leave_one_out_advantages
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
@@ -106,7 +106,7 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     """The policy this agent trains, with fresh weights.
 
     Raises:
-        ValueError: observations, a sampler or a batch size that do not fit, or a replay that memory cannot hold.
+        ValueError: something of it does not fit, or not into memory.
     """
     agent, sampler = config.agent, config.sampler
     if not sampler.pathwise and sampler.name not in REINFORCE:
@@ -153,11 +153,11 @@ class Learner:
         parts = self.policy.network, self.policy.observation_space
         self.models, features = OneStepModels(*parts, self.policy.factors.event_shape, agent.members), model_of(*parts)
         self.network, self.critic = FlatNetwork(self.policy.model.layers[-1]), FlatNetwork(with_outputs(features, 1))
-        decay_steps = self.updates.total if agent.anneal_learning_rate else None
-        self.adam = Adam(decay_steps=decay_steps)
-        self.actor_adam = Adam(decay_steps=decay_steps, max_gradient_norm=agent.max_gradient_norm)
+        turns = self.updates.total if agent.anneal_learning_rate else None
+        self.adam, self.critic_adam = Adam(decay_steps=turns), Adam(decay_steps=turns and turns * agent.horizon)
+        self.actor_adam = Adam(decay_steps=turns, max_gradient_norm=agent.max_gradient_norm)
         policy, critic, models = self.network.weights(), self.critic.weights(), self.models.start()
-        adams = self.actor_adam.start(policy), self.adam.start(critic), self.adam.start(models.trained)
+        adams = self.actor_adam.start(policy), self.critic_adam.start(critic), self.adam.start(models.trained)
         self.state = State(policy, policy, critic, critic, models, *adams)
         self.kept = kept_specs(self.policy, Batch._fields)
         self.per_call = batches_per_call(self.updates.per_call, agent.batch_size, self.kept)
@@ -178,13 +178,8 @@ class Learner:
         return policy
 
     def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
-        """Makes the updates that are due after so many environment steps; returns the metrics of the last.
-
-        Raises:
-            ValueError: a loss is not finite: training has diverged.
-        """
-        metrics: dict[str, float] = {}
-        due, per_call, rows = self.updates.due(step), self.per_call, self.agent.batch_size
+        """Makes the updates that are due; raises ValueError where a loss is not finite: training has diverged."""
+        metrics, due, per_call, rows = {}, self.updates.due(step), self.per_call, self.agent.batch_size
         while self.update < due:
             count = min(per_call, due - self.update)
             batch = Batch(**replay.at(places(generator, len(replay), (per_call, rows))))
@@ -256,15 +251,24 @@ class Learner:
         policy, adam = self.actor_adam.step(gradient, state.policy_adam, state.policy, rate)
         averaged = move_towards(state.averaged, policy, agent.average_rate)
         state = state._replace(policy=policy, averaged=averaged, policy_adam=adam)
-        with tf.GradientTape() as tape:
-            tape.watch(state.critic)
-            errors = self.values(state.critic, state, imagined.observation[:-1]) - returns
-            critic_loss = tf.reduce_mean(imagined.reached * tf.square((1 - agent.discount) * errors))
-        slope, rate = tape.gradient(critic_loss, state.critic), agent.critic_learning_rate
-        critic, adam = self.adam.step(slope, state.critic_adam, state.critic, rate)
-        target = move_towards(state.target, critic, agent.target_rate)
-        metrics = dict(zip(METRICS[2:], (loss, critic_loss, entropy, global_norm(gradient)), strict=True))
-        return state._replace(critic=critic, target=target, critic_adam=adam), metrics
+        state, critic_loss = self.learn_values(state, imagined, tf.stop_gradient(returns))
+        return state, dict(zip(METRICS[2:], (loss, critic_loss, entropy, global_norm(gradient)), strict=True))
+
+    def learn_values(self, state: State, imagined: Imagined, returns: tf.Tensor) -> tuple[State, tf.Tensor]:
+        """A step of the critic for each step imagined, on all rollouts; returns the last loss."""
+
+        def update(index: tf.Tensor, carry: Any) -> Any:
+            state, _ = carry
+            with tf.GradientTape() as tape:
+                tape.watch(state.critic)
+                error = self.values(state.critic, state, imagined.observation[index][tf.newaxis])[0] - returns[index]
+                loss = tf.reduce_mean(imagined.reached[index] * tf.square((1 - self.agent.discount) * error))
+            gradient, rate = tape.gradient(loss, state.critic), self.agent.critic_learning_rate
+            critic, adam = self.critic_adam.step(gradient, state.critic_adam, state.critic, rate)
+            target = move_towards(state.target, critic, self.agent.target_rate)
+            return state._replace(critic=critic, target=target, critic_adam=adam), loss
+
+        return repeat(update, self.agent.horizon, (state, tf.zeros([])))
 
     def scores(self, imagined: Imagined, returns: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """0, with the gradient of REINFORCE where the sampler is one of its kind: `[H, B]`."""
@@ -272,10 +276,7 @@ class Learner:
         if sampler.pathwise:
             return tf.zeros_like(returns)
         if sampler.name == "leave_one_out":
-            size = group_size(sampler)
-            groups = tf.reshape(returns, [self.agent.horizon, -1, size])
-            others = (tf.reduce_sum(groups, -1, keepdims=True) - groups) / (size - 1)
-            advantages = tf.reshape(groups - others, returns.shape)
+            advantages = leave_one_out_advantages(returns, group_size(sampler))
         else:
             advantages = sampler.advantages(returns - values[:-1])
         log_prob = imagined.noted[0]

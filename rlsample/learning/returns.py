@@ -171,6 +171,28 @@ def imagined_returns(
     return backward_recurrence(rewards + decay * (1 - weight) * next_values, decay * weight)
 
 
+def leave_one_out_advantages(returns: tf.Tensor, size: int) -> tf.Tensor:
+    """What each return has over the mean of the others of its group: independent rollouts from one state.
+
+    Args:
+        returns: float `[T, B]`; rows of the batch side by side make a group.
+        size: rows in each, at least 2.
+
+    Returns:
+        float `[T, B]`.
+
+    Source: Kool, van Hoof and Welling (2019), "Buy 4 REINFORCE samples, get a baseline for free!".
+
+    Examples:
+        >>> from rlsample.learning.returns import leave_one_out_advantages
+        >>> print(leave_one_out_advantages(tf.constant([[1.0, 3.0, 10.0, 10.0]]), size=2).numpy())
+        [[-2.  2.  0.  0.]]
+    """
+    groups = tf.reshape(returns, [returns.shape[0], -1, size])
+    others = (tf.reduce_sum(groups, -1, keepdims=True) - groups) / (size - 1)
+    return tf.reshape(groups - others, returns.shape)
+
+
 def n_step_returns(
     rewards: TensorLike,
     next_values: TensorLike,
