@@ -24,7 +24,7 @@ from pydantic import Field
 from rlsample import checks, lab, ops, samplers
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
-from rlsample.learning.critics import CRITICS, chord_loss
+from rlsample.learning.critics import CRITICS, chord_loss, on_the_way
 from rlsample.learning.loops import repeat
 from rlsample.learning.replay import Replay, batches_per_call, check_memory
 from rlsample.networks.flat import FlatNetwork
@@ -49,7 +49,9 @@ class Config(AgentConfig):
     """Hyper-parameters of the relaxed actor-critic."""
 
     name: str = "relaxed_actor_critic"
-    critic: Literal["linear", "concatenating"] = Field(default="linear", description="Linear in the one-hot, or not.")
+    critic: Literal["linear", "concatenating", "interpolated"] = Field(
+        default="linear", description="Linear in the one-hot; or of any form, learned at actions or on the way to them."
+    )
     num_critics: Literal[1, 2] = Field(default=2, description="2 takes the smaller of two values; 1 trusts one.")
     chord_weight: float = Field(default=1.0, ge=0, description="Of the loss that straightens a concatenating critic.")
     entropy_coefficient: float | None = Field(default=None, ge=0, description="Of the entropy bonus; null learns it.")
@@ -235,6 +237,9 @@ class Learner:
         value += tf.exp(state.log_coefficient) * policy.entropy()
         target = tf.stop_gradient(row.reward + self.agent.discount * tf.where(row.terminated, 0.0, value))
         one_hot = tf.one_hot(row.action, self.policy.factors.num_categories)
+        if self.agent.critic == "interpolated":
+            present = self.policy.head.distribution(self.network(state.policy, row.observation), row.mask)
+            one_hot = on_the_way(present.probs(), one_hot, chord_seed)
         with tf.GradientTape() as tape:
             tape.watch(state.critics)
             critics = [self.critic.at(weights) for weights in state.critics]

@@ -50,6 +50,18 @@ SMALL: dict[str, dict[str, Any]] = {
         "agent": {"horizon": 4, "critic_updates": 2, "critic_batch_size": 4, "memory": 2, "jit_compile": False},
         "total_steps": 32,
     },
+    "world_model_actor_critic": {
+        "agent": {
+            "warmup_steps": 16,
+            "steps_per_round": 16,
+            "updates_per_step": 0.25,
+            "batch_size": 8,
+            "members": 2,
+            "horizon": 3,
+            "jit_compile": False,
+        },
+        "total_steps": 160,
+    },
 }
 ALL_AGENTS = tuple(sorted(AGENTS))
 

@@ -76,6 +76,7 @@ SETTINGS = {
         "agent": {"population": 2, "audit_draws": 2},
         "temperature": {"name": "adaptive", "target": 0.4},
     },
+    "world_model_actor_critic": {"agent": {"disagreement_price": 0.1}},
 }
 
 

@@ -112,3 +112,17 @@ def test_bad_input():
         returns.backward_recurrence(tf.zeros([3]), tf.zeros([4]))
     with pytest.raises(ValueError, match="Expected num_steps to be a whole number >= 1"):
         returns.n_step_returns(*map(tf.constant, (np.zeros((2, 1)),) * 2), [[False]] * 2, [[False]] * 2, 0.9, 0)
+
+
+def test_imagined_returns_are_the_recurrence_and_those_of_certain_ends():
+    generator = np.random.default_rng(0)
+    rewards, next_values = generator.normal(size=(2, 5, 3)).astype(np.float32)
+    goes_on = generator.uniform(size=(5, 3)).astype(np.float32)
+    expected, following = np.zeros([5, 3]), next_values[-1]
+    for step in reversed(range(5)):
+        mixed = next_values[-1] if step == 4 else 0.3 * next_values[step] + 0.7 * following
+        following = expected[step] = rewards[step] + 0.9 * goes_on[step] * mixed
+    np.testing.assert_allclose(returns.imagined_returns(rewards, next_values, goes_on, 0.9, 0.7), expected, rtol=1e-5)
+    ends, never = goes_on < 0.5, np.zeros([5, 3], bool)
+    certain = returns.imagined_returns(rewards, next_values, (~ends).astype(np.float32), 0.9, 0.7)
+    np.testing.assert_allclose(certain, returns.lambda_returns(rewards, next_values, ends, never, 0.9, 0.7), rtol=1e-5)

@@ -121,7 +121,12 @@ def with_factor(joint: tf.Tensor, own: int, weights: tf.Tensor) -> tf.Tensor:
     return tf.concat([joint[:, :own], weights[:, tf.newaxis], joint[:, own + 1 :]], 1)
 
 
-CRITICS: dict[str, Callable[..., keras.Model]] = {"linear": LinearCritic, "concatenating": ConcatenatingCritic}
+CRITICS: dict[str, Callable[..., keras.Model]] = {
+    "linear": LinearCritic,
+    "concatenating": ConcatenatingCritic,
+    "interpolated": ConcatenatingCritic,
+}
+"""By what an agent calls them; an interpolated one differs in what it is trained at: see `on_the_way`."""
 
 
 def beside_an_action(network: Network) -> Network:
@@ -168,3 +173,27 @@ def chord_loss(critic: keras.Model, observation: Any, one: tf.Tensor, other: tf.
     target = (1 - share) * critic(observation, one) + share * critic(observation, other)
     value = critic(observation, (1 - wide) * one + wide * other)
     return tf.reduce_mean(tf.square(value - tf.stop_gradient(target)))
+
+
+def on_the_way(probs: tf.Tensor, one_hot: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Where interpolated critic learning trains a critic: between what the policy gives and the action that was taken.
+
+        u = w p + (1 - w) one_hot, w ~ U(0, 1)
+
+    No gradient flows to the probabilities.
+
+    Args:
+        probs: p, `[B, K]` or `[B, F, K]`.
+        one_hot: of the same shape.
+        seed: int32 `[2]`; each row has a w of its own.
+
+    Source: distributions as actions, arXiv 2506.16608, interpolated critic learning.
+
+    Examples:
+        >>> from rlsample.learning.critics import on_the_way
+        >>> points = on_the_way(tf.constant([[0.5, 0.5]] * 1000), tf.one_hot([0] * 1000, 2), (0, 1))
+        >>> print(points.numpy().min(0).round(1), points.numpy().max(0).round(1))
+        [0.5 0. ] [1.  0.5]
+    """
+    share = tf.reshape(ops.uniform(tf.shape(one_hot)[:1], seed), (-1, *[1] * (one_hot.shape.rank - 1)))
+    return share * tf.stop_gradient(probs) + (1 - share) * one_hot

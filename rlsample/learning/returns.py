@@ -140,6 +140,59 @@ def lambda_returns(
     return backward_recurrence(rewards + discount * counted, discount * weight)
 
 
+def imagined_returns(
+    rewards: tf.Tensor, next_values: tf.Tensor, goes_on: tf.Tensor, discount: Number, trace_decay: Number
+) -> tf.Tensor:
+    """`lambda_returns` where an episode only ends with some probability, as a model says: differentiable in it too.
+
+        G_t = r_t + gamma c_t ((1 - lambda) v_{t+1} + lambda G_{t+1}),  G_T = v_T
+
+    Args:
+        rewards: float `[T, ...]`.
+        next_values: float `[T, ...]`, value of what each step led to.
+        goes_on: c, float `[T, ...]`, probability that the episode goes on after a step.
+        discount: gamma, in [0, 1].
+        trace_decay: lambda, in [0, 1].
+
+    Returns:
+        float `[T, ...]`.
+
+    Source: Hafner et al. (2020), Dream to control, arXiv 1912.01603, equation 6; with c, Hafner et al. (2021), arXiv
+    2010.02193, equation 4.
+
+    Examples:
+        >>> from rlsample.learning.returns import imagined_returns
+        >>> rewards, next_values = tf.constant([1.0, 1.0, 1.0]), tf.constant([0.0, 0.0, 8.0])
+        >>> print(imagined_returns(rewards, next_values, tf.constant([1.0, 0.5, 1.0]), 0.5, 1.0).numpy())
+        [2.125 2.25  5.   ]
+    """
+    weight = tf.concat([tf.fill(tf.shape(goes_on[:-1]), trace_decay), tf.zeros_like(goes_on[-1:])], 0)
+    decay = discount * goes_on
+    return backward_recurrence(rewards + decay * (1 - weight) * next_values, decay * weight)
+
+
+def leave_one_out_advantages(returns: tf.Tensor, size: int) -> tf.Tensor:
+    """What each return has over the mean of the others of its group: independent rollouts from one state.
+
+    Args:
+        returns: float `[T, B]`; rows of the batch side by side make a group.
+        size: rows in each, at least 2.
+
+    Returns:
+        float `[T, B]`.
+
+    Source: Kool, van Hoof and Welling (2019), "Buy 4 REINFORCE samples, get a baseline for free!".
+
+    Examples:
+        >>> from rlsample.learning.returns import leave_one_out_advantages
+        >>> print(leave_one_out_advantages(tf.constant([[1.0, 3.0, 10.0, 10.0]]), size=2).numpy())
+        [[-2.  2.  0.  0.]]
+    """
+    groups = tf.reshape(returns, [returns.shape[0], -1, size])
+    others = (tf.reduce_sum(groups, -1, keepdims=True) - groups) / (size - 1)
+    return tf.reshape(groups - others, returns.shape)
+
+
 def n_step_returns(
     rewards: TensorLike,
     next_values: TensorLike,

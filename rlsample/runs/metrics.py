@@ -25,6 +25,8 @@ METRICS = {
     "losses/value": "Half the squared error of predicted values, DQN's Huber's loss; 0 without a baseline.",
     "losses/actor": "The actor's loss: the negative of the value it climbs, entropy bonus included.",
     "losses/critic": "The critic's squared error; of several critics the sum.",
+    "losses/model": "Of a world model, on rows it learns from: squared errors, and cross-entropy of the end.",
+    "losses/held_out": "The same on rows that no member learns from, for the weights that imagine.",
     "policy/entropy": "Entropy of the policy in nats, mean over the rows learned from.",
     "policy/approximate_kl": "How far PPO's policy has moved from the one that collected, in nats.",
     "policy/clip_fraction": "Share of rows whose probability ratio lies outside of PPO's clip range.",
