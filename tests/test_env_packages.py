@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import envs as own_envs  # noqa: F401  registers rlsample/...
-from rlsample import samplers
+from rlsample import runs, samplers
 from rlsample.rollouts.policy import Policy
 from rlsample.runs import env_packages
 from rlsample.runs.env_config import EnvConfig
@@ -47,6 +47,32 @@ def test_an_id_is_enough(env_id):
             break
     assert ended
     envs.close()
+
+
+# id -> words that make a short run of it; a network for screens takes seconds for each update without a GPU.
+SHORT = {
+    "FrozenLake-v1": [],
+    "CliffWalking-v1": [],
+    "Blackjack-v1": [],
+    "LunarLander-v3": [],
+    "ALE/Breakout-v5": ["agent.updates_per_step=0.01", "agent.batch_size=32", "agent.jit_compile=false"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("env_id", SHORT)
+def test_training_begins_with_an_id_and_no_other_word(env_id, tmp_path):
+    """The shipped configuration that `make train` takes, on another environment: it acts, learns and is evaluated."""
+    pytest.importorskip(IDS[env_id][0])
+    words = [f"env.id={env_id}", "total_steps=768", "evaluation.episodes=2", "evaluation.every=null"]
+    words += ["tracking.wandb=disabled", "evaluation.max_episode_steps=200", *SHORT[env_id]]
+    run = runs.train("agents/configs/cartpole.yaml", tmp_path / "run", *words, progress=False)
+    losses, entropy = (np.asarray(run.metrics[name]) for name in ("losses/critic", "policy/entropy"))
+    assert np.isfinite(losses).any()
+    assert run.evaluation["episodes"] == 2
+    assert np.isfinite(run.evaluation["mean_return"])
+    assert entropy[np.isfinite(entropy)][-1] > 0.1 * np.log(run.policy.factors.num_categories)
 
 
 def test_minigrids_text_is_left_out_with_a_word_and_other_wrappers_win():

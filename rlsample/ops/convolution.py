@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -18,10 +18,11 @@ def convolution(
 
         y[b, i, j] = sum over (a, c) of x[b, s i + a, s j + c] W[a, c]
 
+    A step of s pixels is one of a cell of s x s pixels, whose channels are the cell's, so that all strides are 1.
     Backward, the kernel's gradient is one product of the patches of x and the upstream gradient; that of x is a
-    convolution of the upstream gradient, spread by the strides, with the kernel turned round. XLA's own convolutions
-    are some eight times slower inside of a loop on the CPU than outside, and compiled training is a loop: there
-    everything is products of patches. Differentiable any number of times.
+    convolution of the upstream gradient with the kernel turned round. XLA's own convolutions are some eight times
+    slower inside of a loop on the CPU than outside, and compiled training is a loop: there everything is products of
+    patches. Differentiable any number of times.
 
     Args:
         inputs: float `[B, H, W, C]`; H, W and C known when traced.
@@ -59,7 +60,7 @@ def convolution(
         inputs = tf.pad(inputs, [(0, 0), *around, (0, 0)])
     if inputs.shape[1] < kernel.shape[0] or inputs.shape[2] < kernel.shape[1]:
         raise checks.invalid("a kernel no larger than the inputs", **shapes)
-    return _valid(pair)(inputs, kernel)
+    return _valid(inputs, kernel, pair)
 
 
 def _around(size: int, width: int, stride: int) -> tuple[int, int]:
@@ -68,52 +69,52 @@ def _around(size: int, width: int, stride: int) -> tuple[int, int]:
     return missing // 2, missing - missing // 2
 
 
-def _valid(strides: tuple[int, int]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    @tf.custom_gradient
-    def function(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
-        rows = _patches(inputs, kernel.shape[:2], strides)
-        outputs = _product(rows, kernel)
-
-        def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            flat = tf.reshape(upstream, [-1, upstream.shape[-1]])
-            by_kernel = tf.matmul(tf.reshape(rows, [-1, rows.shape[-1]]), flat, transpose_a=True)
-            spread = _spread(upstream, kernel.shape[:2], strides, inputs.shape[1:3])
-            turned = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
-            by_inputs = _product(_patches(spread, kernel.shape[:2], (1, 1)), turned)
-            return by_inputs, tf.reshape(by_kernel, kernel.shape)
-
-        return outputs, backward
-
-    return function
+def _valid(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
+    """One without padding. Steps of s are steps of 1 over cells of s x s pixels, whose patches are in fewer pieces."""
+    if strides != (1, 1):
+        counts = [(size - own) // s for size, own, s in zip(inputs.shape[1:3], kernel.shape[:2], strides, strict=True)]
+        own = [-(-width // stride) for width, stride in zip(kernel.shape[:2], strides, strict=True)]
+        inputs = _cells(inputs[..., None], [count + width for count, width in zip(counts, own, strict=True)], strides)
+        inputs, kernel = inputs[..., 0], _cells(kernel[None], own, strides)[0]
+    return _step_by_step(inputs, kernel)
 
 
-def _patches(inputs: tf.Tensor, widths: Any, strides: tuple[int, int]) -> tf.Tensor:
-    """What lies below the kernel at each position: `[B, H', W', h * w * C]`."""
-    height, width = ((size - own) // s for size, own, s in zip(inputs.shape[1:3], widths, strides, strict=True))
-    down, across = strides
-    return tf.concat(
-        [
-            inputs[:, i : i + down * height + 1 : down, j : j + across * width + 1 : across]
-            for i in range(widths[0])
-            for j in range(widths[1])
-        ],
-        -1,
+def _cells(pixels: tf.Tensor, counts: Sequence[int], sizes: tuple[int, int]) -> tf.Tensor:
+    """`[B, H, W, C, O]` -> `[B, counts, sizes * C, O]`: zeros are added behind, or what is too much is left out."""
+    (down, across), (height, width), (channels, outputs) = counts, sizes, pixels.shape[3:]
+    pixels = pixels[:, : down * height, : across * width]
+    missing = down * height - pixels.shape[1], across * width - pixels.shape[2]
+    if any(missing):
+        pixels = tf.pad(pixels, [(0, 0), (0, missing[0]), (0, missing[1]), (0, 0), (0, 0)])
+    apart = tf.reshape(pixels, [-1, down, height, across, width, channels, outputs])
+    return tf.reshape(
+        tf.transpose(apart, [0, 1, 3, 2, 4, 5, 6]), [-1, down, across, height * width * channels, outputs]
     )
+
+
+@tf.custom_gradient
+def _step_by_step(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
+    height, width, _, outputs = kernel.shape
+    rows = _patches(inputs, height, width)
+
+    def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        flat = tf.reshape(upstream, [-1, outputs])
+        by_kernel = tf.matmul(tf.reshape(rows, [-1, rows.shape[-1]]), flat, transpose_a=True)
+        around = tf.pad(upstream, [(0, 0), (height - 1, height - 1), (width - 1, width - 1), (0, 0)])
+        turned = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
+        by_inputs = _product(_patches(around, height, width), turned)
+        return by_inputs, tf.reshape(by_kernel, kernel.shape)
+
+    return _product(rows, kernel), backward
+
+
+def _patches(inputs: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """What lies below the kernel at each position: `[B, H', W', h * w * C]`."""
+    down, across = inputs.shape[1] - height + 1, inputs.shape[2] - width + 1
+    return tf.concat([inputs[:, i : i + down, j : j + across] for i in range(height) for j in range(width)], -1)
 
 
 def _product(patches: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     channels = kernel.shape[-1]
     rows = tf.matmul(tf.reshape(patches, [-1, patches.shape[-1]]), tf.reshape(kernel, [-1, channels]))
     return tf.reshape(rows, [-1, *patches.shape[1:3], channels])
-
-
-def _spread(upstream: tf.Tensor, widths: Any, strides: tuple[int, int], sizes: Any) -> tf.Tensor:
-    """Zeros between and around an upstream gradient, such that the turned kernel has a position for each input."""
-    (height, width), (down, across), channels = upstream.shape[1:3], strides, upstream.shape[-1]
-    if strides != (1, 1):
-        between = [(0, 0), (0, 0), (0, down - 1), (0, 0), (0, across - 1), (0, 0)]
-        upstream = tf.pad(upstream[:, :, None, :, None, :], between)
-        upstream = tf.reshape(upstream, [-1, height * down, width * across, channels])
-        upstream = upstream[:, : (height - 1) * down + 1, : (width - 1) * across + 1]
-    around = [(own - 1, size - now) for own, size, now in zip(widths, sizes, upstream.shape[1:3], strict=True)]
-    return tf.pad(upstream, [(0, 0), *around, (0, 0)])

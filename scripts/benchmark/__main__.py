@@ -1,4 +1,4 @@
-"""Times the library beside its peers: samplers, losses, eager calls, training, games. Prints tables of ratios.
+"""Times the library beside its peers: samplers, eager calls, convolutions, training, games. Prints tables of ratios.
 
     python -m scripts.benchmark
     python -m scripts.benchmark samplers --only reinmax zgr --rounds 30
@@ -18,10 +18,16 @@ from pathlib import Path
 from rich.console import Console
 
 from rlsample import checks
-from scripts.benchmark import games, pieces, samplers, tables, training
+from scripts.benchmark import games, pieces, samplers, tables, torso, training
 from scripts.benchmark.options import Options
 
-SUITES = {"samplers": samplers.run, "pieces": pieces.run, "training": training.run, "games": games.run}
+SUITES = {
+    "samplers": samplers.run,
+    "pieces": pieces.run,
+    "torso": torso.run,
+    "training": training.run,
+    "games": games.run,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

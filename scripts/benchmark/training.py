@@ -1,4 +1,4 @@
-"""PPO on CartPole beside its peers: steps per second, a population, seconds to a threshold; memory and traces."""
+"""PPO beside its peers: steps per second, images, memory, a population, seconds to a threshold; memory and traces."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from scripts.benchmark.options import Options
 from scripts.benchmark.tables import Table, ratio
 
 IN_GRAPH, GYMNASIUM = "rlsample/CartPole-v1", "CartPole-v1"
+POSITIONS = [0, 2]
+"""What CartPole shows without its velocities."""
 
 
 class Competitor(NamedTuple):
@@ -35,6 +37,7 @@ def run(options: Options) -> Iterator[Table]:
     """A table a question; `--only` names some of them."""
     questions = {
         "compiled": _compiled,
+        "networks": _networks,
         "growth": _growth,
         "population": _population,
         "gymnasium": _gymnasium,
@@ -61,13 +64,43 @@ def _compiled(options: Options) -> Iterator[Table]:
         yield _speeds(f"compiled-{num_envs}", title, rows, options)
 
 
+def _networks(options: Options) -> Iterator[Table]:
+    """Wider layers, convolutions and a memory, beside PureJaxRL's program with the same."""
+    num_envs, steps = (4, 1) if options.tiny else (64, 2**17)
+    case = {"num_envs": num_envs, "steps": steps}
+
+    def table(name: str, title: str, ours: Competitor, **theirs: Any) -> Table:
+        peer = Competitor("PureJaxRL", "purejaxrl_training", case | theirs, peer=True)
+        title = f"PPO, {title}, {num_envs} environments, 128 steps a rollout"
+        return _speeds(name, title, [ours, *([peer] if options.purejaxrl else [])], options)
+
+    wide = (256, 256)
+    row = _ours("rlsample", IN_GRAPH, num_envs, steps, network={"hidden_sizes": wide})
+    yield table("network-wide", "CartPole, two layers of 256", row, hidden_sizes=wide)
+    planes = {"name": "convolutional", "filters": [16], "kernel_sizes": [3], "strides": [1], "hidden_sizes": [64]}
+    row = _ours("rlsample", "rlsample/Breakout-v0", num_envs, steps, network=planes)
+    title = "Breakout on 10 x 10 cells, a convolution of 16 filters and a layer of 64"
+    yield table("network-convolution", title, row, env="Breakout-MinAtar", hidden_sizes=(64,), filters=16)
+    memory = {
+        "name": "recurrent",
+        "units": 128,
+        "encoder": {"name": "mlp", "hidden_sizes": [128], "activation": "relu"},
+    }
+    hidden = [{"name": "SelectEntries", "entries": POSITIONS}]
+    row = _ours("rlsample", IN_GRAPH, num_envs, steps, network=memory, wrappers=hidden)
+    yield table("network-memory", "CartPole without velocities, a GRU of 128 units", row, entries=POSITIONS)
+
+
 def _growth(options: Options) -> Iterator[Table]:
     """How our own cost grows: with environments, hidden layers, and categories of the action."""
     steps, few = (1, 1) if options.tiny else (2**18, None)
     envs = [_ours(f"environments: {count}", IN_GRAPH, count, steps) for count in (1, 4, 16, 64, 256, 1024, 4096)]
     yield _speeds("growth-envs", "PPO, CartPole stepped in the program", envs[:few], options)
     sizes = {"2 of 64": (64, 64), "2 of 128": (128, 128), "2 of 256": (256, 256), "3 of 64": (64, 64, 64)}
-    hidden = [_ours(f"hidden layers: {name}", IN_GRAPH, 64, steps, hidden_sizes=size) for name, size in sizes.items()]
+    hidden = [
+        _ours(f"hidden layers: {name}", IN_GRAPH, 64, steps, network={"hidden_sizes": size})
+        for name, size in sizes.items()
+    ]
     yield _speeds("growth-hidden", "PPO, CartPole stepped in the program, 64 environments", hidden[:few], options)
     actions = [
         _ours(f"categories: {count}", "rlsample/Identity-v0", 64, steps, kwargs={"num_actions": count})

@@ -165,7 +165,7 @@ class JointHead:
         >>> exact, reinmax = samplers.create("exact"), samplers.create("reinmax")
         >>> head = JointHead(exact, [reinmax, exact], [schedules.create(0.5), None], agents)
         >>> head.set_own(step=1000)
-        {'agents/temperature/speaker': 0.5, 'agents/temperature/listener': 1.0}
+        {'agents/temperature/speaker_0': 0.5, 'agents/temperature/listener_0': 1.0}
         >>> head.sample(tf.zeros([8, 2, 4]), (0, 1), tf.ones([8, 2, 4], tf.bool)).one_hot.shape
         TensorShape([8, 2, 4])
     """

@@ -1,4 +1,4 @@
-"""PureJaxRL's PPO, from a clone, jitted whole."""
+"""PureJaxRL's PPO, from a clone, jitted whole; with the network of the row where it has another one built in."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import purejaxrl_networks
 
 SETTINGS = {
     "LR": 2.5e-4,
@@ -28,16 +29,39 @@ SETTINGS = {
 }
 
 
-def prepare(num_envs: int, steps: int, **_: Any) -> Callable[[], dict[str, float]]:
-    """One call takes `steps` steps, with its own settings for CartPole."""
+def prepare(
+    num_envs: int,
+    steps: int,
+    env: str = "CartPole-v1",
+    hidden_sizes: tuple[int, ...] | None = None,
+    filters: int | None = None,
+    entries: list[int] | None = None,
+) -> Callable[[], dict[str, float]]:
+    """One call takes `steps` steps, with its own settings for CartPole.
+
+    Args:
+        num_envs: environments side by side.
+        steps: of all of them.
+        env: gymnax's name.
+        hidden_sizes: of the dense layers; by default its own, two of 64.
+        filters: of a convolution of 3 x 3 in front of them; by default there is none.
+        entries: of the observation that are shown; with them it is its recurrent PPO, 128 units.
+    """
     rows = 128 * num_envs
     steps = max(1, steps // rows) * rows
     sys.path.insert(0, os.path.join(os.environ["PUREJAXRL"], "purejaxrl"))
     _stand_in("brax", envs=None)
     _stand_in("brax.envs.wrappers.training", EpisodeWrapper=object, AutoResetWrapper=object)
     _stand_in("navix")
-    make_train = importlib.import_module("ppo").make_train
-    train = jax.jit(make_train(SETTINGS | {"NUM_ENVS": num_envs, "TOTAL_TIMESTEPS": steps}))
+    program = importlib.import_module("ppo" if entries is None else "ppo_rnn")
+    if entries is not None:
+        program.FlattenObservationWrapper = purejaxrl_networks.showing(program.FlattenObservationWrapper, entries)
+    if hidden_sizes is not None:
+        program.ActorCritic = purejaxrl_networks.actor_critic(hidden_sizes, filters)
+    if filters is not None:
+        program.FlattenObservationWrapper = lambda env: env
+    settings = SETTINGS | {"ENV_NAME": env, "NUM_ENVS": num_envs, "TOTAL_TIMESTEPS": steps}
+    train = jax.jit(program.make_train(settings))
     key = jax.random.PRNGKey(0)
 
     def run() -> dict[str, float]:

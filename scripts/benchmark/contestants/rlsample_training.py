@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agents import ppo
+from agents import ppo, recurrent_ppo
+from rlsample.rollouts.in_graph_loop import collect_and_learn, remember_and_learn
 from rlsample.rollouts.on_policy import on_policy_loop
 from rlsample.runs import config_from_dict
 from scripts.catalogue import known_agents
@@ -18,22 +19,25 @@ def prepare(
     num_envs: int,
     steps: int,
     population: int = 1,
-    hidden_sizes: tuple[int, ...] = (64, 64),
+    network: dict[str, Any] | None = None,
     kwargs: dict[str, Any] | None = None,
+    wrappers: list[dict[str, Any]] | None = None,
 ) -> Callable[[], dict[str, float]]:
     """One call takes `steps` steps of every member, with the usual settings for classic control (`ppo.Config`)."""
     settings = {
         "agent": {"name": "ppo", "population": population},
-        "network": {"hidden_sizes": hidden_sizes},
-        "env": {"id": env, "num_envs": num_envs, "kwargs": kwargs or {}},
+        "network": network or {"hidden_sizes": (64, 64)},
+        "env": {"id": env, "num_envs": num_envs, "kwargs": kwargs or {}, "wrappers": wrappers},
         "total_steps": FOREVER,
     }
     config = config_from_dict(settings | {"sampler": "categorical"}, agents=known_agents())
     rows = config.agent.num_steps * num_envs
     vector = config.env.make(num_envs=num_envs * population)
+    remembers = config.network.state_size > 0
     loop = on_policy_loop(
         vector,
-        ppo.Learner(config, vector, FOREVER // rows),
+        (recurrent_ppo if remembers else ppo).Learner(config, vector, FOREVER // rows),
+        make_turn=remember_and_learn if remembers else collect_and_learn,
         num_steps=config.agent.num_steps,
         metrics=ppo.METRICS,
         seed=config.seed,
