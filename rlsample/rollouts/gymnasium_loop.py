@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import gymnasium as gym
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.rollouts.collecting import CollectedElsewhere, Collector
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
 from rlsample.rollouts.numpy_network import NumpyAct
@@ -52,7 +54,8 @@ class GymnasiumLoop:
         self.learner = learner
         self.state = learner.start(0)
         self._streams = Streams(seed)
-        self.collector = GymnasiumCollector(envs, learner.policy.factors, self._streams.integer("environments"))
+        make = envs.collector if isinstance(envs, CollectedElsewhere) else functools.partial(GymnasiumCollector, envs)
+        self.collector: Collector = make(learner.policy.factors, self._streams.integer("environments"))
         self._temperature, self._temperature_state = temperature, temperature.initial()
         self._num_steps, self._hint = num_steps, hint
         self._done = 0
@@ -121,7 +124,8 @@ class GymnasiumLoop:
         policy = self.learner.policy
         if not isinstance(policy, RecurrentPolicy):
             return quickest_actor(policy, seed)
-        return RolloutActor(policy, self.learner.memory(self.state).numpy(), lambda: self.collector.starts, seed)
+        collector: Any = self.collector  # Runners take no policy with a memory.
+        return RolloutActor(policy, self.learner.memory(self.state).numpy(), lambda: collector.starts, seed)
 
     def _learn(self, state: Any, *arguments: Any) -> tuple[Any, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         state, metrics, finite = self.learner.learn(state, *arguments)
