@@ -12,7 +12,7 @@ Sources: de Witt et al. (2020), arXiv 2011.09533 (independent PPO); Yu et al. (2
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
 import keras
@@ -38,6 +38,8 @@ METRICS = ppo.METRICS
 
 class Config(ppo.Config):
     """Hyper-parameters of PPO of several agents."""
+
+    scales: ClassVar = False
 
     name: str = "multi_agent_ppo"
     critic: Literal["own", "joint"] = Field(

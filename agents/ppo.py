@@ -4,9 +4,9 @@
     python -m scripts.train agents/configs/ppo_cartpole.yaml env.id=CartPole-v1
 
 An environment that can be stepped inside the graph (`rlsample/CartPole-v1`) is collected in the same XLA program as the
-update, any other one through Gymnasium; both give the same `Rollout` to learn from. The learner below is of one
-network; `agent.population` trains several of it side by side. What a network with a memory changes is in
-`agents/recurrent_ppo.py`.
+update, any other one through Gymnasium, by runners in other processes if there are any (`scale`); all give the same
+`Rollout` to learn from. The learner below is of one network; `agent.population` trains several of it side by side.
+What a network with a memory changes is in `agents/recurrent_ppo.py`.
 
 Sources: Schulman et al. (2017), arXiv 1707.06347; Huang et al. (2022), The 37 implementation details of proximal policy
 optimization, whose settings for classic control are the defaults.
@@ -28,6 +28,7 @@ from rlsample.learning import losses, shuffle
 from rlsample.learning.adam import Adam
 from rlsample.learning.loops import repeat
 from rlsample.learning.returns import generalized_advantage_estimation
+from rlsample.learning.v_trace import v_trace
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.in_graph_collector import max_truncations
@@ -35,9 +36,10 @@ from rlsample.rollouts.in_graph_loop import remember_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_policy import policy_for
-from rlsample.rollouts.transition import Transition
+from rlsample.rollouts.transition import LaggingTransition, Transition
 from rlsample.rollouts.transitions import finite_steps, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
+from rlsample.scale.environments import make_environments
 from rlsample.streams import Streams
 from rlsample.types import Rollout
 
@@ -53,6 +55,7 @@ class Config(PopulationConfig):
     """Hyper-parameters of PPO. With a population, a tuple gives each member its own value."""
 
     members_differ_in: ClassVar = ("learning_rate", "entropy_coefficient")
+    scales: ClassVar = True
 
     name: str = "ppo"
     num_steps: int = Field(default=128, ge=1, description="Steps that each environment takes in a rollout.")
@@ -109,7 +112,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
 def train_learner(kind: type[Learner], config: RunConfig[Any], run: Run, **options: Any) -> Policy:
     """As `train`, for a kind of learner; options as of `train_on_policy`."""
     agent = config.agent
-    envs = config.env.make(num_envs=config.env.num_envs * agent.population)
+    envs = make_environments(config, agent.population)
     num_turns = math.ceil(config.total_steps / (agent.num_steps * config.env.num_envs))
     return train_on_policy(
         envs,
@@ -214,15 +217,13 @@ class Learner:
     def _columns(self, state: State, transitions: Transition) -> tuple[dict[str, Any], Any]:
         """The fields of a `Minibatch`, `[T, E, ...]`, without those that are None; what is remembered after them."""
         rollout, more, memory = self._rollout(state, transitions)
-        advantage = generalized_advantage_estimation(
-            rollout.reward,
-            rollout.value,
-            rollout.next_value,
-            rollout.terminated,
-            rollout.truncated,
-            self.agent.discount,
-            self.agent.trace_decay,
-        )
+        steps = rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated
+        decays = self.agent.discount, self.agent.trace_decay
+        if isinstance(transitions, LaggingTransition):  # Where nothing lags, the other estimate comes out.
+            log_ratio = rollout.log_prob - transitions.log_prob
+            advantage = v_trace(log_ratio, *steps, *decays).target - rollout.value
+        else:
+            advantage = generalized_advantage_estimation(*steps, *decays)
         columns = rollout._asdict() | more | {"advantage": advantage, "target": rollout.value + advantage}
         return {name: columns[name] for name in Minibatch._fields if columns.get(name) is not None}, memory
 

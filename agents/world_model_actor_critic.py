@@ -179,7 +179,8 @@ class Learner:
 
     def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
         """Makes the updates that are due; raises ValueError where a loss is not finite: training has diverged."""
-        metrics, due, per_call, rows = {}, self.updates.due(step), self.per_call, self.agent.batch_size
+        metrics: dict[str, float] = {}
+        due, per_call, rows = self.updates.due(step), self.per_call, self.agent.batch_size
         while self.update < due:
             count = min(per_call, due - self.update)
             batch = Batch(**replay.at(places(generator, len(replay), (per_call, rows))))

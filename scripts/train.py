@@ -32,6 +32,7 @@ from rlsample.runs.agents import Agents, import_modules
 from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CONFIG, PICTURE, TRACEBACK, check_free
+from rlsample.runs.scale_config import check_scale
 from rlsample.runs.tracking import check_packages
 
 from .arguments import add_import_option, import_words, move_modules, spoken
@@ -56,7 +57,9 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
             print(parser.format_help(), fields_help(words, agents), sep="\n")
             return 0
         path, words = _source(options, words)
-        check_packages(check_config(path, words, agents=agents, inherit=options.resume is None).tracking)
+        checked = check_config(path, words, agents=agents, inherit=options.resume is None)
+        check_packages(checked.tracking)
+        check_scale(checked.scale)
         if options.run_dir is not None:
             check_free(options.run_dir)
         from rlsample.runs.training import carry_out, fit  # Loads TensorFlow: all that can be told without has been.

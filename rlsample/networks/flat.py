@@ -12,10 +12,9 @@ import tensorflow as tf
 
 from rlsample.networks.quick_convolutions import quick_convolutions
 
-
 LARGE = 2**17
-"""Weights of a layer whose gradient XLA must not find below a `concat`: it then computes the matrix product that gave it
-element by element, which for the dense layer on 84 x 84 screens takes a hundred times as long."""
+"""Weights of a layer whose gradient XLA must not find below a `concat`: it then computes the matrix product that gave
+it element by element, which for the dense layer on 84 x 84 screens takes a hundred times as long."""
 
 
 class FlatNetwork:

@@ -32,7 +32,7 @@ class Flattening(keras.layers.Layer):
     @property
     def size(self) -> int:
         """D."""
-        return sum(part["size"] if "scale" in part else sum(part["sizes"]) for part in self.parts)
+        return features.width(self.parts)
 
     def build(self, input_shape: Any) -> None:
         """There are no weights."""

@@ -25,6 +25,16 @@ ENDLESS = 10_000
 """An episode of more steps may never end by itself."""
 
 
+def episode_metrics(returns: list[float], lengths: list[int], unfinished: int) -> dict[str, float]:
+    """What is logged of episodes that ended, where some did, and of those under way."""
+    metrics = {"charts/unfinished_length": float(unfinished)}
+    if returns:
+        metrics["charts/episodes"] = float(len(returns))
+        metrics["charts/episodic_return"] = float(np.mean(returns))
+        metrics["charts/episodic_length"] = float(np.mean(lengths))
+    return metrics
+
+
 class GymnasiumCollector:
     """A vector environment with its current observations, masks and running returns.
 
@@ -149,13 +159,13 @@ class GymnasiumCollector:
 
     def pop_episodes(self) -> dict[str, float]:
         """Metrics of the episodes that ended since the last call, where some did, and of those under way."""
-        metrics = {"charts/unfinished_length": float(self._length.max())}
-        if self.returns:
-            metrics["charts/episodes"] = float(len(self.returns))
-            metrics["charts/episodic_return"] = float(np.mean(self.returns))
-            metrics["charts/episodic_length"] = float(np.mean(self.lengths))
+        return episode_metrics(*self.take_episodes())
+
+    def take_episodes(self) -> tuple[list[float], list[int], int]:
+        """Returns and lengths of the episodes that ended since the last call; steps so far of the longest one left."""
+        returns, lengths = self.returns, self.lengths
         self.returns, self.lengths = [], []
-        return metrics
+        return returns, lengths, int(self._length.max())
 
     def _final(self, following: Any, info: dict[str, Any], done: np.ndarray) -> Any:
         # With SAME_STEP the observation is already the next episode's; what the action led to is in the info.

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.rollouts.collecting import CollectedElsewhere, Collector
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
 from rlsample.rollouts.numpy_network import NumpyAct
@@ -21,7 +22,24 @@ from rlsample.schedules import Temperature
 from rlsample.spaces import Factors
 from rlsample.streams import Streams
 
-CollectorMaker = Callable[[gym.vector.VectorEnv, Factors, int], GymnasiumCollector]
+CollectorMaker = Callable[[gym.vector.VectorEnv, Factors, int], Collector]
+
+
+def collector_for(envs: gym.vector.VectorEnv, factors: Factors, seed: int) -> Collector:
+    """What collects from an environment: what it brings itself, or a `GymnasiumCollector`.
+
+    Examples:
+        >>> from rlsample.rollouts.gymnasium_loop import collector_for
+        >>> from rlsample.spaces import Factors
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=2)
+        >>> type(collector_for(envs, Factors(envs.single_action_space), seed=1)).__name__
+        'GymnasiumCollector'
+    """
+    return (
+        envs.collector(factors, seed)
+        if isinstance(envs, CollectedElsewhere)
+        else GymnasiumCollector(envs, factors, seed)
+    )
 
 
 class GymnasiumLoop:
@@ -68,12 +86,12 @@ class GymnasiumLoop:
         temperature: Temperature,
         jit_compile: bool = True,
         hint: str = "",
-        make_collector: CollectorMaker = GymnasiumCollector,
+        make_collector: CollectorMaker = collector_for,
     ) -> None:
         self.learner = learner
         self.state = learner.start(0)
         self._streams = Streams(seed)
-        self.collector = make_collector(envs, learner.policy.factors, self._streams.integer("environments"))
+        self.collector: Collector = make_collector(envs, learner.policy.factors, self._streams.integer("environments"))
         self._temperature, self._temperature_state = temperature, temperature.initial()
         self._num_steps, self._hint = num_steps, hint
         self._done = 0
@@ -142,7 +160,8 @@ class GymnasiumLoop:
         policy = self.learner.policy
         if not isinstance(policy, RecurrentPolicy):
             return quickest_actor(policy, seed)
-        return RolloutActor(policy, self.learner.memory(self.state).numpy(), lambda: self.collector.starts, seed)
+        collector: Any = self.collector  # Runners take no policy with a memory.
+        return RolloutActor(policy, self.learner.memory(self.state).numpy(), lambda: collector.starts, seed)
 
     def _learn(self, state: Any, *arguments: Any) -> tuple[Any, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         state, metrics, finite = self.learner.learn(state, *arguments)

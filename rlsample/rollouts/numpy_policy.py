@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from rlsample import checks
 from rlsample.networks.flattening import Flattening
 from rlsample.rollouts.numpy_network import (
     ACTIVATIONS,
@@ -115,6 +116,18 @@ def can_be_replaced(policy: Policy) -> bool:
     _, hidden, head = _layers(policy)
     plain = all(type(layer) is keras.layers.Dense and _activation(layer) in ACTIVATIONS for layer in hidden)
     return plain and head is policy.head and head.sampler.draws_from_logits
+
+
+def check_for_runners(policy: Any) -> None:
+    """Checks that a policy can act in processes that have no TensorFlow.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if isinstance(policy, RecurrentPolicy) or not (isinstance(policy, Policy) and can_be_replaced(policy)):
+        rule = f"a policy that acts in NumPy, for runners: dense layers, {' or '.join(ACTIVATIONS)}, no memory"
+        received = {"network": policy.network.name, "sampler": policy.head.sampler.name}
+        raise checks.invalid(rule, **received, hint="Such as network=mlp; or leave scale out.")
 
 
 def _layers(policy: Policy) -> tuple[Flattening | None, list[keras.layers.Layer], keras.layers.Layer]:

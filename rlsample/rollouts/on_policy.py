@@ -8,8 +8,7 @@ from typing import Any
 import gymnasium as gym
 
 from rlsample import checks
-from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.gymnasium_loop import CollectorMaker, GymnasiumLoop
+from rlsample.rollouts.gymnasium_loop import CollectorMaker, GymnasiumLoop, collector_for
 from rlsample.rollouts.in_graph_collector import in_graph_env
 from rlsample.rollouts.in_graph_loop import InGraphLoop, TurnMaker, collect_and_learn
 from rlsample.rollouts.loop import Watcher, train_in_turns
@@ -24,7 +23,7 @@ def on_policy_loop(
     *,
     metrics: Sequence[str],
     make_turn: TurnMaker = collect_and_learn,
-    make_collector: CollectorMaker = GymnasiumCollector,
+    make_collector: CollectorMaker = collector_for,
     audit: OneStepAudit | None = None,
     population: int = 1,
     **options: Any,

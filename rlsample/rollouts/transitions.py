@@ -9,7 +9,7 @@ import gymnasium as gym
 import tensorflow as tf
 
 from rlsample.learning.loops import repeat
-from rlsample.rollouts.transition import Transition
+from rlsample.rollouts.transition import LaggingTransition, Transition
 from rlsample.spaces import Factors, observations
 from rlsample.types import Rollout
 
@@ -75,7 +75,7 @@ def swap_axes(steps: tf.Tensor) -> tf.Tensor:
 
 
 def to_rollout(
-    transitions: Transition,
+    transitions: Transition | LaggingTransition,
     log_prob: Callable[[Any, tf.Tensor | None, tf.Tensor], tf.Tensor],
     value: Callable[[Any], tf.Tensor],
     max_truncations: int | None = None,
@@ -122,7 +122,7 @@ def to_rollout(
 
 
 def _next_values(
-    transitions: Transition,
+    transitions: Transition | LaggingTransition,
     values: tf.Tensor,
     value: Callable[[Any], tf.Tensor],
     max_truncations: int | None,

@@ -24,6 +24,7 @@ from rlsample.rollouts.environment_faults import EnvironmentFault, failure
 from rlsample.runs.block import ConfigError
 from rlsample.runs.config import AgentConfig, RunConfig
 from rlsample.runs.describe import FieldText, describe_fields
+from rlsample.runs.scale_config import check_environments
 from rlsample.runs.source_fields import read_fields
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ GROUP = "rlsample.agents"
 CONTRACT = ("Config", "make_policy", "train")
 
 _registered: dict[str, ModuleType] = {}
+
+imported: list[str] = []
+"""The modules that `import_modules` has imported, for other processes to import too."""
 
 
 class Agents(Mapping[str, type[AgentConfig]]):
@@ -114,6 +118,7 @@ def import_modules(names: list[str]) -> None:
             module = importlib.import_module(name)
         except ImportError as error:
             raise ConfigError(f"--import {name}: {error}") from error
+        imported.append(name)
         if all(hasattr(module, part) for part in CONTRACT):
             register_agent(module)
 
@@ -150,7 +155,13 @@ def make_policy(agent: ModuleType, config: RunConfig) -> SupportsAct:
     except Exception as error:
         raise EnvironmentFault(failure(config.env.id, "while it was made", error)) from error
     try:
-        return agent.make_policy(config, vector.single_observation_space, vector.single_action_space)
+        check_environments(config.scale, config.env.id, vector)
+        policy = agent.make_policy(config, vector.single_observation_space, vector.single_action_space)
+        if config.scale.spread:
+            from rlsample.rollouts.numpy_policy import check_for_runners
+
+            check_for_runners(policy)
+        return policy
     except ValueError as error:
         raise ConfigError(f"{config.agent.name} in {config.env.id}: {error}") from error
     finally:

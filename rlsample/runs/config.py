@@ -24,6 +24,7 @@ from pydantic import Field, SerializeAsAny
 from rlsample import checks
 from rlsample.runs.block import Block
 from rlsample.runs.env_config import EnvConfig
+from rlsample.runs.scale_config import ScaleConfig
 
 MAX_STEPS = 2_000_000_000
 """Compiled programs count steps in int32, and a last rollout may take some more than were asked for."""
@@ -57,6 +58,9 @@ class AgentConfig(Block):
         >>> Config(learning_rate=0.01)
         Config(name='mine', learning_rate=0.01)
     """
+
+    scales: ClassVar[bool] = False
+    """Whether the agent learns from what runners collect: see `ScaleConfig`."""
 
     name: str = Field(description="The agent they belong to.")
 
@@ -209,6 +213,7 @@ class RunConfig(Block, Generic[Agent]):
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="How the policy is judged.")
 
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="When it is saved.")
+    scale: ScaleConfig = Field(default=ScaleConfig(), description="Who steps the environments.")
 
     model_config = pydantic.ConfigDict(validate_default=True)
 
@@ -230,6 +235,24 @@ class RunConfig(Block, Generic[Agent]):
             hint = "agent.audit_draws=16, in an agent whose gradient flows through actions."
             raise checks.invalid("an agent that measures its gradients", agent=agent.name, hint=hint)
         return temperature
+
+    @pydantic.field_validator("scale")
+    @classmethod
+    def _can_be_spread(cls, scale: ScaleConfig, info: pydantic.ValidationInfo) -> ScaleConfig:
+        """Refuses runners that have nothing to do, or for whom an agent has no use."""
+        env, agent = info.data.get("env"), info.data.get("agent")
+        if not scale.spread or env is None or agent is None:
+            return scale
+        if env.num_envs % scale.runners:
+            rule = "scale.runners to share env.num_envs evenly"
+            raise checks.invalid(rule, num_envs=env.num_envs, runners=scale.runners)
+        if WITHOUT_TENSORFLOW in (info.context or ()):  # Its agent is not known.
+            return scale
+        if not agent.scales:
+            raise checks.invalid("an agent that learns from runners", agent=agent.name, hint="Such as ppo.")
+        if getattr(agent, "population", 1) > 1:
+            raise checks.invalid("one agent alone, with runners", population=agent.population)
+        return scale
 
     @pydantic.field_serializer("sampler", "network", "temperature")
     def _plain(self, value: Any) -> dict[str, Any]:

@@ -47,6 +47,13 @@ METRICS = {
     "sampler/gradient_relative_mean_squared_error": "The same over the squared length of the exact gradient.",
     "agents/return/*": "Of several agents: the mean return of each in those episodes, by its name.",
     "agents/temperature/*": "Of several agents: the temperature of each one's sampler, by its name.",
+    "scale/lag_min": "With runners: how many turns of learning older than the newest policy the one that collected is.",
+    "scale/lag_mean": "Likewise, the mean over the fragments since the last record.",
+    "scale/lag_max": "Likewise, the largest.",
+    "scale/restarts": "Runners that were lost and replaced since the run began, or was resumed.",
+    "scale/fragments_dropped": "Fragments since then that nothing was learned from: of a runner lost, or too old.",
+    "scale/bytes_per_second": "Weights sent to runners and steps received from them.",
+    "scale/waiting": "Share of the time that the learner waits for runners.",
     "members/return_*": "In a population: mean return of the latest episodes of each member, numbered from 00.",
 }
 """Name -> meaning; `*` stands for a number or a name."""

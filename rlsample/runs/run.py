@@ -33,6 +33,7 @@ from rlsample.runs.evaluating import evaluate
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.progress import Progress
 from rlsample.runs.run_folder import BEST, CHECKPOINT, EVALUATION, METRICS, PICTURE, TENSORBOARD, claim, reopen
+from rlsample.runs.scale_config import check_scale
 from rlsample.runs.stopping import StopSignals
 from rlsample.runs.tensorboard_tracker import TensorBoard
 from rlsample.runs.wandb_tracker import Wandb, open_wandb
@@ -110,6 +111,7 @@ class Run:
     def __enter__(self) -> Run:
         """Claims the folder, opens the trackers and starts to listen to signals."""
         tracking.check_packages(self.config.tracking)
+        check_scale(self.config.scale)
         if self._resume:
             self._lock, self.step, self.resumed = reopen(self.folder, self.config)
             self._restore(self.resumed)

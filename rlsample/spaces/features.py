@@ -32,6 +32,17 @@ def described(space: gym.Space) -> list[dict[str, Any]]:
     return [_description(part) for part in observations.parts(space)]
 
 
+def width(parts: Sequence[dict[str, Any]]) -> int:
+    """D, of what `described` says.
+
+    Examples:
+        >>> from rlsample.spaces.features import described, width
+        >>> width(described(gym.spaces.MultiDiscrete([3, 4])))
+        7
+    """
+    return sum(part["size"] if "scale" in part else sum(part["sizes"]) for part in parts)
+
+
 def flat(parts: Sequence[dict[str, Any]], observation: Any) -> np.ndarray:
     """Float32 `[B, D]`: the parts of an observation side by side.
 

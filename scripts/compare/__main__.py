@@ -25,6 +25,7 @@ from rlsample.runs.agents import import_modules, make_policy
 from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CONFIG
+from rlsample.runs.scale_config import check_scale
 from rlsample.runs.shipped import RUNS, STUDIES, find_config
 from rlsample.runs.tracking import check_packages
 
@@ -95,7 +96,9 @@ def _check(jobs: Sequence[ComparedRun]) -> None:
     """Tells what is wrong with any run before the first one begins; first what takes no TensorFlow to know."""
     agents = known_agents()
     for job in jobs:
-        check_packages(check_config(job.config, job.words, agents=agents).tracking)
+        checked = check_config(job.config, job.words, agents=agents)
+        check_packages(checked.tracking)
+        check_scale(checked.scale)
     asked = [load_config(job.config, job.words, agents=agents) for job in jobs]
     for job, config in zip(jobs, asked, strict=True):
         _check_folder(job.folder, config)

@@ -23,6 +23,7 @@ from rlsample.runs import ConfigError, RunConfig, RunFolderError, load_config, y
 from rlsample.runs.agents import import_modules, make_policy
 from rlsample.runs.loading import check_config, load_block
 from rlsample.runs.run_folder import lock
+from rlsample.runs.scale_config import check_scale
 from rlsample.runs.shipped import SWEEPS, find_config
 from rlsample.runs.tracking import check_packages
 
@@ -105,6 +106,7 @@ def _check(asked: Asked) -> None:
         for end in sweep.ends():
             checked = check_config(asked.config, [*asked.words, *group.words, end], agents=agents)
             check_packages(checked.tracking)
+            check_scale(checked.scale)
 
 
 def _check_fit(asked: Asked) -> RunConfig:

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from rlsample import checks
-from rlsample.networks.flattening import Flattening, flattening
 from rlsample.spaces import Factors, factorise
+from rlsample.spaces.features import described, width
+
+if TYPE_CHECKING:
+    from rlsample.networks.flattening import Flattening
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +59,8 @@ class Agents:
         Raises:
             ValueError: spaces that are not those of several agents; names the agent whose space does not fit.
         """
+        from rlsample.networks.flattening import flattening  # Keras, which who only steps environments does without.
+
         actions = named(action_space)
         for name, space in actions.items():
             if not isinstance(space, spaces.Discrete):
@@ -147,5 +152,5 @@ def _feature_sizes(space: gym.Space, names: list[str]) -> dict[str, int]:
     if isinstance(space, spaces.Dict | spaces.Tuple) and (parts := named(space)).keys() == set(names):
         # As `tf.nest` has them: those of a Dict in the order of their names.
         order = sorted(parts) if isinstance(space, spaces.Dict) else list(parts)
-        return {name: flattening(parts[name]).size for name in order}
+        return {name: width(described(parts[name])) for name in order}
     raise checks.invalid(f"an observation of each of the agents {names}", observation_space=space)

@@ -53,7 +53,7 @@ def prepare(
     _stand_in("brax", envs=None)
     _stand_in("brax.envs.wrappers.training", EpisodeWrapper=object, AutoResetWrapper=object)
     _stand_in("navix")
-    program = importlib.import_module("ppo" if entries is None else "ppo_rnn")
+    program: Any = importlib.import_module("ppo" if entries is None else "ppo_rnn")
     if entries is not None:
         program.FlattenObservationWrapper = purejaxrl_networks.showing(program.FlattenObservationWrapper, entries)
     if hidden_sizes is not None:

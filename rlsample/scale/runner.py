@@ -1,0 +1,140 @@
+"""What collects: environments and a policy in NumPy, in whichever process. Nothing here loads TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import time
+import traceback
+from typing import Any, NamedTuple
+
+import numpy as np
+import tree as nest
+
+from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.numpy_network import NumpyActor, NumpyNetwork
+from rlsample.rollouts.transition import LaggingTransition, Transition
+from rlsample.runs.env_config import EnvConfig
+from rlsample.spaces import factorise
+
+
+class Request(NamedTuple):
+    """What a runner is asked for.
+
+    Attributes:
+        version: of the policy it is sent with.
+        seed: int32 `[2]`, of the actions.
+        stream: tells fragments of one seed apart.
+        num_steps: T.
+        with_log_prob: whether what learns from the fragment may be another policy by then.
+    """
+
+    version: int
+    seed: np.ndarray
+    stream: int
+    num_steps: int
+    with_log_prob: bool
+
+
+class Fragment(NamedTuple):
+    """T steps of E environments, by one policy.
+
+    Attributes:
+        version: of the policy.
+        transitions: arrays `[T, E, ...]`.
+        returns: of the episodes that ended in it.
+        lengths: of those episodes.
+        unfinished: steps so far of the longest episode under way.
+        seconds: how long it took.
+    """
+
+    version: int
+    transitions: Transition | LaggingTransition
+    returns: list[float]
+    lengths: list[int]
+    unfinished: int
+    seconds: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of its arrays."""
+        return sum(leaf.nbytes for leaf in nest.flatten(self.transitions))
+
+
+class Failure(NamedTuple):
+    """What a runner answers instead when its environments fail: an error that another try would not mend.
+
+    Attributes:
+        kind: the type's name of the error.
+        text: what it says, with the runner's traceback where it is not an environment's own.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RunnerPlan:
+    """What every runner of a run is made of; plain data, to be sent anywhere.
+
+    Attributes:
+        env: fields of an `EnvConfig`.
+        num_envs: E, of each runner.
+        imports: modules that register environments.
+    """
+
+    env: dict[str, Any]
+    num_envs: int
+    imports: tuple[str, ...] = ()
+
+
+class Runner:
+    """Steps environments by the policy it is sent, and returns what came of it.
+
+    The environments are made with the first request, so that what goes wrong then is answered as everything else is.
+
+    Args:
+        plan: what it is made of.
+        seed: of the environments.
+    """
+
+    def __init__(self, plan: RunnerPlan, seed: int) -> None:
+        self._plan, self._seed = plan, seed
+        self._collector: GymnasiumCollector | None = None
+
+    def process(self) -> int:
+        """The id of its process."""
+        return os.getpid()
+
+    def collect(self, network: NumpyNetwork, request: Request) -> Fragment | Failure:
+        """Takes T steps in every environment."""
+        start = time.perf_counter()
+        try:
+            if self._collector is None:
+                self._collector = self._begun()
+            collector, actor = self._collector, NumpyActor(network, request.seed, request.stream)
+            transitions = collector.collect(actor, request.num_steps)
+        except EnvironmentFault as error:
+            return Failure(EnvironmentFault.__name__, str(error))
+        except Exception as error:
+            return Failure(type(error).__name__, traceback.format_exc())
+        steps: Transition | LaggingTransition = transitions
+        if request.with_log_prob:
+            flat = nest.map_structure(lambda part: part.reshape(-1, *part.shape[2:]), transitions)
+            log_prob = network.log_prob(flat.observation, flat.mask, flat.action)
+            steps = LaggingTransition(*transitions, log_prob.reshape(transitions.reward.shape))
+        episodes = collector.take_episodes()
+        return Fragment(request.version, steps, *episodes, time.perf_counter() - start)
+
+    def close(self) -> None:
+        """Closes the environments."""
+        if self._collector is not None:
+            self._collector.envs.close()
+
+    def _begun(self) -> GymnasiumCollector:
+        for name in self._plan.imports:
+            importlib.import_module(name)
+        envs = EnvConfig.model_validate(self._plan.env).make(num_envs=self._plan.num_envs)
+        return GymnasiumCollector(envs, factorise(envs.single_action_space), self._seed)

@@ -1,0 +1,130 @@
+"""Runners as Ray actors on this machine: the same numbers as in one process, real kills, and nothing that calls out."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from agents import ppo as agent
+from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.numpy_network import NumpyActor
+from rlsample.runs.scale_config import ScaleConfig
+from rlsample.scale.collector import ScaledCollector
+from rlsample.scale.engine import RunnerFault
+from rlsample.scale.ray_cluster import RayCluster
+from rlsample.scale.ray_engine import RayEngine
+from rlsample.scale.runner import RunnerPlan
+from tests.helpers_runs import Silent
+from tests.test_scale import ENV, SEED, Elsewhere, collector, configure, network, same
+
+if importlib.util.find_spec("ray") is None:  # Not imported: what it is told before counts.
+    pytest.skip("needs the extra scale", allow_module_level=True)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray.*"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """One for all: the engines of the tests find it started, and leave it so."""
+    started = RayCluster(None, SECONDS, cpus=16)
+    yield started
+    started.close()
+
+
+def scaled(env=ENV, runners=2, each=3, seed=7, **options):
+    options = {"fragment_seconds": SECONDS, "connect_seconds": SECONDS, **options}
+    scale = ScaleConfig(engine="ray", runners=runners, **options)
+    engine = RayEngine(RunnerPlan(env, each), scale)
+    return ScaledCollector(Elsewhere(runners * each), engine, scale, seed), engine
+
+
+def processes(engine):
+    return [engine._ray.get(actor.process.remote()) for actor in engine.actors.values()]
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_the_cluster_collects_what_one_process_does_to_the_bit(cluster, mode):
+    """Of async runners the first call alone is the same: who answers first is not."""
+    far, engine = scaled(mode=mode)
+    near = collector(mode=mode)
+    for turn in range(3 if mode == "sync" else 1):
+        one, other = (each.collect(NumpyActor(network(), SEED + turn), 50) for each in (near, far))
+        if mode == "async":
+            one, other = (sorted(np.moveaxis(each.observation, 1, 0).tolist()) for each in (one, other))
+        same(one, other)
+    # A lambda travels as it is; a function of this module would take the module's imports along.
+    loaded = [each.__ray_call__.remote(lambda _: list(__import__("sys").modules)) for each in engine.actors.values()]
+    assert not {"tensorflow", "keras"} & {name for names in engine._ray.get(loaded) for name in names}
+    far.close()
+
+
+def test_training_on_the_cluster_is_training_in_one_process_to_the_bit(cluster):
+    records, weights = [], []
+    for engine in ("local", "ray"):
+        run = Silent()
+        policy = agent.train(configure({"engine": engine, "runners": 2, "fragment_seconds": SECONDS}), run)
+        weights.append([np.asarray(weight) for weight in policy.model.trainable_variables])
+        records.append([{k: v for k, v in r.items() if not k.startswith("scale/")} for r in run.records])
+    assert records[0] == records[1]
+    same(*weights)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_runners_that_are_killed_are_replaced_and_the_learner_goes_on(cluster, mode):
+    far, engine = scaled(mode=mode)
+    kills, metrics = 3, {}
+    for turn in range(2 + kills):
+        if turn in (1, 2, 3):
+            os.kill(processes(engine)[turn % 2], signal.SIGKILL)
+        transitions = far.collect(NumpyActor(network(), SEED + turn), 20)
+        assert transitions.reward.shape == (20, 6)
+        assert np.isfinite(transitions.reward).all()
+        metrics = far.pop_episodes()
+    assert metrics["scale/restarts"] == kills
+    assert metrics["scale/fragments_dropped"] >= kills
+    far.close()
+
+
+def test_a_runner_that_hangs_is_replaced_until_it_was_lost_too_often(cluster):
+    far, engine = scaled(fragment_seconds=3.0, max_restarts=1)
+    far.collect(NumpyActor(network(), SEED), 5)
+    os.kill(processes(engine)[1], signal.SIGSTOP)
+    start = time.monotonic()
+    assert far.collect(NumpyActor(network(), SEED + 1), 5).reward.shape == (5, 6)
+    assert time.monotonic() - start < SECONDS
+    assert far.pop_episodes()["scale/restarts"] == 1
+    os.kill(processes(engine)[1], signal.SIGSTOP)
+    with pytest.raises(RunnerFault, match=r"Expected runner 1 to be lost at most 1 times.*Received: 2; .*took longer"):
+        far.collect(NumpyActor(network(), SEED + 2), 5)
+
+
+def test_an_environment_that_cannot_be_made_in_a_runner_is_told_with_its_traceback(cluster):
+    far, _ = scaled(env={"id": "CartPole-v1", "kwargs": {"nonsense": 1}})
+    with pytest.raises(EnvironmentFault, match=r"(?s)Expected runner \d to work. Received: TypeError.*Traceback.*nons"):
+        far.collect(NumpyActor(network(), SEED), 5)
+
+
+def test_runners_that_the_cluster_has_no_room_for_are_told(cluster):
+    far, _ = scaled(cpus_per_runner=1000.0, fragment_seconds=1.0, connect_seconds=1.0)
+    with pytest.raises(RunnerFault, match=r"Expected the runners to start.*2 of 1000 CPUs each, in a cluster that has"):
+        far.collect(NumpyActor(network(), SEED), 5)
+
+
+@pytest.mark.reliability
+def test_fifty_kills(cluster):
+    far, engine = scaled(mode="async", each=2)
+    generator = np.random.default_rng(0)
+    for turn in range(50):
+        os.kill(processes(engine)[generator.integers(2)], signal.SIGKILL)
+        assert far.collect(NumpyActor(network(), SEED + turn), 20).reward.shape == (20, 4)
+    assert far.pop_episodes()["scale/restarts"] == 50
+    far.close()
