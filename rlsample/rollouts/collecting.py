@@ -12,7 +12,16 @@ from rlsample.spaces import Factors
 
 
 class Collector(Protocol):
-    """Gives T steps of all environments at each call; see `GymnasiumCollector`."""
+    """Gives T steps of all environments at each call; see `GymnasiumCollector`.
+
+    Examples:
+        >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=2)
+        >>> collector = GymnasiumCollector(envs, spaces.factorise(envs.single_action_space), seed=0)
+        >>> steps = collector.collect(lambda observation, mask: np.zeros(2, np.int32), num_steps=30)
+        >>> collector.pop_episodes()["charts/episodes"] > 0
+        True
+    """
 
     envs: gym.vector.VectorEnv
 
@@ -31,7 +40,13 @@ class Collector(Protocol):
 
 @runtime_checkable
 class CollectedElsewhere(Protocol):
-    """A vector environment that is not stepped here."""
+    """A vector environment that is not stepped here.
+
+    Examples:
+        >>> from rlsample.rollouts.collecting import CollectedElsewhere
+        >>> isinstance(gym.make_vec("CartPole-v1", num_envs=2), CollectedElsewhere)  # it is stepped here
+        False
+    """
 
     def collector(self, factors: Factors, seed: int) -> Collector:
         """What collects from it, with episodes begun from the seed."""

@@ -26,7 +26,14 @@ ENDLESS = 10_000
 
 
 def episode_metrics(returns: list[float], lengths: list[int], unfinished: int) -> dict[str, float]:
-    """What is logged of episodes that ended, where some did, and of those under way."""
+    """What is logged of episodes that ended, where some did, and of those under way.
+
+    Examples:
+        >>> from rlsample.rollouts.gymnasium_collector import episode_metrics
+        >>> metrics = episode_metrics(returns=[10.0, 20.0], lengths=[10, 20], unfinished=7)
+        >>> metrics["charts/episodic_return"], metrics["charts/unfinished_length"]
+        (15.0, 7.0)
+    """
     metrics = {"charts/unfinished_length": float(unfinished)}
     if returns:
         metrics["charts/episodes"] = float(len(returns))

@@ -123,6 +123,16 @@ def check_for_runners(policy: Any) -> None:
 
     Raises:
         ValueError: it cannot.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_policy import check_for_runners
+        >>> from rlsample.rollouts.policy import Policy
+        >>> env = gym.make("CartPole-v1")
+        >>> check_for_runners(Policy(env.observation_space, env.action_space, samplers.create("exact")))
+        >>> check_for_runners(Policy(env.observation_space, env.action_space, samplers.create("exact"), activation="gelu"))
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected a policy that acts in NumPy, for runners: dense layers, tanh or relu, no memory. ...
     """
     if isinstance(policy, RecurrentPolicy) or not (isinstance(policy, Policy) and can_be_replaced(policy)):
         rule = f"a policy that acts in NumPy, for runners: dense layers, {' or '.join(ACTIVATIONS)}, no memory"
