@@ -129,7 +129,8 @@ def check_for_runners(policy: Any) -> None:
         >>> from rlsample.rollouts.policy import Policy
         >>> env = gym.make("CartPole-v1")
         >>> check_for_runners(Policy(env.observation_space, env.action_space, samplers.create("exact")))
-        >>> check_for_runners(Policy(env.observation_space, env.action_space, samplers.create("exact"), activation="gelu"))
+        >>> other = Policy(env.observation_space, env.action_space, samplers.create("exact"), activation="gelu")
+        >>> check_for_runners(other)
         Traceback (most recent call last):
             ...
         ValueError: Expected a policy that acts in NumPy, for runners: dense layers, tanh or relu, no memory. ...
