@@ -22,6 +22,7 @@ Sources: Mnih et al. (2015), Human-level control through deep reinforcement lear
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -33,26 +34,23 @@ from pydantic import Field
 from rlsample import checks
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
-from rlsample.learning.loops import repeat
-from rlsample.learning.n_step import NStep
 from rlsample.learning.prioritized_replay import PrioritizedReplay
-from rlsample.learning.replay import Replay, batches_per_call, check_memory
+from rlsample.learning.replay import Replay, check_memory
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
-from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.loop import finite_metrics
+from rlsample.rollouts.from_replay import train_from_replay
 from rlsample.rollouts.numpy_network import NumpyAct
 from rlsample.rollouts.numpy_policy import epsilon_greedy_actor
-from rlsample.rollouts.off_policy import kept_specs, replay_capacity, train_off_policy
+from rlsample.rollouts.off_policy import replay_capacity
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.updates import Updates
-from rlsample.runs import AgentConfig, Run, RunConfig
+from rlsample.rollouts.replay_learner import ReplayLearner, packed_specs
+from rlsample.runs import PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams
 
-METRICS = ("losses/value", "policy/value", "policy/epsilon")
+METRICS = ("losses/value", "policy/value")
 
 
-class Config(AgentConfig):
+class Config(PopulationConfig):
     """Hyper-parameters of deep Q-learning."""
 
     name: str = "dqn"
@@ -86,16 +84,16 @@ class Config(AgentConfig):
 
 
 class Batch(NamedTuple):
-    """Minibatches of rows: `U` updates of `B` rows."""
+    """A minibatch of rows."""
 
-    observation: Any  # a tree of tensors [U, B, ...]
-    action: Any  # int32 [U, B (, F)]
-    reward: Any  # float32 [U, B], of all steps of the row
-    discount: Any  # float32 [U, B], of the value after them
+    observation: Any  # a tree of tensors [B, ...]
+    action: Any  # int32 [B (, F)]
+    reward: Any  # float32 [B], of all steps of the row
+    discount: Any  # float32 [B], of the value after them
     next_observation: Any  # likewise
-    next_mask: Any  # bool [U, B, (F,) K]
-    terminated: Any  # bool [U, B]
-    weight: Any  # float32 [U, B]
+    next_mask: Any  # bool [B, (F,) K], or None where everything is legal
+    terminated: Any  # bool [B]
+    weight: Any = 1.0  # float32 [B]
 
 
 KEPT = tuple(name for name in Batch._fields if name != "weight")
@@ -119,7 +117,7 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     """
     spaces = observation_space, action_space
     policy = Policy(*spaces, config.sampler, config.network, hidden_sizes=(128, 128), activation="relu")
-    check_memory(replay_capacity(config), kept_specs(policy, KEPT))
+    check_memory(replay_capacity(config), packed_specs(policy, KEPT))
     if config.agent.dueling:
         if not policy.factors.single:
             hint = "Set agent.dueling=false."
@@ -131,112 +129,104 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
 
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
-    """Trains until `config.total_steps` or until the run is asked to stop; returns the policy."""
-    agent, envs, capacity = config.agent, config.env.make(), replay_capacity(config)
+    """Trains until `config.total_steps` or until the run is asked to stop; returns the policy of the target network.
+
+    Of a population it is that of the member whose latest episodes went best.
+    """
+    envs = config.env.make(num_envs=config.env.num_envs * config.agent.population)
     learner = Learner(config, envs.single_observation_space, envs.single_action_space)
-    return train_off_policy(
-        GymnasiumCollector(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
-        learner,
-        run,
-        kept=learner.kept,
-        replay=PrioritizedReplay(capacity, agent.priority_exponent) if agent.prioritized else Replay(capacity),
-        n_step=NStep(agent.num_steps, agent.discount),
-        seed=config.seed,
-        temperature=config.temperature,
-    )
+    return train_from_replay(config, envs, learner, run)
 
 
-class Learner:
-    """The network, its target and the compiled round of updates.
+class Learner(ReplayLearner):
+    """The network of one member and its target; see `ReplayLearner`.
 
     Attributes:
-        policy, averaged: act outside of compiled code; their weights are as of the last `actor` or `publish_averaged`.
-        state: what was learned so far.
-        update: updates so far.
-        updates: how many updates there are; the learning rate ends with them.
-        kept: what the replay keeps of a row.
-        per_call: updates that one call of the program makes at most.
+        averaged: acts outside of compiled code; its weights are as of the last `publish`.
     """
 
-    def __init__(self, config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> None:
-        agent, streams = config.agent, Streams(config.seed)
-        self.config, self.agent = config, agent
-        self.update, self.update_seeds = 0, streams.generator("updates")
-        self.updates = Updates.planned(agent, config.total_steps)
-        keras.utils.set_random_seed(streams.integer("weights"))
-        self.policy, self.averaged = (make_policy(config, observation_space, action_space) for _ in range(2))
-        self.network = FlatNetwork(self.policy.model)
-        decay_steps = self.updates.total if agent.anneal_learning_rate else None
-        self.adam = Adam(decay_steps=decay_steps, max_gradient_norm=agent.max_gradient_norm)
-        weights = self.network.weights()
-        self.state = State(weights, weights, self.adam.start(weights))
-        self.kept = kept_specs(self.policy, KEPT)
-        self.per_call = batches_per_call(self.updates.per_call, agent.batch_size, self.kept)
-        self._round = tf.function(self._learn_round, jit_compile=agent.jit_compile, autograph=False)
+    metrics, hint = METRICS, "Lower agent.learning_rate."
 
-    def epsilon(self, step: int) -> float:
+    def __init__(self, config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> None:
+        self.spaces = observation_space, action_space
+        self.averaged = make_policy(config, *self.spaces)
+        super().__init__(config, make_policy(config, *self.spaces), KEPT)
+        self.num_steps, self.network = self.agent.num_steps, FlatNetwork(self.policy.model)
+        decay_steps = self.updates.total if self.agent.anneal_learning_rate else None
+        self.adam = Adam(decay_steps=decay_steps, max_gradient_norm=self.agent.max_gradient_norm)
+
+    def start(self, member: int) -> State:
+        """The state before training, with fresh weights."""
+        keras.utils.set_random_seed(Streams(self.config.seed).integer("weights", member))
+        weights = FlatNetwork(make_policy(self.config, *self.spaces).model).weights()
+        return State(weights, weights, self.adam.start(weights))
+
+    def exploration(self, step: Any) -> tf.Tensor:
         """The probability of a random action at an environment step."""
         agent = self.agent
-        share = min(1.0, step / (agent.exploration_share * self.config.total_steps))
+        share = tf.minimum(1.0, tf.cast(step, tf.float32) / (agent.exploration_share * self.config.total_steps))
         return agent.epsilon_start + share * (agent.epsilon_end - agent.epsilon_start)
+
+    def told(self, step: int) -> dict[str, float]:
+        """How random actions are from here on."""
+        return {"policy/epsilon": float(self.exploration(step))}
 
     def actor(self, seed: np.ndarray, step: int) -> NumpyAct:
         """The greedy action, or at times a random one."""
         self.network.assign(self.state.network)
-        return epsilon_greedy_actor(self.policy, self.epsilon(step), seed)
+        return epsilon_greedy_actor(self.policy, float(self.exploration(step)), seed)
 
-    def publish_averaged(self) -> Policy:
+    def publish(self, state: State) -> Policy:
         """Copies the target network into `averaged`, and returns it."""
-        FlatNetwork(self.averaged.model).assign(self.state.target)
+        FlatNetwork(self.averaged.model).assign(state.target)
         return self.averaged
 
-    def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
-        """Makes the updates that are due after so many environment steps; returns the metrics of the last.
+    def split(self, state: State) -> list[tf.Tensor]:
+        """The weights that `logits` takes."""
+        return self.network.split(state.network)
 
-        Raises:
-            ValueError: a loss is not finite: training has diverged.
-        """
-        metrics: dict[str, float] = {}
-        due, per_call = self.updates.due(step), self.per_call
-        while self.update < due:
-            count, shape = min(per_call, due - self.update), (per_call, self.agent.batch_size)
-            if isinstance(replay, PrioritizedReplay):
-                rows = replay.sample(generator, shape, self._correction(step))
-            else:
-                rows = replay.sample(generator, shape) | {"weight": np.ones(shape, np.float32)}
-            batch = tf.nest.map_structure(tf.constant, Batch(*(rows[name] for name in Batch._fields)))
-            state, errors, loss, value = self._round(self.state, batch, tf.constant(count))
-            values = float(loss), float(value), self.epsilon(step)
-            metrics |= finite_metrics(dict(zip(METRICS, values, strict=True)), "Lower agent.learning_rate.")
-            if isinstance(replay, PrioritizedReplay):
-                replay.set_errors(rows["place"][:count], errors[:count].numpy())
-            self.state, self.update = state, self.update + count
-        return metrics
+    def logits(self, parameters: list[tf.Tensor], observation: Any) -> tf.Tensor:
+        """Observations `[E, ...]` -> values over the policy's temperature, `[E, K]` or `[E, F, K]`."""
+        return self.network.apply(parameters, observation)
+
+    def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        """The greedy action: int32 `[E]` or `[E, F]`."""
+        return self.policy.head.mode(logits, mask=mask).action
+
+    def replay(self, capacity: int, masks: Sequence[str]) -> Replay | None:
+        """See `ReplayLearner.replay`."""
+        return PrioritizedReplay(capacity, self.agent.priority_exponent, masks) if self.agent.prioritized else None
+
+    def draw(self, replay: Replay, generator: np.random.Generator, shape: tuple[int, int], step: int) -> dict[str, Any]:
+        """See `ReplayLearner.draw`."""
+        if isinstance(replay, PrioritizedReplay):
+            return replay.sample(generator, shape, self._correction(step))
+        return replay.sample(generator, shape)
+
+    def weigh(self, replay: Replay, drawn: dict[str, Any], errors: tf.Tensor, count: int) -> None:
+        """See `ReplayLearner.weigh`."""
+        if isinstance(replay, PrioritizedReplay):
+            replay.set_errors(drawn["place"][:count], errors[:count].numpy())
 
     def _correction(self, step: int) -> float:
         first = self.agent.priority_correction
         return first + (1 - first) * min(1.0, step / self.config.total_steps)
 
-    def _learn_round(self, state: State, batch: Batch, count: tf.Tensor) -> Any:
-        """One update for each of the first `count` minibatches; the errors `[U, B]`, and loss and value of the last."""
-
-        def once(index: tf.Tensor, carry: Any) -> Any:
-            state, errors, _, _ = carry
-            row = tf.nest.map_structure(lambda column: column[index], batch)
-            target = self.target(state, row)
-            with tf.GradientTape() as tape:
-                tape.watch(state.network)
-                value = chosen(self.values(state.network, row.observation), row.action)
-                error = value - target
-                loss = tf.reduce_mean(row.weight * huber(error, self.agent.largest_error))
-            gradient = tape.gradient(loss, state.network)
-            network, adam = self.adam.step(gradient, state.adam, state.network, self.agent.learning_rate)
-            moves = tf.equal(adam.count % self.agent.target_period, 0)
-            target_network = move_towards(state.target, network, tf.where(moves, self.agent.target_rate, 0.0))
-            errors = tf.tensor_scatter_nd_update(errors, [[index]], [error])
-            return State(network, target_network, adam), errors, loss, tf.reduce_mean(value)
-
-        return repeat(once, count, (state, tf.zeros_like(batch.reward), tf.zeros([]), tf.zeros([])))
+    def learn_from(self, state: State, rows: dict[str, Any], seed: tf.Tensor) -> tuple[State, Any, tf.Tensor]:
+        """One update on a minibatch; loss and mean value; and the errors `[B]`."""
+        row = Batch(**rows)
+        target = self.target(state, row)
+        with tf.GradientTape() as tape:
+            tape.watch(state.network)
+            value = chosen(self.values(state.network, row.observation), row.action)
+            error = value - target
+            loss = tf.reduce_mean(row.weight * huber(error, self.agent.largest_error))
+        gradient = tape.gradient(loss, state.network)
+        network, adam = self.adam.step(gradient, state.adam, state.network, self.agent.learning_rate)
+        moves = tf.equal(adam.count % self.agent.target_period, 0)
+        target_network = move_towards(state.target, network, tf.where(moves, self.agent.target_rate, 0.0))
+        metrics = dict(zip(METRICS, (loss, tf.reduce_mean(value)), strict=True))
+        return State(network, target_network, adam), metrics, error
 
     def values(self, weights: tf.Tensor, observation: Any) -> tf.Tensor:
         """Q of every action, `[B, K]`, or what each factor adds to it, `[B, F, K]`; -inf for padding."""
@@ -246,7 +236,8 @@ class Learner:
         """What the value of a row `[B]` is to become; no gradient flows to it."""
         values = self.values(state.target, row.next_observation)
         judged = self.values(state.network, row.next_observation) if self.agent.double_q else values
-        best = tf.argmax(tf.where(row.next_mask, judged, float("-inf")), -1, output_type=tf.int32)
+        legal = judged if row.next_mask is None else tf.where(row.next_mask, judged, float("-inf"))
+        best = tf.argmax(legal, -1, output_type=tf.int32)
         return row.reward + tf.where(row.terminated, 0.0, row.discount * chosen(values, best))
 
 

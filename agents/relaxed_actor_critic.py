@@ -21,22 +21,20 @@ import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
-from rlsample import checks, lab, ops, samplers
+from rlsample import ops, samplers
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import CRITICS, chord_loss, on_the_way
-from rlsample.learning.loops import repeat
-from rlsample.learning.replay import Replay, batches_per_call, check_memory
+from rlsample.learning.replay import check_memory
 from rlsample.networks.flat import FlatNetwork
-from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.loop import finite_metrics
+from rlsample.rollouts.from_replay import train_from_replay
 from rlsample.rollouts.numpy_network import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
-from rlsample.rollouts.off_policy import kept_specs, replay_capacity, train_off_policy
+from rlsample.rollouts.off_policy import replay_capacity
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.sampler_metrics import gradient_metrics, relaxation_metrics
-from rlsample.rollouts.updates import Updates
-from rlsample.runs import AgentConfig, Run, RunConfig
+from rlsample.rollouts.replay_learner import ReplayLearner, packed_specs
+from rlsample.rollouts.sampler_metrics import CriticAudit, relaxation_metrics
+from rlsample.runs import PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams
 
 METRICS = ("losses/critic", "losses/actor", "policy/entropy", "policy/coefficient")
@@ -45,7 +43,7 @@ EXACT_TARGET_OUTCOMES = 64
 """Up to so many joint actions the critic's target averages over all of them; beyond, it takes one draw."""
 
 
-class Config(AgentConfig):
+class Config(PopulationConfig):
     """Hyper-parameters of the relaxed actor-critic."""
 
     name: str = "relaxed_actor_critic"
@@ -73,15 +71,15 @@ class Config(AgentConfig):
 
 
 class Batch(NamedTuple):
-    """Minibatches of transitions: `U` updates of `B` rows."""
+    """A minibatch of transitions."""
 
-    observation: Any  # a tree of tensors [U, B, ...]
-    mask: Any  # bool [U, B, (F,) K]
-    action: Any  # int32 [U, B (, F)]
-    reward: Any  # float32 [U, B]
+    observation: Any  # a tree of tensors [B, ...]
+    mask: Any  # bool [B, (F,) K], or None where everything is legal
+    action: Any  # int32 [B (, F)]
+    reward: Any  # float32 [B]
     next_observation: Any  # likewise
-    next_mask: Any  # bool [U, B, (F,) K]
-    terminated: Any  # bool [U, B]
+    next_mask: Any  # bool [B, (F,) K], or None
+    terminated: Any  # bool [B]
 
 
 class State(NamedTuple):
@@ -105,56 +103,50 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     """
     spaces = observation_space, action_space
     policy = Policy(*spaces, config.sampler, config.network, hidden_sizes=(128, 128), activation="relu")
-    check_memory(replay_capacity(config), kept_specs(policy, Batch._fields))
+    check_memory(replay_capacity(config), packed_specs(policy, Batch._fields))
     return policy
 
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
-    """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy."""
-    envs = config.env.make()
+    """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy.
+
+    Of a population it is that of the member whose latest episodes went best.
+    """
+    envs = config.env.make(num_envs=config.env.num_envs * config.agent.population)
     learner = Learner(config, envs.single_observation_space, envs.single_action_space)
-    return train_off_policy(
-        GymnasiumCollector(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
-        learner,
-        run,
-        kept=learner.kept,
-        replay=Replay(replay_capacity(config)),
-        seed=config.seed,
-        temperature=config.temperature,
-    )
+    return train_from_replay(config, envs, learner, run)
 
 
-class Learner:
-    """Actor and critics, their averages, and the compiled round of updates.
+class Learner(ReplayLearner):
+    """Actor and critics of one member and their averages; see `ReplayLearner`.
 
     Attributes:
-        policy, averaged: act outside of compiled code; their weights are as of the last `actor` or `publish_averaged`.
-        state: what was learned so far.
-        update: updates so far.
-        updates: how many updates there are; the learning rates end with them.
+        averaged: acts outside of compiled code; its weights are as of the last `publish`.
     """
 
-    def __init__(self, config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> None:
-        agent, streams = config.agent, Streams(config.seed)
-        self.config, self.agent = config, agent
-        self.update, self.update_seeds = 0, streams.generator("updates")
-        self.updates = Updates.planned(agent, config.total_steps)
-        keras.utils.set_random_seed(streams.integer("weights"))
-        self.policy, self.averaged = (make_policy(config, observation_space, action_space) for _ in range(2))
-        parts = self.policy.network, self.policy.observation_space, self.policy.factors.event_shape
-        critics = [FlatNetwork(CRITICS[agent.critic](*parts)) for _ in range(agent.num_critics)]
-        self.network, self.critic = FlatNetwork(self.policy.model), critics[0]
-        self.adam = Adam(decay_steps=self.updates.total if agent.anneal_learning_rate else None)
-        self.coefficient_adam = Adam()
-        self.state = self._start([critic.weights() for critic in critics])
-        outcomes = self.policy.factors.num_categories**self.policy.factors.num_factors
-        self.target_sampler = samplers.create("exact" if outcomes <= EXACT_TARGET_OUTCOMES else "categorical")
-        self.kept = kept_specs(self.policy, Batch._fields)
-        self.per_call = batches_per_call(self.updates.per_call, agent.batch_size, self.kept)
-        self._round = tf.function(self._learn_round, jit_compile=agent.jit_compile, autograph=False)
+    metrics = METRICS
 
-    def _start(self, critics: list[tf.Tensor]) -> State:
-        policy, initial = self.network.weights(), self.agent.entropy_coefficient
+    def __init__(self, config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> None:
+        self.spaces = observation_space, action_space
+        self.averaged = make_policy(config, *self.spaces)
+        super().__init__(config, make_policy(config, *self.spaces), Batch._fields)
+        self.network, self.critic = FlatNetwork(self.policy.model), FlatNetwork(self._critic())
+        self.adam = Adam(decay_steps=self.updates.total if self.agent.anneal_learning_rate else None)
+        self.coefficient_adam = Adam()
+        self.outcomes = self.policy.factors.num_categories**self.policy.factors.num_factors
+        draws = self.agent.audit_draws
+        self.audit = CriticAudit(lambda state, *action: self.value(state.critics, *action), draws) if draws else None
+
+    def _critic(self) -> keras.Model:
+        parts = self.policy.network, self.policy.observation_space, self.policy.factors.event_shape
+        return CRITICS[self.agent.critic](*parts)
+
+    def start(self, member: int) -> State:
+        """The state before training, with fresh weights."""
+        keras.utils.set_random_seed(Streams(self.config.seed).integer("weights", member))
+        policy = FlatNetwork(make_policy(self.config, *self.spaces).model).weights()
+        critics = [FlatNetwork(self._critic()).weights() for _ in range(self.agent.num_critics)]
+        initial = self.agent.entropy_coefficient
         log_coefficient = tf.constant(math.log(max(0.2 if initial is None else initial, 1e-30)))
         adams = map(self.adam.start, (policy, critics, log_coefficient))
         return State(policy, policy, critics, critics, log_coefficient, *adams)
@@ -164,97 +156,84 @@ class Learner:
         self.network.assign(self.state.policy)
         return quickest_actor(self.policy, seed)
 
-    def publish_averaged(self) -> Policy:
+    def publish(self, state: State) -> Policy:
         """Copies the running average of the policy into `averaged`, and returns it."""
-        FlatNetwork(self.averaged.model).assign(self.state.averaged)
+        FlatNetwork(self.averaged.model).assign(state.averaged)
         self.averaged.head.temperature.assign(self.policy.head.temperature)
         return self.averaged
 
-    def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
-        """Makes the updates that are due after so many environment steps; returns the metrics of the last.
+    def split(self, state: State) -> list[tf.Tensor]:
+        """The weights that `logits` takes."""
+        return self.network.split(state.policy)
 
-        Raises:
-            ValueError: a network gave NaN or inf for some observation, or a loss is not finite: training has diverged.
-        """
-        agent = self.agent
-        metrics: dict[str, float] = {}
-        due, per_call = self.updates.due(step), self.per_call
-        while self.update < due:
-            count = min(per_call, due - self.update)
-            batch = Batch(**replay.sample(generator, (per_call, agent.batch_size)))
-            seed = self.update_seeds.integers(-(2**31), 2**31, 2, np.int32)
-            tensors = tf.nest.map_structure(tf.constant, (batch, count, seed))
-            state, usable, values = self._round(self.state, *tensors)
-            checks.raise_for_unusable(usable)
-            metrics |= finite_metrics({name: float(value) for name, value in values.items()})
-            self.state, self.update = state, self.update + count
-        return metrics
+    def logits(self, parameters: list[tf.Tensor], observation: Any) -> tf.Tensor:
+        """Observations `[E, ...]` -> logits `[E, K]` or `[E, F, K]`."""
+        return self.network.apply(parameters, observation)
 
-    def _learn_round(self, state: State, batch: Batch, count: tf.Tensor, seed: tf.Tensor) -> Any:
-        """One update for each of the first `count` minibatches."""
+    def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        """Draws factor indices: int32 `[E]` or `[E, F]`."""
+        return self.policy.head.distribution(logits, mask).sample(seed).action
 
-        def once(index: tf.Tensor, carry: Any) -> Any:
-            state, usable, _ = carry
-            row = tf.nest.map_structure(lambda column: column[index], batch)
-            critic_seed, actor_seed = tf.unstack(ops.split(ops.fold_in(seed, index), 2))
-            state, critic_loss = self._update_critics(state, row, critic_seed)
-            state, actor_loss, entropy, logits = self._update_actor(state, row, actor_seed)
-            targets = move_towards(state.targets, state.critics, self.agent.target_rate)
-            averaged = move_towards(state.averaged, state.policy, self.agent.average_rate)
-            values = critic_loss, actor_loss, entropy, tf.exp(state.log_coefficient)
-            usable &= checks.usable_rows(logits)
-            return state._replace(targets=targets, averaged=averaged), usable, dict(zip(METRICS, values, strict=True))
+    def learn_from(self, state: State, rows: dict[str, Any], seed: tf.Tensor) -> tuple[State, Any, tf.Tensor]:
+        """One update on a minibatch; the metrics; and the errors of the critics `[B]`, their mean."""
+        row = Batch(**rows)
+        critic_seed, actor_seed = tf.unstack(ops.split(seed, 2))
+        state, critic_loss, error = self._update_critics(state, row, critic_seed)
+        state, actor_loss, entropy = self._update_actor(state, row, actor_seed)
+        targets = move_towards(state.targets, state.critics, self.agent.target_rate)
+        averaged = move_towards(state.averaged, state.policy, self.agent.average_rate)
+        values = critic_loss, actor_loss, entropy, tf.exp(state.log_coefficient)
+        return state._replace(targets=targets, averaged=averaged), dict(zip(METRICS, values, strict=True)), error
 
-        usable, zeros = tf.ones(batch.mask.shape[1:-1], tf.bool), dict.fromkeys(METRICS, tf.zeros([]))
-        state, usable, metrics = repeat(once, count, (state, usable, zeros))
-        last = tf.nest.map_structure(lambda column: column[-1], batch)
-        return state, usable, metrics | self._measure(state, last, seed)
-
-    def _measure(self, state: State, row: Batch, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    def measure(self, state: State, rows: dict[str, Any], seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """What the sampler does, on one minibatch."""
+        row = Batch(**rows)
         policy = self.policy.head.distribution(self.network(state.policy, row.observation), row.mask)
         metrics = relaxation_metrics(policy, ops.fold_in(seed, -2))
-        if not self.agent.audit_draws:
+        if self.audit is None:
             return metrics
+        return metrics | self.audit.measure(state, policy, row.observation, ops.fold_in(seed, -1))
 
-        def value(one_hot: tf.Tensor) -> tf.Tensor:
-            return self.value(state.critics, row.observation, one_hot)
+    def value(self, critics: list[tf.Tensor], observation: Any, action: tf.Tensor) -> tf.Tensor:
+        """The least of the critics' values of actions, as one-hots or integers: `[B]`."""
+        return tf.reduce_min(tf.stack([self.critic(weights, observation, action) for weights in critics]), 0)
 
-        seed, draws = ops.fold_in(seed, -1), max(2, self.agent.audit_draws)
-        report = lab.online(policy.sampler, value, policy.logits, seed, draws, temperature=policy.temperature)
-        return metrics | gradient_metrics(report)
+    def _ahead(self, state: State, observation: Any, logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """What the targets say of the policy's actions `[B]`: their mean over all, or one drawn of many."""
 
-    def value(self, critics: list[tf.Tensor], observation: Any, one_hot: tf.Tensor) -> tf.Tensor:
-        """The least of the critics' values, `[B]`, for critics with the given weights."""
-        return tf.reduce_min(tf.stack([self.critic(weights, observation, one_hot) for weights in critics]), 0)
+        def value(action: tf.Tensor) -> tf.Tensor:
+            return self.value(state.targets, observation, action)
 
-    def _update_critics(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[State, tf.Tensor]:
+        if self.outcomes <= EXACT_TARGET_OUTCOMES:
+            return samplers.create("exact").expectation(value, logits, seed)
+        return value(samplers.create("categorical")(logits, seed).action)
+
+    def _update_critics(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[State, tf.Tensor, tf.Tensor]:
         target_seed, chord_seed, other_seed = tf.unstack(ops.split(seed, 3))
         policy = self.policy.head.distribution(self.network(state.policy, row.next_observation), row.next_mask)
-        value = self.target_sampler.expectation(
-            lambda one_hot: self.value(state.targets, row.next_observation, one_hot), policy.drawn_logits, target_seed
-        )
+        value = self._ahead(state, row.next_observation, policy.drawn_logits, target_seed)
         value += tf.exp(state.log_coefficient) * policy.entropy()
         target = tf.stop_gradient(row.reward + self.agent.discount * tf.where(row.terminated, 0.0, value))
-        one_hot = tf.one_hot(row.action, self.policy.factors.num_categories)
+        taken: tf.Tensor = row.action
         if self.agent.critic == "interpolated":
             present = self.policy.head.distribution(self.network(state.policy, row.observation), row.mask)
-            one_hot = on_the_way(present.probs(), one_hot, chord_seed)
+            taken = on_the_way(present.probs(), tf.one_hot(taken, self.policy.factors.num_categories), chord_seed)
         with tf.GradientTape() as tape:
             tape.watch(state.critics)
             critics = [self.critic.at(weights) for weights in state.critics]
-            errors = [critic(row.observation, one_hot) - target for critic in critics]
+            errors = [critic(row.observation, taken) - target for critic in critics]
             loss = tf.add_n([tf.reduce_mean(tf.square(error)) for error in errors])
             if self.agent.critic == "concatenating" and self.agent.chord_weight:
+                one_hot = tf.one_hot(row.action, self.policy.factors.num_categories)
                 other = samplers.create("categorical")(tf.zeros_like(one_hot), other_seed, mask=row.mask).one_hot
                 chords = [chord_loss(critic, row.observation, one_hot, other, chord_seed) for critic in critics]
                 loss += self.agent.chord_weight * tf.add_n(chords)
         gradients = tape.gradient(loss, state.critics)
         rate = self.agent.critic_learning_rate
         weights, adam = self.adam.step(gradients, state.critic_adam, state.critics, rate)
-        return state._replace(critics=weights, critic_adam=adam), loss
+        return state._replace(critics=weights, critic_adam=adam), loss, tf.add_n(errors) / len(errors)
 
-    def _update_actor(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[State, tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _update_actor(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[State, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(state.policy)
             logits = self.network(state.policy, row.observation)
@@ -266,12 +245,16 @@ class Learner:
         weights, adam = self.adam.step(gradient, state.policy_adam, state.policy, rate)
         state = state._replace(policy=weights, policy_adam=adam)
         if self.agent.entropy_coefficient is None:
-            # Most entropy there can be in each row: the logarithm of its number of legal joint actions.
-            counts = tf.reduce_sum(tf.cast(row.mask, tf.float32), -1)
-            most = tf.reduce_sum(tf.math.log(counts), range(1, counts.shape.rank))
-            surplus = tf.reduce_mean(entropy - self.agent.target_entropy_ratio * most)
+            surplus = tf.reduce_mean(entropy - self.agent.target_entropy_ratio * self._most_entropy(row.mask))
             slope, rate = surplus * tf.exp(state.log_coefficient), self.agent.entropy_learning_rate
             adam = state.coefficient_adam
             coefficient, adam = self.coefficient_adam.step(slope, adam, state.log_coefficient, rate)
             state = state._replace(log_coefficient=coefficient, coefficient_adam=adam)
-        return state, loss, tf.reduce_mean(entropy), logits
+        return state, loss, tf.reduce_mean(entropy)
+
+    def _most_entropy(self, mask: tf.Tensor | None) -> Any:
+        """The most entropy there can be in each row: the logarithm of its number of legal joint actions."""
+        if mask is None:
+            return math.log(math.prod(self.policy.factors.sizes))
+        counts = tf.reduce_sum(tf.cast(mask, tf.float32), -1)
+        return tf.reduce_sum(tf.math.log(counts), range(1, counts.shape.rank))

@@ -35,7 +35,14 @@ def configure(env, total_steps, num_envs=8, **hyper):
 
 def learner_of(config):
     made = config.env.make(1)
-    return agent.Learner(config, made.single_observation_space, made.single_action_space)
+    learner = agent.Learner(config, made.single_observation_space, made.single_action_space)
+    learner.state = learner.start(0)
+    return learner
+
+
+def update(learner, state, row):
+    """The state after one update on a minibatch."""
+    return learner.learn_from(state, dict(zip(agent.Batch._fields, map(tf.constant, row), strict=True)), (0, 1))[0]
 
 
 def score(config):
@@ -103,12 +110,11 @@ def test_the_value_of_an_action_and_huber():
 @pytest.mark.parametrize(("rate", "period"), [(0.25, 1), (1.0, 3), (0.5, 2)])
 def test_the_target_follows(rate, period):
     learner = learner_of(configure("rlsample/Bandit-v0", 640, target_rate=rate, target_period=period))
-    row = agent.Batch(*(tf.constant(column)[None] for column in rows(learner)))
-    state = learner.state
-    for update in range(1, 5):
+    row, state = rows(learner), learner.state
+    for count in range(1, 5):
         before = state
-        state, *_ = learner._learn_round(state, row, tf.constant(1))
-        share = rate if update % period == 0 else 0.0
+        state = update(learner, state, row)
+        share = rate if count % period == 0 else 0.0
         np.testing.assert_allclose(state.target, before.target + share * (state.network - before.target), atol=1e-7)
         assert np.any(state.network != before.network)
 
@@ -135,8 +141,7 @@ def test_priorities_are_the_errors_and_the_weights_count():
     np.testing.assert_allclose(priorities[untouched], 1.0, rtol=1e-4)
     assert np.ptp(initial) == 0
     # Rows of weight 0 teach nothing.
-    none = agent.Batch(*(column[None] for column in row))._replace(weight=tf.zeros([1, 64]))
-    after, *_ = learner._learn_round(state, none, tf.constant(1))
+    after = update(learner, state, row._replace(weight=tf.zeros([64])))
     np.testing.assert_array_equal(after.network, state.network)
 
 
@@ -147,7 +152,7 @@ def test_the_correction_rises_to_one():
 
 def test_epsilon_falls_and_stays():
     learner = learner_of(configure("rlsample/Bandit-v0", 1000, exploration_share=0.5, epsilon_end=0.1))
-    assert [learner.epsilon(step) for step in (0, 250, 500, 900)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
+    assert [float(learner.exploration(step)) for step in (0, 250, 500, 900)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
 
 
 @pytest.mark.parametrize(

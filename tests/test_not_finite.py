@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from envs.identity import Identity
 from rlsample.in_graph.registration import register
-from rlsample.rollouts import gymnasium_loop, in_graph_loop, off_policy, on_policy
+from rlsample.rollouts import from_replay, gymnasium_loop, in_graph_loop, off_policy, on_policy
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from tests.helpers_agents import AGENTS, ALL_AGENTS, SMALL, small_config
 from tests.helpers_runs import Silent
@@ -77,7 +77,9 @@ def turn(request):
     name, env, compiled = request.param
     loops = []
     with pytest.MonkeyPatch.context() as patch:
-        for module, kind in ((on_policy, "InGraphLoop"), (on_policy, "GymnasiumLoop"), (off_policy, "OffPolicyLoop")):
+        kinds = {on_policy: ("InGraphLoop", "GymnasiumLoop"), off_policy: ("OffPolicyLoop",)}
+        kinds |= {from_replay: ("InGraphReplayLoop",)}
+        for module, kind in ((module, kind) for module, each in kinds.items() for kind in each):
             original = getattr(module, kind)
 
             class Kept(original):
@@ -137,9 +139,8 @@ def test_logits(turn):
     good = owner.state
     try:
         # Finite weights of which the logits are not.
-        acting = good._fields[0]
-        huge = tf.nest.map_structure(lambda weights: tf.sign(weights) * 3e38, getattr(good, acting))
-        owner.state = good._replace(**{acting: huge})
+        weights, *others = tf.nest.flatten(good)
+        owner.state = tf.nest.pack_sequence_as(good, [tf.sign(weights) * 3e38, *others])
         assert_refused(loop, advance, "Expected .*(finite|free of NaN)")
     finally:
         owner.state = good

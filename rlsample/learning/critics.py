@@ -15,6 +15,9 @@ from rlsample import ops
 from rlsample.networks import MLP, Joined, Network, model_of, with_outputs
 from rlsample.networks.base import DenseNetwork
 
+MANY = 256
+"""Of so many values or more, one is computed from its own weights alone."""
+
 
 @keras.saving.register_keras_serializable(package="rlsample")
 class LinearCritic(keras.Model):
@@ -40,13 +43,25 @@ class LinearCritic(keras.Model):
     def __init__(self, network: Network, space: gym.Space, event_shape: Sequence[int]) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
-        self.network = with_outputs(model_of(network, space), math.prod(self.event_shape))
+        self.features = model_of(network, space)
+        self.network = with_outputs(self.features, math.prod(self.event_shape))
         self.built = True
 
-    def call(self, observation: Any, one_hot: tf.Tensor) -> tf.Tensor:
-        """Observations `[B, ...]`, one-hots `[B, K]` or `[B, F, K]` -> values `[B]`."""
+    def call(self, observation: Any, action: tf.Tensor) -> tf.Tensor:
+        """Observations `[B, ...]`, one-hots `[B, K]` or `[B, F, K]`, or integers `[B]` or `[B, F]` -> values `[B]`."""
+        if action.dtype.is_integer and math.prod(self.event_shape) >= MANY:
+            return self._of_one(observation, action)
         table = tf.reshape(self.network(observation), (-1, *self.event_shape))
-        return tf.reduce_sum(table * one_hot, range(1, 1 + len(self.event_shape)))
+        return tf.reduce_sum(table * as_one_hot(action, self.event_shape[-1]), range(1, 1 + len(self.event_shape)))
+
+    def _of_one(self, observation: Any, action: tf.Tensor) -> tf.Tensor:
+        """The value of actions given as integers, without that of all the others."""
+        *factors, categories = self.event_shape
+        place = action + tf.range(factors[0]) * categories if factors else action[:, tf.newaxis]
+        layer = self.network.layers[-1]
+        weights = tf.gather(tf.transpose(layer.kernel), place)  # [B, F, H]
+        values = tf.einsum("bh,bfh->bf", self.features(observation), weights) + tf.gather(layer.bias, place)
+        return tf.reduce_sum(values, -1)
 
 
 @keras.saving.register_keras_serializable(package="rlsample")
@@ -67,13 +82,14 @@ class ConcatenatingCritic(keras.Model):
 
     def __init__(self, network: Network, space: gym.Space, event_shape: Sequence[int]) -> None:
         super().__init__()
+        self.categories = event_shape[-1]
         pair = gym.spaces.Tuple((space, gym.spaces.Box(0.0, 1.0, tuple(event_shape))))
         self.network = with_outputs(model_of(beside_an_action(network), pair), 1)
         self.built = True
 
-    def call(self, observation: Any, one_hot: tf.Tensor) -> tf.Tensor:
-        """Observations `[B, ...]`, one-hots `[B, K]` or `[B, F, K]` -> values `[B]`."""
-        return self.network((observation, one_hot))[:, 0]
+    def call(self, observation: Any, action: tf.Tensor) -> tf.Tensor:
+        """As of `LinearCritic`."""
+        return self.network((observation, as_one_hot(action, self.categories)))[:, 0]
 
 
 @keras.saving.register_keras_serializable(package="rlsample")
@@ -107,6 +123,17 @@ class OwnActionCritic(keras.Model):
         """Observations `[B, ...]`, one-hots `[B, F, K]` -> values `[B]`."""
         others = tf.concat([one_hot[:, : self.own], one_hot[:, self.own + 1 :]], 1)
         return tf.reduce_sum(self.network((observation, others)) * one_hot[:, self.own], -1)
+
+
+def as_one_hot(action: tf.Tensor, categories: int) -> tf.Tensor:
+    """One-hots as they are, and integers `[...]` as one-hots `[..., K]`.
+
+    Examples:
+        >>> from rlsample.learning.critics import as_one_hot
+        >>> print(as_one_hot(tf.constant([1]), 3).numpy(), as_one_hot(tf.constant([[0.5, 0.5]]), 2).numpy())
+        [[0. 1. 0.]] [[0.5 0.5]]
+    """
+    return tf.one_hot(action, categories) if action.dtype.is_integer else action
 
 
 def with_factor(joint: tf.Tensor, own: int, weights: tf.Tensor) -> tf.Tensor:

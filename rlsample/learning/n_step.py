@@ -1,4 +1,4 @@
-"""Rows that reach several steps ahead, made while the environments are stepped."""
+"""Rows that reach several steps ahead, made while the environments are stepped: by Python, or in compiled code."""
 
 from __future__ import annotations
 
@@ -76,6 +76,53 @@ class NStep:
         """Goes on with the rows of a snapshot; with none, as after the end of every episode."""
         count = len(rows["open"]) if rows else 0
         self._begun = [_where(index, dict(rows)) for index in range(count)]
+
+
+def join_steps(steps: Mapping[str, Any], num_steps: int, discount: float) -> dict[str, Any]:
+    """The rows of n steps that `NStep` makes, in compiled code: one for each of the first T of T + n - 1 steps.
+
+    Args:
+        steps: trees of tensors `[T + n - 1, B, ...]` by name: reward, terminated, truncated, some of `END`, and others.
+        num_steps: n, at least 1.
+        discount: gamma, in [0, 1].
+
+    Returns:
+        Trees `[T, B, ...]` by the same names but `truncated`, and `discount`.
+
+    Examples:
+        >>> from rlsample.learning.n_step import join_steps
+        >>> steps = {"reward": tf.constant([[1.0], [1.0], [1.0]]), "next_observation": tf.range(3)[:, None]}
+        >>> steps |= {"terminated": tf.constant([[False], [True], [False]]), "truncated": tf.zeros([3, 1], tf.bool)}
+        >>> rows = join_steps(steps, num_steps=2, discount=0.5)
+        >>> rows["reward"].numpy().ravel(), rows["discount"].numpy().ravel(), rows["next_observation"].numpy().ravel()
+        (array([1.5, 1. ], dtype=float32), array([0.25, 0.5 ], dtype=float32), array([1, 1], dtype=int32))
+    """
+    count = steps["reward"].shape[0] - num_steps + 1
+    done = steps["terminated"] | steps["truncated"]
+
+    def from_step(ahead: int) -> dict[str, Any]:
+        return tf.nest.map_structure(lambda column: column[ahead : count + ahead], dict(steps))
+
+    rows, grows = from_step(0), ~done[:count]
+    del rows["truncated"]
+    rows["discount"] = tf.fill(rows["reward"].shape, tf.constant(discount, tf.float32))
+    for ahead in range(1, num_steps):
+        later = from_step(ahead)
+        rows["reward"] += tf.where(grows, rows["discount"] * later["reward"], 0.0)
+        rows["discount"] = tf.where(grows, rows["discount"] * discount, rows["discount"])
+        for name in (name for name in END if name in rows):
+            rows[name] = _later_where(grows, later[name], rows[name])
+        grows &= ~done[ahead : count + ahead]
+    return rows
+
+
+def _later_where(flags: tf.Tensor, later: Any, earlier: Any) -> Any:
+    """Trees of tensors `[T, B, ...]`, by flags `[T, B]`."""
+
+    def one(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+        return tf.where(tf.reshape(flags, [*flags.shape, *[1] * (old.shape.rank - 2)]), new, old)
+
+    return tf.nest.map_structure(one, later, earlier)
 
 
 def _where(places: Any, rows: Any) -> Any:

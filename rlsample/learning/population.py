@@ -157,10 +157,14 @@ class Population:
         """See `Learner.choose`; all members' at once, with noise for each row."""
         return self.learner.choose(logits, mask, seed)
 
-    def learn(self, state: Any, transitions: Any, seed: tf.Tensor, finite: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
-        """See `Learner.learn`; rows `[T, S * E, ...]`."""
+    def learn(
+        self, state: Any, transitions: Any, seed: tf.Tensor, finite: tf.Tensor, *shared: Any
+    ) -> tuple[Any, Any, tf.Tensor]:
+        """See `Learner.learn`; rows `[T, S * E, ...]`. What the learner takes besides is the same for all members."""
         rows, build = _present(transitions)
-        each = for_each_member(lambda state, rows, finite: self.learner.learn(state, build(rows), seed, finite))
+        each = for_each_member(
+            lambda state, rows, finite: self.learner.learn(state, build(rows), seed, finite, *shared)
+        )
         state, metrics, finite = each(state, self._by_member(rows, 1), self._by_member(finite, 0))
         return state, metrics, tf.reshape(finite, [-1])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class PrioritizedReplay(Replay):
     Args:
         capacity: as of `Replay`.
         exponent: alpha, in [0, 1]: 0 draws uniformly.
+        masks: as of `Replay`.
 
     Source: Schaul et al. (2016), Prioritized experience replay, arXiv 1511.05952, section 3.3 and appendix B.2.1.
 
@@ -39,8 +40,8 @@ class PrioritizedReplay(Replay):
         ['place', 'reward', 'weight']
     """
 
-    def __init__(self, capacity: int, exponent: float = 0.6) -> None:
-        super().__init__(capacity)
+    def __init__(self, capacity: int, exponent: float = 0.6, masks: Sequence[str] = ()) -> None:
+        super().__init__(capacity, masks)
         if not 0 <= exponent <= 1:
             raise checks.invalid("exponent in [0, 1]", exponent=exponent)
         self.exponent = exponent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
+from rlsample.learning.mask_columns import MaskColumns
 
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Where Linux tells what a container may use at most."""
@@ -26,6 +27,11 @@ class Replay:
 
     The arrays are laid out when the first rows arrive, and sit in host memory: `capacity` rows each, in their dtypes.
 
+    Args:
+        capacity: rows kept, at least 1.
+        masks: names of columns of masks, drawn as `mask_columns.MaskColumns` has them: as bits, and not at all while
+            everything is legal.
+
     Examples:
         >>> from rlsample.learning.replay import Replay
         >>> replay = Replay(capacity=100)
@@ -35,8 +41,9 @@ class Replay:
         (8, (32, 4), (32,))
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, masks: Sequence[str] = ()) -> None:
         self.capacity = checks.check_count("capacity", capacity)
+        self._mask_names, self._masks = tuple(masks), MaskColumns(capacity, masks)
         self._columns: dict[str, Any] = {}
         self._next = 0
         self._size = 0
@@ -46,13 +53,16 @@ class Replay:
 
     def snapshot(self) -> tuple[dict[str, Any], int]:
         """The rows there are, in their places, and the place of the next: what `restore` takes."""
-        return tf.nest.map_structure(lambda column: column[: self._size].copy(), self._columns), self._next
+        rows = tf.nest.map_structure(lambda column: column[: self._size].copy(), self._columns)
+        return rows | self._masks.at(np.arange(self._size)), self._next
 
     def restore(self, rows: Mapping[str, Any], place: int) -> None:
         """Holds the rows of a snapshot and nothing else."""
         self._columns, self._next, self._size = {}, 0, 0
+        self._masks = MaskColumns(self.capacity, self._mask_names)
         if rows:
-            self.add(rows)
+            count = len(tf.nest.flatten(rows)[0])
+            self.add({name: np.ones((count, 1), bool) for name in self._mask_names} | dict(rows))
             self._next = place
 
     def add(self, rows: Mapping[str, Any]) -> np.ndarray:
@@ -62,7 +72,8 @@ class Replay:
         """
         if not self._columns:
             self._columns = tf.nest.map_structure(
-                lambda value: np.zeros((self.capacity, *value.shape[1:]), value.dtype), dict(rows)
+                lambda value: np.zeros((self.capacity, *value.shape[1:]), value.dtype),
+                {name: column for name, column in rows.items() if name not in self._mask_names},
             )
         count = len(tf.nest.flatten(rows)[0])
         if count > self.capacity:
@@ -71,6 +82,8 @@ class Replay:
         kept = {name: rows[name] for name in self._columns}
         for column, new in zip(tf.nest.flatten(self._columns), tf.nest.flatten(kept), strict=True):
             column[places] = new
+        if count:
+            self._masks.set(places, rows, self._size)
         self._next = (self._next + count) % self.capacity
         self._size = min(self._size + count, self.capacity)
         return places
@@ -86,7 +99,7 @@ class Replay:
 
     def at(self, places: np.ndarray) -> dict[str, Any]:
         """The rows in places `[...]`: trees of arrays `[..., *the row's]`."""
-        return tf.nest.map_structure(lambda column: column[places], self._columns)
+        return tf.nest.map_structure(lambda column: column[places], self._columns) | self._masks.at(places)
 
     def _check_filled(self) -> None:
         if not self._size:

@@ -15,7 +15,7 @@ class Ring(NamedTuple):
     Attributes:
         rows: a structure of tensors `[capacity, ...]`.
         position: int32 scalar, where the next row goes.
-        size: int32 scalar, how many rows have been filled.
+        size: int32 scalar, how many rows have been filled; below 0 while rows are skipped.
 
     Examples:
         >>> from rlsample.learning.ring import start_ring
@@ -29,12 +29,13 @@ class Ring(NamedTuple):
     size: tf.Tensor
 
 
-def start_ring(capacity: int, specs: Any) -> Ring:
+def start_ring(capacity: int, specs: Any, skip: int = 0) -> Ring:
     """An empty ring.
 
     Args:
         capacity: rows it holds.
         specs: a structure of `tf.TensorSpec`, each of one row.
+        skip: how many of the first rows are no rows yet: they are taken in and never drawn. At most the capacity.
 
     Examples:
         >>> from rlsample.learning.ring import start_ring
@@ -43,8 +44,11 @@ def start_ring(capacity: int, specs: Any) -> Ring:
         TensorShape([100, 4])
     """
     checks.check_count("capacity", capacity)
+    if not 0 <= skip <= capacity:
+        raise checks.invalid(f"skip from 0 to capacity={capacity}", skip=skip)
     rows = tf.nest.map_structure(lambda spec: tf.zeros([capacity, *spec.shape], spec.dtype), specs)
-    return Ring(rows, tf.constant(0), tf.constant(0))
+    # Rows that do not count go to the end, where others take their places before the ring is full.
+    return Ring(rows, tf.constant(-skip % capacity), tf.constant(-skip))
 
 
 def add_rows(ring: Ring, rows: Any) -> Ring:

@@ -163,7 +163,13 @@ class InGraphCollector:
         return self.seen(self.env.observation(state)), self.env.action_mask(state)
 
     def collect(
-        self, act: Act | RememberingAct, running: Running, num_steps: int, seed: tf.Tensor, memory: Any = ()
+        self,
+        act: Act | RememberingAct,
+        running: Running,
+        num_steps: int,
+        seed: tf.Tensor,
+        memory: Any = (),
+        next_masks: bool = False,
     ) -> tuple[Transition, Running, Finished]:
         """Takes T steps in every environment.
 
@@ -178,6 +184,7 @@ class InGraphCollector:
             seed: int32 `[2]`.
             memory: what `act` remembers before the first step, float `[B, S]`, zeros where an episode begins; () for
                 one that remembers nothing.
+            next_masks: whether somebody asks for `next_mask`.
 
         Returns:
             (tensors `[T, B, ...]`; `mask`, `next_mask` and `valid` None where they say nothing), episodes under way,
@@ -185,7 +192,7 @@ class InGraphCollector:
         """
         seeds = ops.split(seed, 2 * num_steps)
         zeros = tf.zeros([self.num_envs])
-        columns = self._columns(running, num_steps)
+        columns = self._columns(running, num_steps, next_masks)
 
         def write(step: tf.Tensor) -> Callable[[tf.TensorArray, tf.Tensor], tf.TensorArray]:
             return lambda column, value: column.write(step, value)
@@ -229,6 +236,7 @@ class InGraphCollector:
             "action": action if action.dtype.is_integer else tf.argmax(action, -1, output_type=tf.int32),
             "reward": reward,
             "next_observation": self.seen(following),
+            "next_mask": self._next_mask(state, terminated),
             "terminated": terminated,
             "truncated": truncated,
         }
@@ -243,7 +251,14 @@ class InGraphCollector:
             memory = tf.where(done[:, None], tf.zeros([], memory.dtype), memory)
         return row, Running(state, tf.where(done, 0, length), tf.where(done, 0.0, score)), finished, memory
 
-    def _columns(self, running: Running, num_steps: int) -> dict[str, Any]:
+    def _next_mask(self, state: Any, terminated: tf.Tensor) -> tf.Tensor | None:
+        """What is legal in the states that actions led to; everything that exists where the task ended."""
+        mask, exists = self.env.action_mask(state), self.env.factors.padding_mask
+        if mask is None:
+            return None
+        return mask | tf.reshape(terminated, [-1, *[1] * (mask.shape.rank - 1)]) & (True if exists is None else exists)
+
+    def _columns(self, running: Running, num_steps: int, next_masks: bool) -> dict[str, Any]:
         """Arrays for T rows of everything `_step` gives."""
         observation, mask = self.observe(running.state)
         batch = [self.num_envs]
@@ -256,7 +271,7 @@ class InGraphCollector:
             "truncated": tf.TensorSpec(batch, tf.bool),
         }
         if mask is not None:
-            kinds["mask"] = mask
+            kinds |= dict.fromkeys(("mask", "next_mask") if next_masks else ("mask",), mask)
 
         def array(kind: Any) -> tf.TensorArray:
             return tf.TensorArray(kind.dtype, num_steps, element_shape=kind.shape)

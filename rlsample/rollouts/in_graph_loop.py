@@ -15,15 +15,21 @@ from rlsample.learning.population import actor, member_of, members_of
 from rlsample.learning.remembering import remembering_actor
 from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
 from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
-from rlsample.rollouts.sampler_metrics import GRADIENT, RELAXATION, OneStepAudit, relaxation_metrics
+from rlsample.rollouts.sampler_metrics import (
+    GRADIENT,
+    RELAXATION,
+    CriticAudit,
+    OneStepAudit,
+    relaxation_metrics,
+)
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from, tree_from
 from rlsample.schedules import Temperature
 from rlsample.streams import Streams
 
-Turn = Callable[[Any, Running, tf.Tensor, tf.Tensor], tuple[Any, Running, Finished, Any, tf.Tensor]]
-"""(state, episodes under way, seed int32 `[2]`, finite bool `[B]`) -> (state, episodes under way, episodes that ended,
-metrics, finite): one rollout and what is learned from it, in compiled code. Nothing may be learned once an environment
-has not been finite."""
+Turn = Callable[[Any, Running, tf.Tensor, tf.Tensor, tf.Tensor], tuple[Any, Running, Finished, Any, tf.Tensor]]
+"""(state, episodes under way, turns taken before, seed int32 `[2]`, finite bool `[B]`) -> (state, episodes under way,
+episodes that ended, metrics, finite): one rollout and what is learned from it, in compiled code. Nothing may be learned
+once an environment has not been finite."""
 
 MAX_TURNS_PER_CALL = 16
 """In-graph turns per call: calling a compiled program takes about as long as collecting a small rollout."""
@@ -58,7 +64,7 @@ def collect_and_learn(members: Any, collector: InGraphCollector, num_steps: int)
         (1.0, array([5, 5], dtype=int32))
     """
 
-    def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
+    def turn(state: Any, running: Running, index: tf.Tensor, seed: tf.Tensor, finite: tf.Tensor) -> Any:
         act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
         transitions, running, ended = collector.collect(actor(members, state), running, num_steps, act_seed)
         state, metrics, finite = members.learn(state, transitions, learn_seed, finite)
@@ -89,7 +95,7 @@ def remember_and_learn(members: Any, collector: InGraphCollector, num_steps: int
         array([1, 0, 1, 0, 1, 0], dtype=int32)
     """
 
-    def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
+    def turn(state: Any, running: Running, index: tf.Tensor, seed: tf.Tensor, finite: tf.Tensor) -> Any:
         act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
         act, memory = remembering_actor(members, state), members.memory(state)
         transitions, running, ended = collector.collect(act, running, num_steps, act_seed, memory)
@@ -125,7 +131,7 @@ def play_and_learn(members: Any, collector: InGraphCollector, num_steps: int) ->
         np.True_
     """
 
-    def turn(state: Any, running: Running, seed: tf.Tensor, finite: tf.Tensor) -> Any:
+    def turn(state: Any, running: Running, index: tf.Tensor, seed: tf.Tensor, finite: tf.Tensor) -> Any:
         play_seed, learn_seed = tf.unstack(ops.split(seed, 2))
         with tf.GradientTape() as tape:
             tape.watch(state.policy)
@@ -154,7 +160,7 @@ class InGraphLoop:
         seed: of the run, from which those of environments and actions derive.
         temperature: decides the temperature, at the environment steps of one member.
         make_turn: what a turn is.
-        audit: measures gradients through the environment, those of the first member; None does not.
+        audit: measures the gradients of the first member; None does not.
         population: S.
         jit_compile: whether XLA compiles the program.
         hint: what to do when losses are not finite.
@@ -195,7 +201,7 @@ class InGraphLoop:
         seed: int,
         temperature: Temperature,
         make_turn: TurnMaker = collect_and_learn,
-        audit: OneStepAudit | None = None,
+        audit: OneStepAudit | CriticAudit | None = None,
         population: int = 1,
         jit_compile: bool = True,
         hint: str = "",
@@ -293,7 +299,7 @@ class InGraphLoop:
             temperature = self._temperature.at(temperature_state, turn * self._steps_per_turn)
             self._head.temperature.assign(temperature)
             seed = ops.fold_in(tf.constant(self._seed), turn)
-            state, running, ended, metrics, finite = self._turn(state, running, seed, finite)
+            state, running, ended, metrics, finite = self._turn(state, running, turn, seed, finite)
             finished, sums = tf.nest.map_structure(tf.add, (finished, sums), (ended, metrics))
             if measured:
                 temperature_state, measured = tf.cond(

@@ -104,7 +104,7 @@ def train_in_turns(
     *,
     num_turns: int,
     steps_per_turn: int,
-    updates_per_turn: int,
+    updates: Callable[[int], int],
     policy: Callable[[], Any],
 ) -> None:
     """Takes turns until all are done or the run is to stop; logs after each call, evaluates and saves when that is due.
@@ -117,7 +117,7 @@ def train_in_turns(
         run: what is told of it.
         num_turns: how many there are in all.
         steps_per_turn: environment steps of one.
-        updates_per_turn: optimizer steps of one.
+        updates: turns -> the optimizer steps that were made by then.
         policy: gives the policy as it is now; called when an evaluation is due.
 
     Examples:
@@ -128,7 +128,7 @@ def train_in_turns(
         >>> run.evaluation_due, run.save_due = (lambda step: False), (lambda: False)
         >>> run.log = lambda step, metrics, update: print(step, metrics, update)
         >>> loop = SimpleNamespace(max_turns_per_call=4, advance=lambda count: {"turns": count}, snapshot=nothing)
-        >>> train_in_turns(loop, run, num_turns=6, steps_per_turn=100, updates_per_turn=10, policy=nothing)
+        >>> train_in_turns(loop, run, num_turns=6, steps_per_turn=100, updates=lambda turns: 10 * turns, policy=nothing)
         400 {'turns': 4} 40
         600 {'turns': 2} 60
     """
@@ -144,7 +144,7 @@ def train_in_turns(
             run.save(policy(), loop.snapshot())  # As it was before this turn.
             raise
         done += count
-        run.log(done * steps_per_turn, metrics, done * updates_per_turn)
+        run.log(done * steps_per_turn, metrics, updates(done))
         if run.evaluation_due(done * steps_per_turn):
             run.evaluate_when_due(policy(), done * steps_per_turn)
         if run.save_due():

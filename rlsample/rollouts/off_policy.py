@@ -120,6 +120,7 @@ class OffPolicyLoop:
         >>> config = runs.load_config("dqn_cartpole", words, agents=known_agents())
         >>> envs = config.env.make()
         >>> learner = dqn.Learner(config, envs.single_observation_space, envs.single_action_space)
+        >>> learner.state = learner.start(0)
         >>> collector = GymnasiumCollector(envs, learner.policy.factors, seed=0)
         >>> options = {"kept": learner.kept, "replay": Replay(1000), "temperature": config.temperature}
         >>> loop = OffPolicyLoop(collector, learner, seed=1, **options)
@@ -145,7 +146,7 @@ class OffPolicyLoop:
         self._replay, self._replay_draws = replay, streams.generator("replay")
         self._n_step: RowMaker = NStep() if n_step is None else n_step
         self._warmup_draws, self._action_seeds = streams.generator("warm-up actions"), streams.generator("actions")
-        self._round_ends = max(self._updates.steps_per_round, self._updates.warmup_steps)
+        self._round_ends = self._updates.uniform_steps
         self._act: NumpyAct = lambda observation, mask: uniform_actions(self._warmup_draws, mask)
         self._action_seed: np.ndarray | None = None
         self._acted = False
@@ -327,6 +328,7 @@ def train_off_policy(
         >>> config = runs.load_config("dqn_cartpole", words, agents=known_agents())
         >>> envs = config.env.make(num_envs=2)
         >>> learner = dqn.Learner(config, envs.single_observation_space, envs.single_action_space)
+        >>> learner.state = learner.start(0)
         >>> collector = GymnasiumCollector(envs, learner.policy.factors, seed=0)
         >>> options = {"kept": learner.kept, "replay": Replay(1000), "temperature": config.temperature}
         >>> with runs.Run("runs/mine", config, progress=False) as run:

@@ -118,7 +118,7 @@ def train_on_policy(
         run,
         num_turns=num_turns,
         steps_per_turn=num_steps * envs.num_envs // population,
-        updates_per_turn=updates_per_turn,
+        updates=lambda turns: turns * updates_per_turn,
         policy=lambda: learner.publish(loop.best_state),
     )
     envs.close()

@@ -92,3 +92,36 @@ class OneStepAudit(NamedTuple):
         draws, temperature = max(2, self.draws), policy.temperature
         report = lab.online(policy.sampler, objective, policy.logits, draw_seed, draws, temperature=temperature)
         return gradient_metrics(report)
+
+
+class CriticAudit(NamedTuple):
+    """Measures the gradients of what a critic says of an action.
+
+    Attributes:
+        value: (what is learned, observations `[B, ...]`, one-hots `[B, K]` or `[B, F, K]`) -> `[B]`.
+        draws: gradient estimates of one measurement.
+    """
+
+    value: Callable[[Any, Any, tf.Tensor], tf.Tensor]
+    draws: int
+
+    def metrics(
+        self, learned: Any, policy: CategoricalDistribution, collector: InGraphCollector, state: Any, seed: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """The metrics `GRADIENT`, in the given states of the environments, for the policy there.
+
+        What is learned is given with its replay, as `in_graph_replay.Replayed` has it.
+        """
+        observation, _ = collector.observe(state)
+        return self.measure(learned.learned, policy, observation, seed)
+
+    def measure(
+        self, learned: Any, policy: CategoricalDistribution, observation: Any, seed: TensorLike
+    ) -> dict[str, tf.Tensor]:
+        """The metrics `GRADIENT` for the policy at some observations."""
+
+        def value(one_hot: tf.Tensor) -> tf.Tensor:
+            return self.value(learned, observation, one_hot)
+
+        draws, temperature = max(2, self.draws), policy.temperature
+        return gradient_metrics(lab.online(policy.sampler, value, policy.logits, seed, draws, temperature=temperature))

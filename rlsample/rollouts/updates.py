@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import tensorflow as tf
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Updates:
@@ -44,6 +46,11 @@ class Updates:
         return max(1, round((self.total_steps - self.warmup_steps) * self.per_step))
 
     @property
+    def uniform_steps(self) -> int:
+        """Environment steps before the first round of updates, during which actions are uniform."""
+        return max(self.steps_per_round, self.warmup_steps)
+
+    @property
     def per_call(self) -> int:
         """Updates that one call of a compiled program makes at most: a round's."""
         return max(1, round(self.steps_per_round * self.per_step))
@@ -52,3 +59,8 @@ class Updates:
         """Updates that are to be made by an environment step; all of them by the last."""
         due = self.total if step >= self.total_steps else round((step - self.warmup_steps) * self.per_step)
         return min(due, self.total)
+
+    def due_in_graph(self, step: tf.Tensor) -> tf.Tensor:
+        """The same of an int32 scalar, in compiled code, and 0 during the warm-up."""
+        made = tf.cast(tf.round(tf.cast(step - self.warmup_steps, tf.float64) * self.per_step), tf.int32)
+        return tf.clip_by_value(tf.where(step >= self.total_steps, self.total, made), 0, self.total)

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rlsample import checks
-from scripts.benchmark import games, pieces, samplers, tables, torso, training
+from scripts.benchmark import games, pieces, replay, samplers, tables, torso, training
 from scripts.benchmark.options import Options
 
 SUITES = {
@@ -26,6 +26,7 @@ SUITES = {
     "pieces": pieces.run,
     "torso": torso.run,
     "training": training.run,
+    "replay": replay.run,
     "games": games.run,
 }
 

@@ -61,7 +61,7 @@ def _compiled(options: Options) -> Iterator[Table]:
             *([Competitor("PureJaxRL", "purejaxrl_training", case, peer=True)] if options.purejaxrl else []),
         ]
         title = f"PPO, CartPole stepped in the program, {num_envs} environments, 128 steps a rollout"
-        yield _speeds(f"compiled-{num_envs}", title, rows, options)
+        yield speeds(f"compiled-{num_envs}", title, rows, options)
 
 
 def _networks(options: Options) -> Iterator[Table]:
@@ -72,7 +72,7 @@ def _networks(options: Options) -> Iterator[Table]:
     def table(name: str, title: str, ours: Competitor, **theirs: Any) -> Table:
         peer = Competitor("PureJaxRL", "purejaxrl_training", case | theirs, peer=True)
         title = f"PPO, {title}, {num_envs} environments, 128 steps a rollout"
-        return _speeds(name, title, [ours, *([peer] if options.purejaxrl else [])], options)
+        return speeds(name, title, [ours, *([peer] if options.purejaxrl else [])], options)
 
     wide = (256, 256)
     row = _ours("rlsample", IN_GRAPH, num_envs, steps, network={"hidden_sizes": wide})
@@ -95,25 +95,25 @@ def _growth(options: Options) -> Iterator[Table]:
     """How our own cost grows: with environments, hidden layers, and categories of the action."""
     steps, few = (1, 1) if options.tiny else (2**18, None)
     envs = [_ours(f"environments: {count}", IN_GRAPH, count, steps) for count in (1, 4, 16, 64, 256, 1024, 4096)]
-    yield _speeds("growth-envs", "PPO, CartPole stepped in the program", envs[:few], options)
+    yield speeds("growth-envs", "PPO, CartPole stepped in the program", envs[:few], options)
     sizes = {"2 of 64": (64, 64), "2 of 128": (128, 128), "2 of 256": (256, 256), "3 of 64": (64, 64, 64)}
     hidden = [
         _ours(f"hidden layers: {name}", IN_GRAPH, 64, steps, network={"hidden_sizes": size})
         for name, size in sizes.items()
     ]
-    yield _speeds("growth-hidden", "PPO, CartPole stepped in the program, 64 environments", hidden[:few], options)
+    yield speeds("growth-hidden", "PPO, CartPole stepped in the program, 64 environments", hidden[:few], options)
     actions = [
         _ours(f"categories: {count}", "rlsample/Identity-v0", 64, steps, kwargs={"num_actions": count})
         for count in (2, 16, 128, 1024)
     ]
     title = "PPO, copying one of K symbols, 64 environments (the observation has K entries as well)"
-    yield _speeds("growth-actions", title, actions[:few], options)
+    yield speeds("growth-actions", title, actions[:few], options)
 
 
 def _population(options: Options) -> Iterator[Table]:
     sizes, steps = ((1, 2), 1) if options.tiny else ((1, 4, 16, 64), 2**17)
     rows = [_ours(f"{size} at once", IN_GRAPH, 4, steps // size, population=size) for size in sizes]
-    yield _speeds("population", "PPO, several seeds in one program, 4 environments each", rows, options)
+    yield speeds("population", "PPO, several seeds in one program, 4 environments each", rows, options)
 
 
 def _gymnasium(options: Options) -> Iterator[Table]:
@@ -123,10 +123,10 @@ def _gymnasium(options: Options) -> Iterator[Table]:
     rows += [Competitor("Stable-Baselines3, 8 environments (zoo)", "sb3_training", {"steps": steps}, peer=True)]
     if options.cleanrl:
         rows += [Competitor("CleanRL, 4 environments", "cleanrl_training", {"steps": steps}, peer=True)]
-    yield _speeds("gymnasium", "PPO, Gymnasium's CartPole stepped by Python", rows, options)
+    yield speeds("gymnasium", "PPO, Gymnasium's CartPole stepped by Python", rows, options)
 
 
-def _speeds(name: str, title: str, competitors: list[Competitor], options: Options) -> Table:
+def speeds(name: str, title: str, competitors: list[Competitor], options: Options) -> Table:
     """Steps per second of each, the first one's over the others', memory, and traces after the first call."""
     with contextlib.ExitStack() as stack:
         entries = [Entry(each.label, stack.enter_context(_process(each, options)), **each.case) for each in competitors]

@@ -1,0 +1,193 @@
+"""What learners from a replay have in common, wherever the environments are stepped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from rlsample import ops
+from rlsample.learning.bits import unpack_bits
+from rlsample.learning.loops import repeat
+from rlsample.learning.replay import Replay, batches_per_call
+from rlsample.rollouts.loop import finite_metrics
+from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_policy import quickest_actor
+from rlsample.rollouts.off_policy import kept_specs
+from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.sampler_metrics import CriticAudit
+from rlsample.rollouts.updates import Updates
+from rlsample.streams import Streams
+
+MASKS = ("mask", "next_mask")
+"""The columns of a replay that say what is legal."""
+
+
+def packed_specs(policy: Policy, fields: Sequence[str]) -> dict[str, Any]:
+    """What a replay keeps of one row, as `kept_specs`, but masks as bits.
+
+    Examples:
+        >>> from rlsample.rollouts.policy import Policy
+        >>> from rlsample.rollouts.replay_learner import packed_specs
+        >>> policy = Policy(gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(20), samplers.create("categorical"))
+        >>> tuple(packed_specs(policy, ["observation", "mask"])["mask"].shape)
+        (3,)
+    """
+    *factors, categories = policy.factors.event_shape
+    bits = tf.TensorSpec([*factors, -(-categories // 8)], tf.uint8)
+    return kept_specs(policy, fields) | {name: bits for name in fields if name in MASKS}
+
+
+class ReplayLearner:
+    """Base of learners from a replay: pure functions of a state, which an agent writes, and rounds of updates.
+
+    An agent writes what `learning.population.Learner` says of acting (`start`, `split`, `logits`, `choose`), and
+    `publish` and `learn_from`. `rollouts.in_graph_replay` compiles them together with the environment; where Python
+    steps it, `learn` makes the updates of a round in one call of a compiled program.
+
+    Attributes:
+        metrics: names of what `learn_from` measures.
+        hint: what to do when losses are not finite.
+        num_steps: steps that a row spans.
+        audit: measures the gradients of the sampler; None does not.
+        policy: acts outside of compiled code; its weights are as of the last `actor`.
+        state: what was learned so far, where Python steps the environments.
+        update: updates so far, likewise.
+        updates: how many there are; learning rates end with them.
+        kept: what the replay keeps of a row: trees of `tf.TensorSpec` by name.
+
+    Args:
+        config: of the run; its agent has `batch_size`, `jit_compile` and what `Updates.planned` takes.
+        policy: as above.
+        fields: names of the fields of a row, as `Transition` has them; and `discount`, of the value after it.
+    """
+
+    metrics: ClassVar[tuple[str, ...]]
+    hint: ClassVar[str] = ""
+    num_steps = 1
+    audit: CriticAudit | None = None
+
+    def __init__(self, config: Any, policy: Policy, fields: Sequence[str]) -> None:
+        self.config, self.agent, self.policy = config, config.agent, policy
+        self.updates = Updates.planned(self.agent, config.total_steps)
+        self.kept = packed_specs(policy, fields)
+        self.per_call = batches_per_call(self.updates.per_call, self.agent.batch_size, self.kept)
+        self.state: Any = None
+        self.update, self.update_seeds = 0, Streams(config.seed).generator("updates")
+        self._round = tf.function(self._learn_round, jit_compile=self.agent.jit_compile, autograph=False)
+
+    @property
+    def traces(self) -> int:
+        """How often the program of a round was traced."""
+        return self._round.experimental_get_tracing_count()
+
+    def start(self, member: int) -> Any:
+        """The state before training, with fresh weights."""
+        raise NotImplementedError
+
+    def split(self, state: Any) -> Any:
+        """See `learning.population.Learner`."""
+        raise NotImplementedError
+
+    def logits(self, parameters: Any, observation: Any) -> tf.Tensor:
+        """See `learning.population.Learner`."""
+        raise NotImplementedError
+
+    def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        """See `learning.population.Learner`."""
+        raise NotImplementedError
+
+    def publish(self, state: Any) -> Policy:
+        """The policy of a state to judge and to keep."""
+        raise NotImplementedError
+
+    def learn_from(self, state: Any, rows: dict[str, Any], seed: tf.Tensor) -> tuple[Any, dict[str, Any], tf.Tensor]:
+        """One update on a minibatch.
+
+        Args:
+            state: what was learned so far.
+            rows: trees of tensors `[B, ...]` by the names of the fields; masks None where everything is legal.
+            seed: int32 `[2]`.
+
+        Returns:
+            (state, metrics: scalars by name, what was wrong with the value of each row `[B]`).
+        """
+        raise NotImplementedError
+
+    def measure(self, state: Any, rows: dict[str, Any], seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What is measured once a round, on one minibatch, where Python steps the environments."""
+        return {}
+
+    def exploration(self, step: Any) -> tf.Tensor:
+        """The probability of an action drawn uniformly at an environment step after the warm-up."""
+        return tf.zeros([])
+
+    def told(self, step: int) -> dict[str, float]:
+        """Metrics that the environment step alone decides."""
+        return {}
+
+    def actor(self, seed: np.ndarray, step: int) -> NumpyAct:
+        """How to act outside of compiled code to the end of a round: draws from the policy as it is now."""
+        return quickest_actor(self.policy, seed)
+
+    def publish_averaged(self) -> Policy:
+        """The policy to judge and to keep, of the state on the host."""
+        return self.publish(self.state)
+
+    def replay(self, capacity: int, masks: Sequence[str]) -> Replay | None:
+        """A replay of the learner's own kind, on the host; None for a uniform one."""
+        return None
+
+    def draw(self, replay: Replay, generator: np.random.Generator, shape: tuple[int, int], step: int) -> dict[str, Any]:
+        """Draws minibatches `[U, B, ...]` on the host."""
+        return replay.sample(generator, shape)
+
+    def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
+        """Makes the updates that are due after so many environment steps; returns the metrics of the last.
+
+        Raises:
+            ValueError: a loss is not finite: training has diverged.
+        """
+        metrics: dict[str, float] = {}
+        due, per_call = self.updates.due(step), self.per_call
+        while self.update < due:
+            count = min(per_call, due - self.update)
+            drawn = self.draw(replay, generator, (per_call, self.agent.batch_size), step)
+            rows = {name: column for name, column in drawn.items() if name != "place"}
+            seed = self.update_seeds.integers(-(2**31), 2**31, 2, np.int32)
+            state, errors, values = self._round(self.state, *tf.nest.map_structure(tf.constant, (rows, count, seed)))
+            metrics |= finite_metrics({name: float(value) for name, value in values.items()}, self.hint)
+            self.weigh(replay, drawn, errors, count)
+            self.state, self.update = state, self.update + count
+        return metrics | (self.told(step) if metrics else {})
+
+    def with_masks(self, rows: dict[str, Any]) -> dict[str, Any]:
+        """Rows `[B, ...]` with masks as bools instead of bits; where there are none, with what exists, or None."""
+        factors = self.policy.factors
+        exists, shape = factors.padding_mask, [self.agent.batch_size, *factors.event_shape]
+        everything = None if exists is None else tf.broadcast_to(tf.constant(exists), shape)
+        masks = {name: rows.get(name, everything) for name in self.kept if name in MASKS}
+        for name, mask in masks.items():
+            if mask is not None and mask.dtype == tf.uint8:
+                masks[name] = unpack_bits(mask, factors.num_categories)
+        return rows | masks
+
+    def weigh(self, replay: Replay, drawn: dict[str, Any], errors: tf.Tensor, count: int) -> None:
+        """Tells a replay on the host what was wrong with the rows `[U, B]` of the first `count` minibatches."""
+
+    def _learn_round(self, state: Any, rows: dict[str, Any], count: tf.Tensor, seed: tf.Tensor) -> Any:
+        """One update for each of the first `count` minibatches; the errors `[U, B]`, and the metrics of the last."""
+
+        def minibatch(index: Any) -> dict[str, Any]:
+            return self.with_masks(tf.nest.map_structure(lambda column: column[index], rows))
+
+        def once(index: tf.Tensor, carry: Any) -> Any:
+            state, errors, _ = carry
+            state, metrics, error = self.learn_from(state, minibatch(index), ops.fold_in(seed, index))
+            return state, tf.tensor_scatter_nd_update(errors, [[index]], [error]), metrics
+
+        nothing = tf.zeros_like(rows["reward"]), dict.fromkeys(self.metrics, tf.zeros([]))
+        state, errors, metrics = repeat(once, count, (state, *nothing))
+        return state, errors, metrics | self.measure(state, minibatch(-1), seed)
