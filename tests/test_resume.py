@@ -55,6 +55,7 @@ def untimed(folder):
 
 SETTINGS = {
     "dqn": {},
+    "dqn, in the program": {"evaluation": {"every": 32, "episodes": 2}, "agent": {"prioritized": False}},
     "multi_agent_actor_critic": {
         "agent": {
             "critic": "interpolated",
@@ -70,7 +71,10 @@ SETTINGS = {
     },
     "ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
     "reinforce": {"evaluation": {"every": 32, "episodes": 2}, "agent": {"population": 2}},
-    "relaxed_actor_critic": {"temperature": {"name": "adaptive", "holds": "signal_to_noise", "target": 3.0}},
+    "relaxed_actor_critic": {
+        "evaluation": {"every": 32, "episodes": 2},
+        "temperature": {"name": "adaptive", "holds": "signal_to_noise", "target": 3.0},
+    },
     "short_horizon_actor_critic": {
         "evaluation": {"every": 16, "episodes": 2},
         "agent": {"population": 2, "audit_draws": 2},
@@ -80,7 +84,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("case", [*ALL_AGENTS, "ppo, with a memory"])
+@pytest.mark.parametrize("case", [*ALL_AGENTS, "dqn, in the program", "ppo, with a memory"])
 def test_a_resumed_run_is_the_run_that_was_not_stopped_to_the_bit(case, tmp_path):
     name, settings = case.split(",")[0], {"evaluation": {"episodes": 2}} | SETTINGS[case]
     config = small_config(name, total_steps=2 * SMALL[name]["total_steps"], **settings)

@@ -38,6 +38,18 @@ class InGraphReplayLoop(InGraphLoop):
 
     Raises:
         ValueError: rows of more steps than there are before the first update; or as of `InGraphLoop`.
+
+    Examples:
+        >>> from agents import dqn
+        >>> from rlsample.rollouts.from_replay import InGraphReplayLoop
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["env.id=rlsample/CartPole-v1", "total_steps=1000", "agent.jit_compile=false", "env.num_envs=2"]
+        >>> config = runs.load_config("dqn_cartpole", words, agents=known_agents())
+        >>> envs = config.env.make()
+        >>> learner = dqn.Learner(config, envs.single_observation_space, envs.single_action_space)
+        >>> loop = InGraphReplayLoop(envs, learner)
+        >>> loop.steps_per_turn, loop.max_turns_per_call
+        (32, 32)
     """
 
     def __init__(self, envs: gym.vector.VectorEnv, learner: ReplayLearner, population: int = 1) -> None:
@@ -97,6 +109,20 @@ def train_from_replay(config: Any, envs: gym.vector.VectorEnv, learner: ReplayLe
 
     Raises:
         ValueError: a population where Python would step the environments.
+
+    Examples:
+        >>> from agents import dqn
+        >>> from rlsample.rollouts.from_replay import train_from_replay
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["env.id=rlsample/CartPole-v1", "total_steps=64", "agent.jit_compile=false", "env.num_envs=2"]
+        >>> words += ["tracking.wandb=disabled"]
+        >>> config = runs.load_config("dqn_cartpole", words, agents=known_agents())
+        >>> envs = config.env.make()
+        >>> learner = dqn.Learner(config, envs.single_observation_space, envs.single_action_space)
+        >>> with runs.Run("runs/mine", config, progress=False) as run:
+        ...     policy = train_from_replay(config, envs, learner, run)
+        >>> policy.act(np.zeros([3, 4])).shape, run.step
+        ((3,), 64)
     """
     masks = [name for name in learner.kept if name in MASKS]
     population, replay = config.agent.population, learner.replay(replay_capacity(config), masks)

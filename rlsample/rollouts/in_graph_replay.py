@@ -25,7 +25,14 @@ UPDATES = "updates"
 
 
 class Replayed(NamedTuple):
-    """What one member has learned, and what it learns from."""
+    """What one member has learned, and what it learns from.
+
+    Examples:
+        >>> from rlsample.learning.ring import start_ring
+        >>> from rlsample.rollouts.in_graph_replay import Replayed
+        >>> Replayed(learned=tf.zeros([3]), ring=start_ring(100, [tf.TensorSpec([12])]), begun={}).ring.rows[0].shape
+        TensorShape([100, 12])
+    """
 
     learned: Any  # the agent's own state
     ring: Ring  # the replay: matrices [capacity, width] of packed rows
@@ -40,6 +47,20 @@ class WithReplay:
         capacity: rows that the replay keeps, the latest of all.
         num_envs: E.
         masked: whether the environment says what is legal; masks are kept as bits, or not at all.
+
+    Examples:
+        >>> from agents import dqn
+        >>> from rlsample.rollouts.in_graph_replay import WithReplay
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["env.id=rlsample/CartPole-v1", "total_steps=1000", "agent.jit_compile=false", "env.num_envs=2"]
+        >>> config = runs.load_config("dqn_cartpole", words, agents=known_agents())
+        >>> envs = config.env.make()
+        >>> learner = dqn.Learner(config, envs.single_observation_space, envs.single_action_space)
+        >>> state = WithReplay(learner, capacity=500, num_envs=2, masked=False).start(0)
+        >>> state.ring.rows[0].shape  # two observations, the halves of an action, reward, discount, terminated
+        TensorShape([500, 13])
+        >>> {name: tuple(column.shape) for name, column in state.begun.items()}["reward"]  # rows span three steps
+        (2, 2)
     """
 
     def __init__(self, learner: ReplayLearner, capacity: int, num_envs: int, masked: bool) -> None:
@@ -113,6 +134,13 @@ def explore(act: Act, factors: Factors, probability: tf.Tensor) -> Act:
         act: to act by otherwise.
         factors: of the actions.
         probability: float scalar.
+
+    Examples:
+        >>> from rlsample.rollouts.in_graph_replay import explore
+        >>> def act(observation, mask, seed): return tf.zeros([8], tf.int32)
+        >>> at_times = explore(act, spaces.factorise(gym.spaces.Discrete(5)), tf.constant(0.5))
+        >>> at_times(tf.zeros([8, 4]), None, (0, 1)).shape
+        TensorShape([8])
     """
 
     def mixed(observation: Any, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
@@ -134,6 +162,22 @@ def replay_and_learn(learner: ReplayLearner, size: int) -> TurnMaker:
     """The turn of S members of a learner, each with its replay: takes T steps, keeps them, makes the updates due then.
 
     Before the first updates, actions are uniform.
+
+    Examples:
+        >>> from agents import dqn
+        >>> from rlsample.rollouts.in_graph_collector import InGraphCollector, in_graph_env
+        >>> from rlsample.rollouts.in_graph_replay import WithReplay, replay_and_learn
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["env.id=rlsample/CartPole-v1", "total_steps=1000", "agent.jit_compile=false", "env.num_envs=2"]
+        >>> config = runs.load_config("dqn_cartpole", words, agents=known_agents())
+        >>> envs = config.env.make()
+        >>> learner = dqn.Learner(config, envs.single_observation_space, envs.single_action_space)
+        >>> collector, member = InGraphCollector(in_graph_env(envs), 2), WithReplay(learner, 500, 2, masked=False)
+        >>> turn = replay_and_learn(learner, 1)(member, collector, num_steps=4)
+        >>> running, finite = collector.start((0, 1)), tf.ones([2], tf.bool)
+        >>> state, _, _, metrics, _ = turn(member.start(0), running, tf.constant(0), tf.constant([0, 2]), finite)
+        >>> int(state.ring.size), float(metrics["updates"])  # the first steps of a row of three are not rows yet
+        (4, 0.0)
     """
 
     def make(members: Any, collector: InGraphCollector, num_steps: int) -> Turn:

@@ -62,6 +62,20 @@ class ReplayLearner:
         config: of the run; its agent has `batch_size`, `jit_compile` and what `Updates.planned` takes.
         policy: as above.
         fields: names of the fields of a row, as `Transition` has them; and `discount`, of the value after it.
+
+    Examples:
+        >>> from agents import dqn
+        >>> from rlsample.runs.shipped import known_agents
+        >>> words = ["env.id=rlsample/CartPole-v1", "total_steps=1000", "agent.jit_compile=false", "env.num_envs=2"]
+        >>> config = runs.load_config("dqn_cartpole", words, agents=known_agents())
+        >>> envs = config.env.make()
+        >>> learner = dqn.Learner(config, envs.single_observation_space, envs.single_action_space)
+        >>> from rlsample.learning.replay import Replay
+        >>> learner.state, replay = learner.start(0), Replay(100)
+        >>> rows = {name: np.zeros([100, *spec.shape], spec.dtype.name) for name, spec in learner.kept.items()}
+        >>> places = replay.add(rows | {"next_mask": np.ones([100, 2], bool)})
+        >>> sorted(learner.learn(replay, np.random.default_rng(0), step=132)), learner.update
+        (['losses/value', 'policy/epsilon', 'policy/value'], 32)
     """
 
     metrics: ClassVar[tuple[str, ...]]

@@ -100,6 +100,13 @@ class CriticAudit(NamedTuple):
     Attributes:
         value: (what is learned, observations `[B, ...]`, one-hots `[B, K]` or `[B, F, K]`) -> `[B]`.
         draws: gradient estimates of one measurement.
+
+    Examples:
+        >>> from rlsample.rollouts.sampler_metrics import CriticAudit
+        >>> audit = CriticAudit(lambda table, observation, one_hot: tf.reduce_sum(table * one_hot, -1), draws=4)
+        >>> policy = distributions.CategoricalDistribution(tf.zeros([1, 3]), samplers.create("exact"))
+        >>> float(audit.measure(tf.constant([1.0, 2.0, 4.0]), policy, None, (0, 1))["sampler/gradient_cosine"])
+        1.0
     """
 
     value: Callable[[Any, Any, tf.Tensor], tf.Tensor]
