@@ -59,6 +59,11 @@ def test_numbers_are_shown_only_where_there_are_some():
         (["pieces", "--only", "act"], ["head acting for 8 environments, XLA"]),
         (["games", "--only", "foraging"], ["Games of several agents", "rlsample/Foraging-v0, 2 at once"]),
         pytest.param(
+            ["replay", "--only", "gymnasium"],
+            ["dqn, Gymnasium's CartPole", "rlsample"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             ["training", "--only", "gymnasium"],
             ["PPO, Gymnasium's CartPole", "rlsample, 4 environments"],
             marks=pytest.mark.slow,

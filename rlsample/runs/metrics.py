@@ -1,10 +1,10 @@
 """Every metric that is logged, with what it means. Names are stable: sweeps and pictures rely on them.
 
-The relaxed actor-critic measures `sampler/*` in every round of updates, on one minibatch; loops that learn from
-rollouts do so in every fourth turn, where the environments then are. The gradient is measured where `agent.audit_draws`
-is set: against the critic, which the short-horizon agent looks at through one step of the environment. PPO has no
-gradient through actions, so no `sampler/gradient_*`; `sampler/one_hot_gap` and `sampler/relaxed_entropy` are there for
-samplers that differentiate relaxed samples.
+Where Python steps the environments, the relaxed actor-critic measures `sampler/*` in every round of updates, on one
+minibatch; compiled loops, and those that learn from rollouts, do so in every fourth turn, where the environments are by
+then. The gradient is measured where `agent.audit_draws` is set: against the critic, which the short-horizon agent looks
+at through one step of the environment. PPO has no gradient through actions, so no `sampler/gradient_*`;
+`sampler/one_hot_gap` and `sampler/relaxed_entropy` are there for samplers that differentiate relaxed samples.
 """
 
 from __future__ import annotations
