@@ -13,7 +13,6 @@ the same loop REINFORCE: the log-probability of each imagined action times its G
 the mean of the other rollouts from the same state. The critic learns G at every imagined step.
 
 Against exploiting the models' mistakes: several of them, chosen on rows held out; a price on what they disagree about.
-
 Sources: Heess et al. (2015), arXiv 1510.09142; Janner et al. (2019), arXiv 1906.08253 (short rollouts from replay);
 Yu et al. (2020), arXiv 2005.13239 (the price); Hafner et al. (2020), arXiv 1912.01603 (learning in imagination).
 """
@@ -232,8 +231,8 @@ class Learner:
             draw = policy.sample(ops.fold_in(seed, index))
             return draw.one_hot, [policy.log_prob(draw.action), policy.entropy()]
 
-        horizon, price = self.agent.horizon, self.agent.disagreement_price
-        return self.models.imagine(state.models, act, batch.observation, horizon, notes=2, price=price)
+        parts = state.models, act, batch.observation, self.agent.horizon
+        return self.models.imagine(*parts, notes=2, price=self.agent.disagreement_price)
 
     def learn_behaviour(self, state: State, batch: Batch, seed: tf.Tensor) -> tuple[State, dict[str, tf.Tensor]]:
         """One step of the actor and one of the critic, on rollouts imagined from a minibatch; their metrics."""
@@ -264,8 +263,8 @@ class Learner:
                 tape.watch(state.critic)
                 error = self.values(state.critic, state, imagined.observation[index][tf.newaxis])[0] - returns[index]
                 loss = tf.reduce_mean(imagined.reached[index] * tf.square((1 - self.agent.discount) * error))
-            gradient, rate = tape.gradient(loss, state.critic), self.agent.critic_learning_rate
-            critic, adam = self.critic_adam.step(gradient, state.critic_adam, state.critic, rate)
+            step = tape.gradient(loss, state.critic), state.critic_adam, state.critic, self.agent.critic_learning_rate
+            critic, adam = self.critic_adam.step(*step)
             target = move_towards(state.target, critic, self.agent.target_rate)
             return state._replace(critic=critic, target=target, critic_adam=adam), loss
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 import envs  # noqa: F401 (registers its environments)
 from agents import relaxed_actor_critic as agent
 from rlsample import networks, runs
-from rlsample.learning.critics import ConcatenatingCritic, LinearCritic, chord_loss
+from rlsample.learning.critics import ConcatenatingCritic, LinearCritic, chord_loss, on_the_way
 from rlsample.learning.replay import Replay
 from rlsample.rollouts.numpy_network import uniform_actions
 from rlsample.streams import Streams
@@ -213,6 +213,34 @@ def test_linear_critic_is_linear_and_the_other_is_made_straight():
     bent = chord_after_fitting(0.0)
     assert bent > 1e-2
     assert chord_after_fitting(1.0) < 0.5 * bent
+
+
+def test_an_interpolated_critic_is_trained_between_what_the_policy_gives_and_the_action():
+    generator = np.random.default_rng(0)
+    probs = tf.constant(generator.dirichlet(np.ones(4), size=(2000, 2)), tf.float32)
+    one_hot = tf.one_hot(generator.integers(4, size=(2000, 2)), 4)
+    with tf.GradientTape() as tape:
+        tape.watch(probs)
+        points = on_the_way(probs, one_hot, (1, 2))
+    assert tape.gradient(points, probs) is None
+    way, gone = (probs - one_hot).numpy(), (points - one_hot).numpy()
+    share = (gone * way).sum((1, 2)) / (way**2).sum((1, 2))
+    np.testing.assert_allclose(gone, share[:, None, None] * way, atol=1e-5)  # one share for all factors of a row
+    assert 0 < share.min() < 0.01 < 0.99 < share.max() < 1  # false failure: 2 (0.99)^2000 < 1e-8
+    assert abs(share.mean() - 0.5) < 5 / np.sqrt(12 * 2000)
+
+
+@pytest.mark.parametrize("critic", ["concatenating", "interpolated"])
+def test_only_an_interpolated_critic_is_trained_there(monkeypatch, critic):
+    """The points stand in for the actions: at the policy's own, the critic's loss no longer depends on the action."""
+    learner = learner_of(configure("rlsample/Bandit-v0", 640, critic=critic, chord_weight=0.0, jit_compile=False))
+    batch = filled_replay(learner).sample(np.random.default_rng(1), (32,))
+    monkeypatch.setattr(agent, "on_the_way", lambda probs, one_hot, seed: probs)
+    losses = []
+    for action in (batch["action"], 1 - batch["action"] % 2):
+        row = tf.nest.map_structure(tf.constant, agent.Batch(**{**batch, "action": action.astype(np.int32)}))
+        losses.append(float(learner._update_critics(learner.state, row, tf.constant([1, 2]))[1]))
+    assert (losses[0] == pytest.approx(losses[1])) == (critic == "interpolated")
 
 
 @pytest.mark.slow

@@ -72,7 +72,9 @@ class TestTheGradient:
         for seed in range(3):
             way = np.random.default_rng(seed).normal(size=len(weights)).astype(np.float32)
             quotient = float(earned(weights + 3e-2 * way) - earned(weights - 3e-2 * way)) / 6e-2
-            assert quotient == pytest.approx(float(gradient @ way), rel=5e-2, abs=2e-3 * np.linalg.norm(gradient))
+            assert quotient == pytest.approx(
+                float(gradient @ way), rel=5e-2, abs=2e-3 * float(np.linalg.norm(gradient))
+            )
         assert np.linalg.norm(gradient) > 1e-3
 
     @pytest.mark.parametrize("sampler", ["categorical", {"name": "leave_one_out", "num_samples": 4}])
