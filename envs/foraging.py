@@ -13,8 +13,8 @@ from rlsample.in_graph import raster
 from rlsample.in_graph.environment import draw_index
 from rlsample.in_graph.several_agents import AgentSpaces, SeveralAgentsEnv, numbered_agents
 
-MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # none, north, south, west, east as (row, column)
-LOAD = len(MOVES)
+MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # north, south, west, east as (row, column); actions 1 to 4
+LOAD = 1 + len(MOVES)
 MAX_AGENTS = 5
 """The chance that enough agents load is a sum over all sets of them."""
 
@@ -98,7 +98,7 @@ class Foraging(SeveralAgentsEnv):
         if agents + foods > rows * columns:
             raise checks.invalid("a cell for each agent and each piece of food", cells=rows * columns)
         self.cooperative = cooperative
-        self.targets, self.neighbours = _moves(self.shape)
+        self.border, self.neighbours = (part.astype(dtype) for part in _cells(self.shape))
         self.groups = np.array(list(itertools.product((0.0, 1.0), repeat=agents)), dtype)  # every set of agents
         coordinates = np.indices(self.shape).reshape(2, -1).T / (np.array(self.shape) - 1)
         self.coordinates = coordinates.astype(dtype)  # [cells, 2]
@@ -120,12 +120,11 @@ class Foraging(SeveralAgentsEnv):
         """Loads from where the agents stand, and moves them."""
         weights = self.agent_weights(action)
         occupied = self._occupied(state)
-        place = weights[:, :, LOAD, tf.newaxis] * state.place
-        for move, targets in enumerate(self.targets):
-            stopped = tf.gather(occupied, targets, axis=1)[:, tf.newaxis]  # [B, 1, cells], by the cell moved from
-            leads = tf.one_hot(targets, len(targets), dtype=self.dtype)
-            arriving = tf.linalg.matmul(state.place * (1 - stopped), leads)
-            place += weights[:, :, move, tf.newaxis] * (arriving + state.place * stopped)
+        place = (weights[:, :, 0] + weights[:, :, LOAD])[..., tf.newaxis] * state.place
+        for index, (rows, columns) in enumerate(MOVES):
+            stopped = self.border[index] + self._shifted(occupied, -rows, -columns)[:, tf.newaxis]  # [B, 1, cells]
+            arriving = self._shifted(state.place * (1 - stopped), rows, columns)
+            place += weights[:, :, 1 + index, tf.newaxis] * (arriving + state.place * stopped)
         loading = weights[:, :, LOAD, tf.newaxis] * self._beside(state)  # [B, N, F]
         return state._replace(place=place, left=state.left * (1 - self._gathered(state, loading)))
 
@@ -158,10 +157,9 @@ class Foraging(SeveralAgentsEnv):
         Standing still is always legal.
         """
         occupied = self._occupied(state)
-        cells = np.arange(self.targets.shape[1])
         legal = [tf.ones_like(state.level, tf.bool)]
-        for targets in self.targets[1:]:
-            free = tf.cast(targets != cells, self.dtype) * (1 - tf.gather(occupied, targets, axis=1))
+        for border, (rows, columns) in zip(self.border, MOVES, strict=True):
+            free = 1 - border - self._shifted(occupied, -rows, -columns)
             legal.append(tf.linalg.matvec(state.place, free) > 0.5)
         food = tf.reduce_sum(self._beside(state) * state.left[:, tf.newaxis], -1)
         return tf.stack([*legal, food > 0.5], -1)
@@ -174,6 +172,13 @@ class Foraging(SeveralAgentsEnv):
         colours = raster.shades(agents.reshape(self.shape), raster.ORANGE)
         green = raster.shades(food.reshape(self.shape), raster.GREEN)
         return render_state, raster.cells(np.where((food > 0).reshape(self.shape)[..., None], green, colours))
+
+    def _shifted(self, values: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+        """Values of cells, moved by at most a row or a column, with zeros behind them: `[..., cells]`."""
+        (height, width), around = self.shape, [[0, 0]] * (values.shape.rank - 1) + [[1, 1]] * 2
+        padded = tf.pad(tf.reshape(values, [*values.shape[:-1], height, width]), around)
+        top, left = 1 - rows, 1 - columns
+        return tf.reshape(padded[..., top : top + height, left : left + width], values.shape)
 
     def _occupied(self, state: Field) -> tf.Tensor:
         """The probability of food in each cell: float `[B, cells]`."""
@@ -196,13 +201,11 @@ class Foraging(SeveralAgentsEnv):
         return tf.reduce_sum(tf.where(enough, chance, tf.zeros_like(chance)), 1)
 
 
-def _moves(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Where each move leads from each cell, int `[moves, cells]`; which cells are neighbours, `[cells, cells]`."""
+def _cells(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """From where each move leads over the border, bool `[moves, cells]`; the neighbours, bool `[cells, cells]`."""
     places = np.indices(shape).reshape(2, -1)
-    targets = []
-    for move in MOVES:
-        moved = places + np.array(move)[:, np.newaxis]
-        inside = ((moved >= 0) & (moved < np.array(shape)[:, np.newaxis])).all(0)
-        targets.append(np.ravel_multi_index(np.where(inside, moved, places), shape))
+    limits = np.array(shape)[:, np.newaxis]
+    moved = [places + np.array(move)[:, np.newaxis] for move in MOVES]
+    border = [((each < 0) | (each >= limits)).any(0) for each in moved]
     distance = np.abs(places[:, :, np.newaxis] - places[:, np.newaxis]).sum(0)
-    return np.stack(targets), (distance == 1).astype(float)
+    return np.stack(border), distance == 1

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
 from scripts import processes
 from scripts.compare import __main__ as compare
-from scripts.compare import outcomes, study
+from scripts.compare import outcomes, picture, study
 from scripts.compare.picture import draw
 from scripts.runs_on_disk import read
 from tests.helpers_runs_on_disk import Processes, finish_run
@@ -86,6 +87,28 @@ def test_every_variant_runs_once_with_every_seed(tmp_path, runs, capsys):
     # What is there already is not run again.
     assert compare.main(arguments) == 0
     assert len(runs.commands) == 4
+
+
+def test_more_variants_than_colours_are_drawn_in_rows():
+    names = [f"{form}, {sampler}" for form in ("linear", "chord") for sampler in "abcd"]
+    assert picture._rows(names) == [names[:4], names[4:]]
+    assert picture._rows(names[:6]) == [names[:6]]
+
+
+def test_a_network_that_was_decided_when_the_run_began_is_the_one_asked_for(tmp_path, runs, capsys):
+    arguments = [CONFIG, "network.hidden_sizes=[32]", "--seeds", "1", "--folder", str(tmp_path)]
+    assert compare.main(arguments) == 0
+    config = tmp_path / "short_horizon_cartpole" / "as+configured" / "seed1" / "config.yaml"
+    decided = yaml.safe_load(config.read_text())
+    decided["network"] = {"name": "mlp", "hidden_sizes": [32], "activation": "relu", "layer_normalization": False}
+    config.write_text(yaml.safe_dump(decided))
+    assert compare.main(arguments) == 0
+    assert len(runs.commands) == 1
+    for word, message in (("[64]", r"network.hidden_sizes: [32] there, [64]"), ("[32]", "network.name: 'mlp' there")):
+        others = ["network.name=convolutional"] if word == "[32]" else []
+        words = [arguments[0], f"network.hidden_sizes={word}", *others, *arguments[2:]]
+        assert compare.main(words) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_words_that_all_variants_share_were_repeated_in_every_row_and_folder(tmp_path, runs, capsys):

@@ -42,6 +42,9 @@ from .scores import scores_of
 from .study import Planned, plan, unnormalised
 from .tables import FEW_SEEDS, tables_of
 
+UNDECIDED = "automatic"
+"""The network that is chosen to suit the observations."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
@@ -112,8 +115,11 @@ def _check(jobs: Sequence[ComparedRun]) -> None:
 def _check_folder(folder: Path, asked: RunConfig) -> None:
     """Makes sure that what is in a folder can stand for the run that is asked for, or that nothing is."""
     if (folder / CONFIG).exists():
-        there = load_config(folder / CONFIG, agents=known_agents(), inherit=False)
-        check_same("run", folder, config_to_dict(there), config_to_dict(asked))
+        there = config_to_dict(load_config(folder / CONFIG, agents=known_agents(), inherit=False))
+        wanted = config_to_dict(asked)
+        # What nobody said of the network was decided when the run began.
+        said = {key: value for key, value in wanted["network"].items() if value not in (None, UNDECIDED)}
+        check_same("run", folder, there, wanted | {"network": there["network"] | said})
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -16,7 +16,10 @@ PANEL_SIZE = (6.0, 3.6)
 
 
 def draw(results: Results, path: Path, title: str = "") -> None:
-    """Draws one panel for each environment, and one over all where returns are normalised."""
+    """Draws one panel for each environment, and one over all where returns are normalised.
+
+    More variants than there are colours are drawn in rows, by what their names have before the comma.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -24,19 +27,29 @@ def draw(results: Results, path: Path, title: str = "") -> None:
 
     tasks = range(len(results.tasks))
     together = results.normalised and len(results.tasks) > 1
-    count = len(results.tasks) + together
-    width, height = PANEL_SIZE
-    figure, panels = pyplot.subplots(1, count, figsize=(width * count, height), layout="constrained", squeeze=False)
-    for task, axes in zip(tasks, panels[0], strict=False):
-        _draw(axes, {variant: [results.curves[task, variant]] for variant in results.variants})
-        axes.set(title=results.environment(task), ylabel="return of evaluations")
-    if together:
-        scores = {variant: [_scores(results, task, variant) for task in tasks] for variant in results.variants}
-        _draw(panels[0][-1], scores)
-        panels[0][-1].set(title="over all environments", ylabel="normalised score")
+    count, rows = len(results.tasks) + together, _rows(results.variants)
+    size = PANEL_SIZE[0] * count, PANEL_SIZE[1] * len(rows)
+    figure, panels = pyplot.subplots(len(rows), count, figsize=size, layout="constrained", squeeze=False, sharey="col")
+    for variants, row in zip(rows, panels, strict=True):
+        for task, axes in zip(tasks, row, strict=False):
+            _draw(axes, {variant: [results.curves[task, variant]] for variant in variants})
+            axes.set(title=results.environment(task), ylabel="return of evaluations")
+        if together:
+            _draw(row[-1], {variant: [_scores(results, task, variant) for task in tasks] for variant in variants})
+            row[-1].set(title="over all environments", ylabel="normalised score")
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def _rows(variants: Sequence[str]) -> list[list[str]]:
+    """The variants of each row of panels."""
+    if len(variants) <= len(COLOURS):
+        return [list(variants)]
+    rows: dict[str, list[str]] = {}
+    for variant in variants:
+        rows.setdefault(variant.partition(",")[0], []).append(variant)
+    return list(rows.values())
 
 
 def _draw(axes: Any, curves: Mapping[str, Sequence[Sequence[Series]]]) -> None:
