@@ -27,6 +27,7 @@ from rlsample import checks, ops
 from rlsample.learning import losses, shuffle
 from rlsample.learning.adam import Adam
 from rlsample.learning.loops import repeat
+from rlsample.learning.replicas import mean_over_replicas, mirrored
 from rlsample.learning.returns import generalized_advantage_estimation
 from rlsample.learning.v_trace import v_trace
 from rlsample.networks import model_of, with_outputs
@@ -125,7 +126,7 @@ def train_learner(kind: type[Learner], config: RunConfig[Any], run: Run, **optio
         seed=config.seed,
         temperature=config.temperature,
         population=agent.population,
-        jit_compile=agent.jit_compile,
+        jit_compile=agent.jit_compile and config.scale.devices == 1,  # Else each device's part alone.
         hint="Lower agent.learning_rate.",
         **options,
     )
@@ -150,6 +151,7 @@ class Learner:
             decay_steps=updates if self.agent.anneal_learning_rate else None,
         )
         self.max_truncations = max_truncations(envs, self.agent.num_steps)
+        self.strategy = mirrored(config.scale.devices) if config.scale.devices > 1 else None
 
     def _networks(self) -> tuple[Policy, keras.Model]:
         policy = make_policy(self.config, *self.spaces)
@@ -259,7 +261,11 @@ class Learner:
         # A mean over rows is the mean of those over equal pieces, unless some of the rows do not count.
         max_rows = None if "valid" in columns else max(1, ROWS_IN_CACHE // math.prod(columns["advantage"].shape[1:]))
         zeros = tf.nest.map_structure(tf.zeros_like, weights), dict.fromkeys(METRICS, tf.zeros([]))
-        slopes, metrics = shuffle.mean_over_pieces(gradients, columns, zeros, max_rows)
+        if self.strategy is None:
+            slopes, metrics = shuffle.mean_over_pieces(gradients, columns, zeros, max_rows)
+        else:
+            compiled = tf.function(gradients, jit_compile=self.agent.jit_compile, autograph=False)
+            slopes, metrics = mean_over_replicas(self.strategy, compiled, columns, columns.get("valid"))
         (policy, critic), adam = self.optimizer.step(slopes, state.adam, weights, state.learning_rate)
         return state._replace(policy=policy, critic=critic, adam=adam), metrics
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rlsample import checks
-from scripts.benchmark import games, pieces, samplers, tables, torso, training
+from scripts.benchmark import games, pieces, samplers, scaling, tables, torso, training
 from scripts.benchmark.options import Options
 
 SUITES = {
@@ -27,6 +27,7 @@ SUITES = {
     "torso": torso.run,
     "training": training.run,
     "games": games.run,
+    "scaling": scaling.run,
 }
 
 
