@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -152,6 +153,26 @@ def code_of(process):
     while (code := process.poll()) is None and time.monotonic() < end:
         time.sleep(0.1)
     return code
+
+
+@pytest.mark.slow
+def test_an_address_where_something_else_answers_is_told():
+    code = """
+import socket
+from rlsample.scale.engine import RunnerFault
+from rlsample.scale.ray_cluster import RayCluster
+
+with socket.socket() as listening:
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    try:
+        RayCluster(f"127.0.0.1:{listening.getsockname()[1]}", seconds=3.0, cpus=1)
+    except RunnerFault as fault:
+        print(fault, flush=True)
+"""
+    out = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=300)
+    assert "Expected a Ray cluster at scale.address=127.0.0.1:" in out.stdout
+    assert "Received: nothing in 3 s" in out.stdout
 
 
 @pytest.mark.reliability

@@ -4,10 +4,11 @@ A turn of n runners in sync mode takes, by the model,
 
     seconds(n) = fragment + call + n * (message + bytes / bandwidth) + n * update
 
-where `fragment` is a runner's own time, `call` what one request and its answer add, `message` what the learner does for
-each fragment, `bytes` its size, and `update` what it takes to learn from one fragment's rows. In async mode the
-runners' part, fragment + call, and the learner's part, the rest, go on at the same time: the longer one counts. One
-runner and two are what the model knows; the rest it predicts, for machines that have a core for each runner.
+where `fragment` is a runner's own time, `call` what one request and its answer add, `message` what the learner computes
+for each fragment, `bytes` its size, and `update` what it takes to learn from one fragment's rows. In async mode the
+runners' part, fragment + call, and the learner's part, the rest, go on at the same time: the longer one counts. The
+model knows the time of one runner, and of two what the learner computes; the rest it predicts, for machines that have a
+core for each runner.
 """
 
 from __future__ import annotations
@@ -58,15 +59,17 @@ class Task(NamedTuple):
 
 
 class Times(NamedTuple):
-    """Of one number of runners.
+    """Of one number of runners, over several turns.
 
     Attributes:
-        turn: seconds of a turn, the least of several.
-        fragment: seconds of its slowest runner's own part, in that turn.
+        turn: seconds of a turn, the least.
+        beyond: what a turn took beyond its slowest runner's own part: the least, and the median.
+        learner: seconds of computing in the learner's process in a turn, the least.
     """
 
     turn: float
-    fragment: float
+    beyond: tuple[float, float]
+    learner: float
 
 
 class Environments(NamedTuple):
@@ -98,8 +101,7 @@ def _tables(task: Task, options: Options) -> Iterator[Table]:
     local = _times(task, "local", 1, rounds)
     times = {count: _times(task, "ray", count, rounds) for count in runners}
     one = times[1]
-    call = one.turn - one.fragment
-    message = max(0.0, times[2].turn - one.turn)
+    message = times[2].learner - one.learner
     rows = task.plan.num_envs * task.num_steps
     lines = []
     for count, measured in times.items():
@@ -109,12 +111,14 @@ def _tables(task: Task, options: Options) -> Iterator[Table]:
     shape = f"{task.num_steps} steps of {task.plan.num_envs} in a fragment"
     title = f"{task.name}: {shape} (load {load} on {os.cpu_count()} cores)"
     yield Table(f"scaling-{task.name}", title, ["runners", "steps a second", "times one", "model / measured"], lines)
-    parts = {"local": local.turn - local.fragment, "ray": call, "ray, each further runner": message}
     yield Table(
         f"scaling-{task.name}-overhead",
-        "What a fragment costs beyond the runner's own time",
-        ["engine", "ms"],
-        [[name, milliseconds(seconds)] for name, seconds in parts.items()],
+        "What a fragment costs beyond the runner's own time, and the learner's computing for each further one",
+        ["engine", "ms, least", "ms, median", "ms of computing"],
+        [
+            ["local", *map(milliseconds, local.beyond), "-"],
+            ["ray", *map(milliseconds, one.beyond), milliseconds(message)],
+        ],
     )
     size, update = _learning(task, rounds)
     lines = []
@@ -140,14 +144,17 @@ def _times(task: Task, engine: str, runners: int, rounds: int) -> Times:
     watched: Any = _Watched(drives)
     collector = ScaledCollector(Environments(runners * task.plan.num_envs), watched, scale, seed=0)
     network = _network(task.sizes)
-    found = []
-    for index in range(rounds + 1):  # The first one makes the environments.
+    turns, beyond, learner = [], [], []
+    for index in range(rounds + 1):
         watched.slowest = 0.0
-        start = time.perf_counter()
+        start, computed = time.perf_counter(), time.process_time()
         collector.collect(NumpyActor(network, SEED + index), task.num_steps)
-        found.append(Times(time.perf_counter() - start, watched.slowest))
+        turns.append(time.perf_counter() - start)
+        learner.append(time.process_time() - computed)
+        beyond.append(turns[-1] - watched.slowest)
     collector.close()
-    return min(found[1:])
+    # The first turn makes the environments.
+    return Times(min(turns[1:]), (min(beyond[1:]), float(np.median(beyond[1:]))), min(learner[1:]))
 
 
 class _Watched:
