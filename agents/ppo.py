@@ -28,16 +28,15 @@ from rlsample.learning import losses, shuffle
 from rlsample.learning.adam import Adam
 from rlsample.learning.loops import repeat
 from rlsample.learning.replicas import mean_over_replicas, mirrored
-from rlsample.learning.returns import generalized_advantage_estimation
-from rlsample.learning.v_trace import v_trace
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
+from rlsample.rollouts.advantages import advantages
 from rlsample.rollouts.in_graph_collector import max_truncations
 from rlsample.rollouts.in_graph_loop import remember_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_policy import policy_for
-from rlsample.rollouts.transition import LaggingTransition, Transition
+from rlsample.rollouts.transition import Transition
 from rlsample.rollouts.transitions import finite_steps, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 from rlsample.scale.environments import make_environments
@@ -219,13 +218,7 @@ class Learner:
     def _columns(self, state: State, transitions: Transition) -> tuple[dict[str, Any], Any]:
         """The fields of a `Minibatch`, `[T, E, ...]`, without those that are None; what is remembered after them."""
         rollout, more, memory = self._rollout(state, transitions)
-        steps = rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated
-        decays = self.agent.discount, self.agent.trace_decay
-        if isinstance(transitions, LaggingTransition):  # Where nothing lags, the other estimate comes out.
-            log_ratio = rollout.log_prob - transitions.log_prob
-            advantage = v_trace(log_ratio, *steps, *decays).target - rollout.value
-        else:
-            advantage = generalized_advantage_estimation(*steps, *decays)
+        advantage = advantages(rollout, transitions, self.agent.discount, self.agent.trace_decay)
         columns = rollout._asdict() | more | {"advantage": advantage, "target": rollout.value + advantage}
         return {name: columns[name] for name in Minibatch._fields if columns.get(name) is not None}, memory
 
