@@ -27,16 +27,16 @@ from rlsample import checks, ops
 from rlsample.learning import losses, shuffle
 from rlsample.learning.adam import Adam
 from rlsample.learning.loops import repeat
-from rlsample.learning.returns import generalized_advantage_estimation
-from rlsample.learning.v_trace import v_trace
+from rlsample.learning.replicas import mean_over_replicas, mirrored
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
+from rlsample.rollouts.advantages import advantages
 from rlsample.rollouts.in_graph_collector import max_truncations
 from rlsample.rollouts.in_graph_loop import remember_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_policy import policy_for
-from rlsample.rollouts.transition import LaggingTransition, Transition
+from rlsample.rollouts.transition import Transition
 from rlsample.rollouts.transitions import finite_steps, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
 from rlsample.scale.environments import make_environments
@@ -125,7 +125,7 @@ def train_learner(kind: type[Learner], config: RunConfig[Any], run: Run, **optio
         seed=config.seed,
         temperature=config.temperature,
         population=agent.population,
-        jit_compile=agent.jit_compile,
+        jit_compile=agent.jit_compile and config.scale.devices == 1,  # Else each device's part alone.
         hint="Lower agent.learning_rate.",
         **options,
     )
@@ -150,6 +150,7 @@ class Learner:
             decay_steps=updates if self.agent.anneal_learning_rate else None,
         )
         self.max_truncations = max_truncations(envs, self.agent.num_steps)
+        self.strategy = mirrored(config.scale.devices) if config.scale.devices > 1 else None
 
     def _networks(self) -> tuple[Policy, keras.Model]:
         policy = make_policy(self.config, *self.spaces)
@@ -217,13 +218,7 @@ class Learner:
     def _columns(self, state: State, transitions: Transition) -> tuple[dict[str, Any], Any]:
         """The fields of a `Minibatch`, `[T, E, ...]`, without those that are None; what is remembered after them."""
         rollout, more, memory = self._rollout(state, transitions)
-        steps = rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated
-        decays = self.agent.discount, self.agent.trace_decay
-        if isinstance(transitions, LaggingTransition):  # Where nothing lags, the other estimate comes out.
-            log_ratio = rollout.log_prob - transitions.log_prob
-            advantage = v_trace(log_ratio, *steps, *decays).target - rollout.value
-        else:
-            advantage = generalized_advantage_estimation(*steps, *decays)
+        advantage = advantages(rollout, transitions, self.agent.discount, self.agent.trace_decay)
         columns = rollout._asdict() | more | {"advantage": advantage, "target": rollout.value + advantage}
         return {name: columns[name] for name in Minibatch._fields if columns.get(name) is not None}, memory
 
@@ -259,7 +254,11 @@ class Learner:
         # A mean over rows is the mean of those over equal pieces, unless some of the rows do not count.
         max_rows = None if "valid" in columns else max(1, ROWS_IN_CACHE // math.prod(columns["advantage"].shape[1:]))
         zeros = tf.nest.map_structure(tf.zeros_like, weights), dict.fromkeys(METRICS, tf.zeros([]))
-        slopes, metrics = shuffle.mean_over_pieces(gradients, columns, zeros, max_rows)
+        if self.strategy is None:
+            slopes, metrics = shuffle.mean_over_pieces(gradients, columns, zeros, max_rows)
+        else:
+            compiled = tf.function(gradients, jit_compile=self.agent.jit_compile, autograph=False)
+            slopes, metrics = mean_over_replicas(self.strategy, compiled, columns, columns.get("valid"))
         (policy, critic), adam = self.optimizer.step(slopes, state.adam, weights, state.learning_rate)
         return state._replace(policy=policy, critic=critic, adam=adam), metrics
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from rlsample.runs.run_folder import CONFIG, EVALUATION
 from rlsample.runs.stopping import StopSignals
 
 from .arguments import import_words, module_of
+from .engines import Launch, Process, launch_here
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -39,7 +39,7 @@ class Job:
     folder: Path
     resumed: bool = False
     told_to_stop: bool = False
-    _process: subprocess.Popen[bytes] | None = None
+    _process: Process | None = None
 
     @property
     def log(self) -> Path:
@@ -51,15 +51,12 @@ class Job:
         """Whether the run has come to its end."""
         return (self.folder / EVALUATION).exists()
 
-    def start(self, imports: Sequence[str]) -> None:
+    def start(self, imports: Sequence[str], launch: Launch) -> None:
         """Starts the process, which imports these modules first."""
         self.resumed, self.told_to_stop = (self.folder / CONFIG).exists(), False
         command = [sys.executable, "-m", module_of("train"), *([] if self.resumed else [str(self.config), *self.words])]
         command += [*import_words(list(imports)), "--resume" if self.resumed else "--run-dir", str(self.folder)]
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as out:
-            # In a session of its own: a terminal's Ctrl-C comes from here, once, and not from there as well.
-            self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        self._process = launch(command, self.log)
 
     def poll(self) -> int | None:
         """The exit code; None while it goes on."""
@@ -82,6 +79,7 @@ def carry_out(
     ended: Callable[[AnyJob, int], AnyJob | None],
     watch: Callable[[AnyJob], None] = lambda job: None,
     imports: Sequence[str] = (),
+    launch: Launch = launch_here,
 ) -> int:
     """Runs jobs until there are none left.
 
@@ -91,6 +89,7 @@ def carry_out(
         ended: told each job and its exit code; returns a job to be run again, or None.
         watch: shown every job that is under way, again and again.
         imports: modules for each run to import first.
+        launch: starts each one's process.
 
     Returns:
         0, or 128 + the signal that ended it early.
@@ -116,7 +115,7 @@ def carry_out(
                     ended(job, 0)
                     continue
                 running.append(job)
-                job.start(imports)
+                job.start(imports, launch)
                 if caught:  # While it was being started.
                     job.stop()
             if not running:

@@ -316,6 +316,32 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch, c
     assert "seed1.log" in shown.err
 
 
+def test_a_run_whose_process_is_lost_is_run_once_more(tmp_path, monkeypatch, capsys, fits):
+    losses = []
+
+    def outcome(folder, words, resumed):
+        if "seed=1" in words or (resumed and "seed1" in str(folder) and len(losses) < 1):
+            losses.append(folder)
+            return -9
+        finish_run(folder, {500: 3.0}, 3.0)
+        return 0
+
+    made = Processes(outcome)
+    monkeypatch.setattr(subprocess, "Popen", made)
+    assert compare.main([CONFIG, "--seeds", "2", "--folder", str(tmp_path)]) == 0
+    assert len(losses) == 1
+    assert [command for command in made.commands if "--resume" in command] == [made.commands[1]]
+    assert "its process was lost (exit code -9); once more" in capsys.readouterr().out
+    monkeypatch.setattr(subprocess, "Popen", Processes(lambda *_: -9))
+    assert compare.main([CONFIG, "--seeds", "1", "--folder", str(tmp_path / "never")]) == 1
+    assert "exit code -9; its output is in" in capsys.readouterr().err
+
+
+def test_an_address_without_ray_is_refused(capsys, fits):
+    assert compare.main([CONFIG, "--address", "auto"]) == 2
+    assert "Expected engine: ray where there is an address" in capsys.readouterr().err
+
+
 def test_what_runs_say_is_kept(tmp_path):
     job = processes.Job(config=tmp_path / "nowhere.yaml", words=[], folder=tmp_path / "run")
     assert processes.carry_out(iter([job]), 1, ended=lambda job, code: None) == 0

@@ -254,9 +254,9 @@ def test_settings_that_make_no_sense_are_refused(scale, message):
 
 def test_an_agent_that_learns_from_no_runners_and_a_population_are_refused():
     words = {"agent": "dqn", "env": ENV, "total_steps": 10, "scale": {"runners": 2}}
-    with pytest.raises(runs.ConfigError, match=r"Expected an agent that learns from runners. Received: agent='dqn'"):
+    with pytest.raises(runs.ConfigError, match=r"Expected an agent that scales. Received: agent='dqn'"):
         runs.config_from_dict(words, agents=Agents(__import__("agents")))
-    with pytest.raises(runs.ConfigError, match=r"Expected one agent alone, with runners. Received: population=2"):
+    with pytest.raises(runs.ConfigError, match=r"Expected one agent alone, to be scaled. Received: population=2"):
         configure({"runners": 2}, agent={"population": 2})
 
 

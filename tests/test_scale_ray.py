@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -19,6 +22,7 @@ from rlsample.scale.engine import RunnerFault
 from rlsample.scale.ray_cluster import RayCluster
 from rlsample.scale.ray_engine import RayEngine
 from rlsample.scale.runner import RunnerPlan
+from scripts.engines import launcher
 from tests.helpers_runs import Silent
 from tests.test_scale import ENV, SEED, Elsewhere, collector, configure, network, same
 
@@ -51,16 +55,11 @@ def processes(engine):
     return [engine._ray.get(actor.process.remote()) for actor in engine.actors.values()]
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_the_cluster_collects_what_one_process_does_to_the_bit(cluster, mode):
-    """Of async runners the first call alone is the same: who answers first is not."""
-    far, engine = scaled(mode=mode)
-    near = collector(mode=mode)
-    for turn in range(3 if mode == "sync" else 1):
-        one, other = (each.collect(NumpyActor(network(), SEED + turn), 50) for each in (near, far))
-        if mode == "async":
-            one, other = (sorted(np.moveaxis(each.observation, 1, 0).tolist()) for each in (one, other))
-        same(one, other)
+def test_the_cluster_collects_what_one_process_does_to_the_bit(cluster):
+    far, engine = scaled()
+    near = collector()
+    for turn in range(3):
+        same(*(each.collect(NumpyActor(network(), SEED + turn), 50) for each in (near, far)))
     # A lambda travels as it is; a function of this module would take the module's imports along.
     loaded = [each.__ray_call__.remote(lambda _: list(__import__("sys").modules)) for each in engine.actors.values()]
     assert not {"tensorflow", "keras"} & {name for names in engine._ray.get(loaded) for name in names}
@@ -78,19 +77,27 @@ def test_training_on_the_cluster_is_training_in_one_process_to_the_bit(cluster):
     same(*weights)
 
 
+def kill_and_go_on(far, engine, runner, turn):
+    """Kills a runner, and collects until that was noticed: async does not wait for one that says nothing."""
+    before = far.pop_episodes()["scale/restarts"]
+    os.kill(processes(engine)[runner], signal.SIGKILL)
+    for repeat in range(50):
+        transitions = far.collect(NumpyActor(network(), SEED + 100 * turn + repeat), 20)
+        assert transitions.reward.shape == (20, far.envs.num_envs)
+        assert np.isfinite(transitions.reward).all()
+        metrics = far.pop_episodes()
+        if metrics["scale/restarts"] == before + 1:
+            return metrics
+    raise AssertionError("nobody noticed")
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_runners_that_are_killed_are_replaced_and_the_learner_goes_on(cluster, mode):
     far, engine = scaled(mode=mode)
-    kills, metrics = 3, {}
-    for turn in range(2 + kills):
-        if turn in (1, 2, 3):
-            os.kill(processes(engine)[turn % 2], signal.SIGKILL)
-        transitions = far.collect(NumpyActor(network(), SEED + turn), 20)
-        assert transitions.reward.shape == (20, 6)
-        assert np.isfinite(transitions.reward).all()
-        metrics = far.pop_episodes()
-    assert metrics["scale/restarts"] == kills
-    assert metrics["scale/fragments_dropped"] >= kills
+    far.collect(NumpyActor(network(), SEED), 20)
+    for turn in range(3):
+        metrics = kill_and_go_on(far, engine, turn % 2, turn + 1)
+        assert metrics["scale/fragments_dropped"] >= turn + 1
     far.close()
 
 
@@ -119,12 +126,61 @@ def test_runners_that_the_cluster_has_no_room_for_are_told(cluster):
         far.collect(NumpyActor(network(), SEED), 5)
 
 
+def test_commands_on_the_cluster_end_with_their_own_codes_and_those_lost_as_killed(cluster, tmp_path):
+    options = argparse.Namespace(engine="ray", address=None, jobs=3)
+    waits = "import time; print('begun', flush=True); time.sleep(600)"
+    commands = ["print('mine'); raise SystemExit(3)", waits, waits]
+    logs = [tmp_path / "logs" / f"{index}.log" for index in range(3)]
+    with launcher(options) as launch:
+        started = [launch([sys.executable, "-c", code], log) for code, log in zip(commands, logs, strict=True)]
+        await_text(logs[1]), await_text(logs[2])
+        assert started[1].poll() is None
+        started[1].send_signal(signal.SIGTERM)
+        cluster.ray.kill(started[2]._actor)
+        codes = [code_of(process) for process in started]
+    assert codes == [3, -signal.SIGTERM, -9]
+    assert logs[0].read_text() == "mine\n"
+
+
+def await_text(path):
+    end = time.monotonic() + SECONDS
+    while not (path.exists() and path.read_text()) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def code_of(process):
+    end = time.monotonic() + SECONDS
+    while (code := process.poll()) is None and time.monotonic() < end:
+        time.sleep(0.1)
+    return code
+
+
+@pytest.mark.slow
+def test_an_address_where_something_else_answers_is_told():
+    code = """
+import socket
+from rlsample.scale.engine import RunnerFault
+from rlsample.scale.ray_cluster import RayCluster
+
+with socket.socket() as listening:
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    try:
+        RayCluster(f"127.0.0.1:{listening.getsockname()[1]}", seconds=3.0, cpus=1)
+    except RunnerFault as fault:
+        print(fault, flush=True)
+"""
+    out = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=300)
+    assert "Expected a Ray cluster at scale.address=127.0.0.1:" in out.stdout
+    assert "Received: nothing in 3 s" in out.stdout
+
+
 @pytest.mark.reliability
 def test_fifty_kills(cluster):
     far, engine = scaled(mode="async", each=2)
     generator = np.random.default_rng(0)
+    far.collect(NumpyActor(network(), SEED), 20)
     for turn in range(50):
-        os.kill(processes(engine)[generator.integers(2)], signal.SIGKILL)
-        assert far.collect(NumpyActor(network(), SEED + turn), 20).reward.shape == (20, 4)
-    assert far.pop_episodes()["scale/restarts"] == 50
+        metrics = kill_and_go_on(far, engine, generator.integers(2), turn + 1)
+    assert metrics["scale/restarts"] == 50
     far.close()

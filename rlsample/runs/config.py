@@ -241,7 +241,7 @@ class RunConfig(Block, Generic[Agent]):
     def _can_be_spread(cls, scale: ScaleConfig, info: pydantic.ValidationInfo) -> ScaleConfig:
         """Refuses runners that have nothing to do, or for whom an agent has no use."""
         env, agent = info.data.get("env"), info.data.get("agent")
-        if not scale.spread or env is None or agent is None:
+        if not (scale.spread or scale.devices > 1) or env is None or agent is None:
             return scale
         if env.num_envs % scale.runners:
             rule = "scale.runners to share env.num_envs evenly"
@@ -249,9 +249,9 @@ class RunConfig(Block, Generic[Agent]):
         if WITHOUT_TENSORFLOW in (info.context or ()):  # Its agent is not known.
             return scale
         if not agent.scales:
-            raise checks.invalid("an agent that learns from runners", agent=agent.name, hint="Such as ppo.")
+            raise checks.invalid("an agent that scales", agent=agent.name, hint="Such as ppo.")
         if getattr(agent, "population", 1) > 1:
-            raise checks.invalid("one agent alone, with runners", population=agent.population)
+            raise checks.invalid("one agent alone, to be scaled", population=agent.population)
         return scale
 
     @pydantic.field_serializer("sampler", "network", "temperature")

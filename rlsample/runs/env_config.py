@@ -164,11 +164,13 @@ class EnvConfig(Block):
 
     def _in_graph_wrappers(self, spec: Any) -> Any:
         """What puts the wrappers around an in-graph environment; None if there are none, or not all of them can."""
-        from rlsample.wrappers import IN_GRAPH, InGraphWrappers
-
         named: list[dict[str, Any]]
         named = [{"name": each} if isinstance(each, str) else each for each in self.wrappers or ()]
-        if not named or "functional" not in spec.kwargs or not all(each["name"] in IN_GRAPH for each in named):
+        if not named or "functional" not in spec.kwargs:
+            return None
+        from rlsample.wrappers import IN_GRAPH, InGraphWrappers  # TensorFlow, which the others do without.
+
+        if not all(each["name"] in IN_GRAPH for each in named):
             return None
         options = ({key: value for key, value in each.items() if key != "name"} for each in named)
         return InGraphWrappers([(each["name"], rest) for each, rest in zip(named, options, strict=True)])

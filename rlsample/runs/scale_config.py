@@ -56,6 +56,10 @@ class ScaleConfig(Block):
         default=60.0, gt=0, description="How long the cluster may take to answer, and the runners to start."
     )
 
+    devices: int = Field(
+        default=1, ge=1, description="GPUs of the machine that learns, or logical CPUs, that share each minibatch."
+    )
+
     @property
     def spread(self) -> bool:
         """Whether there are runners besides the loop that an agent has anyway."""
@@ -98,10 +102,10 @@ def check_environments(scale: ScaleConfig, env_id: str, envs: gymnasium.vector.V
     Raises:
         ValueError: it is stepped inside of the compiled program.
     """
-    if scale.spread and hasattr(envs.unwrapped, "functional"):
+    if (scale.spread or scale.devices > 1) and hasattr(envs.unwrapped, "functional"):
         hint = (
-            "It is stepped inside of the compiled program that learns, and waits for no Python that runners could take "
-            "off it: more of it side by side is a larger env.num_envs. Leave scale out, or name an environment of "
-            "Gymnasium's."
+            "It is stepped inside of the program that learns, compiled whole for one device, and waits for no Python "
+            "that runners could take off it: more of it side by side is a larger env.num_envs. Leave scale out, or "
+            "name an environment of Gymnasium's."
         )
-        raise checks.invalid("an environment that Python steps, for runners", env=env_id, hint=hint)
+        raise checks.invalid("an environment that Python steps, for runners or several devices", env=env_id, hint=hint)

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rlsample import checks
-from scripts.benchmark import games, pieces, replay, samplers, tables, torso, training
+from scripts.benchmark import games, pieces, replay, samplers, scaling, tables, torso, training
 from scripts.benchmark.options import Options
 
 SUITES = {
@@ -28,6 +28,7 @@ SUITES = {
     "training": training.run,
     "replay": replay.run,
     "games": games.run,
+    "scaling": scaling.run,
 }
 
 

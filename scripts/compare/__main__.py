@@ -32,6 +32,7 @@ from rlsample.runs.tracking import check_packages
 from ..arguments import add_import_option, move_modules, spoken, whole_number
 from ..catalogue import known_agents
 from ..console import protect_output
+from ..engines import add_engine_options, launcher, lost, scale_of
 from ..processes import carry_out
 from ..runs_on_disk import check_same, read
 from ..tables import markdown, show
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         planned = plan(find_config(options.file, STUDIES, RUNS), words, options.seeds, options.threshold)
         folder = options.folder / planned.name
         jobs = list(jobs_of(planned, folder))
+        scale_of(options)
         _check(jobs)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -66,14 +68,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     failures: list[str] = []
+    tried: list[ComparedRun] = []
 
-    def ended(job: ComparedRun, code: int) -> None:
+    def ended(job: ComparedRun, code: int) -> ComparedRun | None:
         if job.finished:
             _tell(job, planned.threshold)
+        elif lost(code) and not job.told_to_stop and job not in tried:
+            print(f"{job.folder}: its process was lost (exit code {code}); once more", flush=True)
+            tried.append(job)
+            return job
         else:
             failures.append(f"exit code {code}; its output is in {job.log}")
+        return None
 
-    code = carry_out(iter(jobs), options.jobs, ended=ended, imports=options.imports)
+    try:
+        with launcher(options) as launch:
+            code = carry_out(iter(jobs), options.jobs, ended=ended, imports=options.imports, launch=launch)
+    except EnvironmentFault as error:
+        print(error, file=sys.stderr)
+        return 1
     if code:
         print("Stopped early. The same command goes on.")
         return code
@@ -136,6 +149,7 @@ def command_line() -> argparse.ArgumentParser:
         "--threshold", type=float, help="return that counts as solved; by default the study's, or the environment's own"
     )
     parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at a time")
+    add_engine_options(parser)
     parser.add_argument("--folder", type=Path, default=Path("runs/compare"), help="where the runs go")
     add_import_option(parser)
     return parser

@@ -31,6 +31,7 @@ from .. import train
 from ..arguments import add_import_option, import_words, move_modules, spoken, whole_number
 from ..catalogue import known_agents
 from ..console import protect_output
+from ..engines import Launch, add_engine_options, launcher, scale_of
 from ..processes import carry_out
 from ..runs_on_disk import check_same
 from ..tables import show
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = Path(os.path.relpath(file.parent / sweep.config))
         folder = options.folder or Path("runs/sweeps") / file.stem
         asked = Asked(sweep, config, [*words_of(sweep.words), *others], folder, imports)
+        scale_of(options)
         _check(asked)
         if options.wandb:
             return _write_wandb(asked)
@@ -84,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         held = lock(folder)
         try:
-            return _search(asked, options.jobs)
+            with launcher(options) as launch:
+                return _search(asked, options.jobs, launch)
         finally:
             os.close(held)
     except (ConfigError, RunFolderError) as error:
@@ -126,7 +129,7 @@ def _check_fit(asked: Asked) -> RunConfig:
     return first[0]
 
 
-def _search(asked: Asked, jobs: int) -> int:
+def _search(asked: Asked, jobs: int, launch: Launch) -> int:
     _check_saved(asked, asked.folder / SAVED)
     config = _check_fit(asked)
     (asked.folder / SAVED).write_text(_searched(asked), encoding="utf-8")
@@ -134,7 +137,9 @@ def _search(asked: Asked, jobs: int) -> int:
         print("No trial will end early: there is nothing to judge it by before its end. Set evaluation.every.")
     with Search(asked.folder, asked.sweep, config.seed) as search:
         trials = Trials(asked.folder, asked.config, asked.words, asked.sweep, search, config.evaluation.every)
-        code = carry_out(trials.jobs(), jobs, ended=trials.ended, watch=trials.watch, imports=asked.imports)
+        code = carry_out(
+            trials.jobs(), jobs, ended=trials.ended, watch=trials.watch, imports=asked.imports, launch=launch
+        )
         if code:
             print("Stopped early. The same command goes on.")
         else:
@@ -206,6 +211,7 @@ def command_line() -> argparse.ArgumentParser:
         "words", nargs="*", metavar="key=value", help="trials=40 or another field of the file; words for every trial"
     )
     parser.add_argument("--jobs", type=whole_number(1), default=1, help="trials at a time")
+    add_engine_options(parser)
     parser.add_argument("--folder", type=Path, help="where the trials go; by default runs/sweeps/<name of the file>")
     parser.add_argument("--best", action="store_true", help="print the best trial's configuration, and train it")
     parser.add_argument("--run-dir", type=Path, help="where that run goes; by default a new folder in runs/")
