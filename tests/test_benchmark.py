@@ -78,4 +78,4 @@ def test_an_unknown_suite_is_refused(capsys):
     with pytest.raises(SystemExit) as exit_code:
         benchmark.main(["speed"])
     assert exit_code.value.code == 2
-    assert "Unknown suite 'speed'. Choose one of: games, pieces, samplers, training." in capsys.readouterr().err
+    assert "Unknown suite 'speed'. Choose one of: games, pieces, samplers, torso, training." in capsys.readouterr().err
