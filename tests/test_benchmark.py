@@ -83,4 +83,5 @@ def test_an_unknown_suite_is_refused(capsys):
     with pytest.raises(SystemExit) as exit_code:
         benchmark.main(["speed"])
     assert exit_code.value.code == 2
-    assert "Unknown suite 'speed'. Choose one of: games, pieces, replay, samplers, training." in capsys.readouterr().err
+    choices = "games, pieces, replay, samplers, scaling, torso, training"
+    assert f"Unknown suite 'speed'. Choose one of: {choices}." in capsys.readouterr().err

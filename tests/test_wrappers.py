@@ -183,6 +183,7 @@ def test_every_name_in_the_graph_has_its_twin():
         ([("SelectEntries", {"entries": [0, 4]})], r"whole numbers from 0 to 3. Received: entries=\[0, 4\]"),
         ([("SelectEntries", {"entries": []})], "list of whole numbers from 0 to 3"),
         ([("SelectEntries", {"entries": "02"})], "list of whole numbers from 0 to 3"),
+        ([("SelectEntries", {"entry": 1})], r"Expected options of the wrapper 'SelectEntries'. Received: .*'entry': 1"),
         ([FRAMES, ("SelectEntries", {"entries": [0]})], r"a vector, a Box of shape \(n,\)"),
         ([("FrameStackObservation", {"stack_size": 0})], "stack_size to be a whole number >= 1"),
         ([("FrameStackObservation", {"stack_size": 2, "padding_type": "zeros"})], "Did you mean 'zero'"),

@@ -12,10 +12,6 @@ import tensorflow as tf
 
 from rlsample.networks.quick_convolutions import quick_convolutions
 
-LARGE = 2**17
-"""Weights of a layer whose gradient XLA must not find below a `concat`: it then computes the matrix product that gave
-it element by element, which for the dense layer on 84 x 84 screens takes a hundred times as long."""
-
 
 class FlatNetwork:
     """The computation of a model, with its trainable weights passed in as one vector.
@@ -42,7 +38,7 @@ class FlatNetwork:
 
     def split(self, weights: tf.Tensor) -> list[tf.Tensor]:
         """`[P]` -> the weights of each layer. To be done outside of a loop that does not change them."""
-        parts = zip(_parts_of(weights, self._sizes), self._shapes, strict=True)
+        parts = zip(tf.split(weights, self._sizes), self._shapes, strict=True)
         return [tf.reshape(part, shape) for part, shape in parts]
 
     def apply(self, layers: list[tf.Tensor], *inputs: Any) -> tf.Tensor:
@@ -65,24 +61,3 @@ class FlatNetwork:
         parts = np.split(np.asarray(weights), np.cumsum(self._sizes)[:-1])
         for variable, part in zip(self.model.trainable_variables, parts, strict=True):
             variable.value.assign(part.reshape(variable.shape))  # half the time of Keras's own assign
-
-
-def _parts_of(weights: tf.Tensor, sizes: list[int]) -> list[tf.Tensor]:
-    """`tf.split`, whose gradient puts the large parts in their places by themselves."""
-    if max(sizes, default=0) < LARGE:
-        return tf.split(weights, sizes)
-
-    @tf.custom_gradient
-    def split(weights: tf.Tensor) -> Any:
-        def backward(*upstream: tf.Tensor) -> tf.Tensor:
-            small = [tf.zeros_like(part) if size >= LARGE else part for part, size in zip(upstream, sizes, strict=True)]
-            total, before = tf.concat(small, 0), 0
-            for part, size in zip(upstream, sizes, strict=True):
-                if size >= LARGE:
-                    total += tf.pad(part, [(before, sum(sizes) - before - size)])
-                before += size
-            return total
-
-        return tf.split(weights, sizes), backward
-
-    return split(weights)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rlsample import checks
 from rlsample.in_graph.environment import FunctionalEnv
 from rlsample.wrappers.in_graph_frame_stack import InGraphFrameStack
 from rlsample.wrappers.in_graph_previous import InGraphPrevious
@@ -39,7 +40,10 @@ class InGraphWrappers:
     def __call__(self, env: FunctionalEnv) -> FunctionalEnv:
         """The environment with the wrappers around it."""
         for name, options in self._wrappers:
-            env = IN_GRAPH[name](env, **options)
+            try:
+                env = IN_GRAPH[name](env, **options)
+            except TypeError as error:
+                raise checks.invalid(f"options of the wrapper {name!r}", options=dict(options)) from error
         return env
 
     def __eq__(self, other: object) -> bool:

@@ -59,7 +59,8 @@ def selected_space(space: gym.spaces.Box, entries: np.ndarray) -> gym.spaces.Box
 
     Examples:
         >>> from rlsample.wrappers.select_entries import selected_space
-        >>> selected_space(gym.spaces.Box(-1.0, np.array([1.0, 2.0, 3.0])), np.array([2, 0])).high
-        array([3., 1.])
+        >>> space = gym.spaces.Box(-1.0, np.array([1.0, 2.0, 3.0], np.float32))
+        >>> selected_space(space, np.array([2, 0])).high
+        array([3., 1.], dtype=float32)
     """
     return gym.spaces.Box(space.low[entries], space.high[entries], dtype=space.dtype)

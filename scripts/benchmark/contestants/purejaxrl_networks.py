@@ -13,7 +13,7 @@ import numpy as np
 from flax.linen.initializers import constant, orthogonal
 
 
-def actor_critic(hidden_sizes: Sequence[int], filters: int | None) -> type[nn.Module]:
+def actor_critic(hidden_sizes: Sequence[int], filters: int | None) -> Any:
     """A policy and a critic of their own, as its `ActorCritic`, with other layers."""
 
     class ActorCritic(nn.Module):
@@ -43,7 +43,7 @@ def actor_critic(hidden_sizes: Sequence[int], filters: int | None) -> type[nn.Mo
     return ActorCritic
 
 
-def showing(wrapper: type, entries: Sequence[int]) -> type:
+def showing(wrapper: Any, entries: Sequence[int]) -> Any:
     """Its wrapper that flattens observations, showing some entries alone."""
     shown = jnp.array(entries)
 
