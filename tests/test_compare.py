@@ -90,8 +90,8 @@ def test_every_variant_runs_once_with_every_seed(tmp_path, runs, capsys):
 
 
 def test_more_variants_than_colours_are_drawn_in_rows():
-    names = [f"{form}, {sampler}" for form in ("linear", "chord") for sampler in "abcd"]
-    assert picture._rows(names) == [names[:4], names[4:]]
+    names = [f"{form}, {sampler}" for form in ("linear", "chord", "plain") for sampler in "abcd"]
+    assert picture._rows(names) == [names[:4], names[4:8], names[8:]]
     assert picture._rows(names[:6]) == [names[:6]]
 
 
