@@ -31,3 +31,19 @@ def test_assign_copies_weights_into_the_model():
     network.assign(weights)
     np.testing.assert_array_equal(network.weights(), weights)
     np.testing.assert_array_equal(network.model.layers[0].kernel, tf.reshape(weights[:15], [3, 5]))
+
+
+def test_the_gradient_of_a_bias_arrives_as_it_is():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(6)])
+    network = FlatNetwork(model)
+    upstream = np.array([1e30, -1e30, 1e-30, np.inf, -np.inf, np.nan], np.float32)
+    weights = network.weights()
+
+    @tf.function(jit_compile=True)
+    def gradient(weights):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            outputs = network(weights, tf.zeros([1, 1]))
+        return tape.gradient(outputs, weights, output_gradients=tf.constant(upstream[None]))
+
+    np.testing.assert_array_equal(gradient(weights)[6:], upstream)

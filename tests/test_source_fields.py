@@ -86,5 +86,18 @@ def test_in_doubt_nothing_is_read(tmp_path, text):
     assert read_fields(written(tmp_path, text)) is None
 
 
+def test_the_fields_of_an_agent_beside_it_are_read_with_its_own(tmp_path):
+    base = "class Config(runs.AgentConfig):\n    rate: float = 1.0\n    size: int = 3"
+    (tmp_path / "base.py").write_text(HEAD + base)
+    path = written(tmp_path, "from . import base\nclass Config(base.Config):\n    rate: float = 2.0")
+    assert [(field.key, field.default) for field in read_fields(path)] == [("rate", "2.0"), ("size", "3")]
+
+
+@pytest.mark.parametrize("text", ["import base", "from . import base as base", "from .. import base", "base = ppo"])
+def test_of_a_base_from_elsewhere_nothing_is_read(tmp_path, text):
+    (tmp_path / "base.py").write_text(HEAD + "class Config(runs.AgentConfig):\n    rate: float = 1.0")
+    assert read_fields(written(tmp_path, f"{text}\nclass Config(base.Config):\n    size: int = 3")) is None
+
+
 def test_a_file_that_is_not_there_has_nothing_to_read(tmp_path):
     assert read_fields(tmp_path / "none.py") is None

@@ -24,21 +24,35 @@ class _Doubt(Exception):  # noqa: N818 (nothing went wrong)
 def read_fields(path: Path, prefix: str = "") -> list[FieldText] | None:
     """The fields of the `Config` that a Python file defines, those of its base first; None where they are not plain.
 
-    Plain is a class at the top of the file, whose one base is of `rlsample.runs`, and whose fields have literal
-    defaults, alone or in `Field(default=..., description="...")`.
+    Plain is a class at the top of the file, whose one base is of `rlsample.runs` or the `Config` of a file beside it
+    (`from . import ppo`, `class Config(ppo.Config)`), and whose fields have literal defaults, alone or in
+    `Field(default=..., description="...")`.
     """
     try:
         module = ast.parse(path.read_text(encoding="utf-8"))
         (definition,) = (node for node in module.body if isinstance(node, ast.ClassDef) and node.name == "Config")
-        fields = {field.key: field for field in _base_fields(definition)}
+        (base,) = definition.bases
+        beside = _file_beside(path, module, base)
+        bases = _base_fields(definition, base) if beside is None else read_fields(beside)
+        if bases is None:
+            return None
+        fields = {field.key: field for field in bases}
         fields |= {field.key: field for field in _own_fields(definition)}
     except (OSError, SyntaxError, ValueError, _Doubt):
         return None
     return [field._replace(key=prefix + field.key) for field in fields.values() if field.key != "name"]
 
 
-def _base_fields(definition: ast.ClassDef) -> Iterator[FieldText]:
-    (base,) = definition.bases
+def _file_beside(path: Path, module: ast.Module, base: ast.expr) -> Path | None:
+    """The file of a base `sibling.Config`, where `sibling` comes from the same folder; else None."""
+    if not (isinstance(base, ast.Attribute) and base.attr == "Config" and isinstance(base.value, ast.Name)):
+        return None
+    beside = [node for node in module.body if isinstance(node, ast.ImportFrom) and node.level == 1 and not node.module]
+    names = {alias.name for node in beside for alias in node.names if alias.asname is None}
+    return path.with_name(f"{base.value.id}.py") if base.value.id in names else None
+
+
+def _base_fields(definition: ast.ClassDef, base: ast.expr) -> Iterator[FieldText]:
     name = base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
     block = getattr(config, name, None)
     if not (isinstance(block, type) and issubclass(block, Block)) or definition.keywords:
