@@ -25,7 +25,7 @@ def pages():
     }
 
 
-CELL_OPTIONS = r"(?:---\n(?:(?!```).*\n)*?---\n)?"
+CELL_OPTIONS = r"(?:---\n(?:[^\n`]*\n)*?---\n)?"
 """What a cell of a notebook says of itself before its code, such as the text of its picture."""
 
 
