@@ -59,7 +59,8 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
             divide into the minibatches asked for.
     """
     if config.network.state_size:
-        raise checks.invalid("a network without a memory", network=config.network.to_config(), hint="Such as mlp.")
+        hint = "The agent ppo can use a memory."
+        raise checks.invalid("a network without memory here", network=config.network.name, hint=hint)
     ppo.check_minibatches(config)
     shared = config.agent.shared_network
     return JointPolicy(observation_space, action_space, config.sampler, config.network, shared=shared)

@@ -187,11 +187,11 @@ def learned(config, module):
     return run.records
 
 
-def test_the_relaxed_actor_critic_holds_it_on_a_bandit():
+def test_the_relaxed_actor_critic_holds_it_on_the_frozen_lake():
     records = learned(
         small_config(
             "relaxed_actor_critic",
-            env={"id": "rlsample/Bandit-v0", "num_envs": 4},
+            env={"id": "FrozenLake-v1", "num_envs": 4},
             agent={"batch_size": 64, "steps_per_round": 4, "audit_draws": 0, "actor_learning_rate": 1e-2},
             temperature={"name": "adaptive", "target": 0.3, "rate": 0.2},
             total_steps=800,

@@ -90,6 +90,7 @@ def test_every_metric_of_the_table_is_logged_by_somebody():
     logged |= {"members/return_*"}  # by populations: tests/test_ppo.py
     logged |= {key for key in metrics.METRICS if fnmatch.filter(logged, key)}
     logged |= {"charts/episodes", "charts/episodic_return", "charts/episodic_length"}  # once one ended, after 32 steps
+    logged |= {key for key in metrics.METRICS if key.startswith("scale/")}  # by runners: tests/test_scale.py
     assert set(metrics.METRICS) - logged == set()
 
 

@@ -159,8 +159,8 @@ def test_a_wheel_knows_its_own_agents_beside_another_package_of_that_name(tmp_pa
 @pytest.mark.parametrize(
     ("command", "words", "beginning", "offered"),
     [
-        ("train", [], "ppo_cartpole_", ["ppo_cartpole_fast"]),
-        ("compare", [], "cartpole", ["cartpole", "cartpole_agents", "cartpole_samplers"]),
+        ("train", [], "ppo_cartpole_", ["ppo_cartpole_fast", "ppo_cartpole_no_velocities"]),
+        ("compare", [], "cartpole", ["cartpole", "cartpole_agents", "cartpole_critics", "cartpole_samplers"]),
         ("sweep", [], "", ["cartpole"]),
         ("train", ["ppo_cartpole"], "agent.num_m", ["agent.num_minibatches="]),
         ("train", ["cartpole"], "agent.num_m", []),

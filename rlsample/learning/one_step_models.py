@@ -27,7 +27,16 @@ SMALLEST_VARIANCE = 1e-8
 
 
 class Rows(NamedTuple):
-    """Steps to learn from: `[B, D]`, `[B, (F,) K]`, `[B]`, `[B, D]`, `[B]`."""
+    """Steps to learn from: `[B, D]`, `[B, (F,) K]`, `[B]`, `[B, D]`, `[B]`.
+
+    Examples:
+        >>> from rlsample.learning.one_step_models import Rows
+        >>> seen = tf.constant([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
+        >>> rows = Rows(seen, tf.one_hot([0, 1], 2), tf.ones([2]), seen + 1.0, tf.constant([False, True]))
+        >>> (rows.next_observation - rows.observation).numpy()
+        array([[1., 1., 1.],
+               [1., 1., 1.]], dtype=float32)
+    """
 
     observation: Any
     one_hot: Any
@@ -43,6 +52,14 @@ class Step(NamedTuple):
         change: float32 `[B, D]`, of the observation, with mean 0 and deviation 1 over what was seen.
         reward: float32 `[B]`.
         end: float32 `[B]`, logit of the probability that the episode is terminated.
+
+    Examples:
+        >>> from rlsample.learning.one_step_models import OneStepModels
+        >>> ensemble = OneStepModels(networks.create("mlp"), gym.spaces.Box(-1, 1, (3,)), event_shape=(2,), members=4)
+        >>> models = ensemble.start()
+        >>> step = ensemble.step(models.chosen[0], models, tf.ones([8, 3]), tf.one_hot([0] * 8, 2))
+        >>> step.change.shape, step.reward.shape, step.end.shape
+        (TensorShape([8, 3]), TensorShape([8]), TensorShape([8]))
     """
 
     change: tf.Tensor
@@ -59,6 +76,14 @@ class Imagined(NamedTuple):
         goes_on: float32 `[H, B]`, probability that the episode goes on after the step.
         reached: float32 `[H, B]`, that it goes on until then; no gradient flows through it.
         noted: what `act` gave beside the actions, `[H, B]` each.
+
+    Examples:
+        >>> from rlsample.learning.one_step_models import OneStepModels
+        >>> ensemble = OneStepModels(networks.create("mlp"), gym.spaces.Box(-1, 1, (3,)), event_shape=(2,), members=4)
+        >>> def act(observation, index): return tf.one_hot([0] * 8, 2), []
+        >>> imagined = ensemble.imagine(ensemble.start(), act, tf.ones([8, 3]), horizon=5)
+        >>> imagined.observation.shape, imagined.reward.shape, float(imagined.reached[0, 0])
+        (TensorShape([6, 8, 3]), TensorShape([5, 8]), 1.0)
     """
 
     observation: tf.Tensor
@@ -76,6 +101,13 @@ class Models(NamedTuple):
         chosen: those of each member that did best on rows that were held out: the ones to imagine with.
         observations: statistics of observations.
         changes: statistics of what a step adds to them.
+
+    Examples:
+        >>> from rlsample.learning.one_step_models import OneStepModels
+        >>> ensemble = OneStepModels(networks.create("mlp"), gym.spaces.Box(-1, 1, (3,)), event_shape=(2,), members=4)
+        >>> models = ensemble.start()
+        >>> models.trained.shape[0], models.observations.mean.shape
+        (4, TensorShape([3]))
     """
 
     trained: tf.Tensor
@@ -214,18 +246,42 @@ class OneStepModels:
 
 
 def deal(rows: tf.Tensor, members: int) -> tf.Tensor:
-    """`[B, ...]` -> `[E, B / E, ...]`."""
+    """`[B, ...]` -> `[E, B / E, ...]`.
+
+    Examples:
+        >>> from rlsample.learning.one_step_models import deal
+        >>> deal(tf.range(6), members=2).numpy()
+        array([[0, 1, 2],
+               [3, 4, 5]], dtype=int32)
+    """
     return tf.reshape(rows, [members, -1, *rows.shape[1:]])
 
 
 def check_imaginable(space: gym.Space) -> None:
-    """Raises ValueError for observations other than a Box of floats `[D]`."""
+    """Raises ValueError for observations other than a Box of floats `[D]`.
+
+    Examples:
+        >>> from rlsample.learning.one_step_models import check_imaginable
+        >>> check_imaginable(gym.spaces.Box(-1, 1, (3,)))
+        >>> check_imaginable(gym.spaces.Discrete(3))
+        Traceback (most recent call last):
+        ValueError: Expected observations that can be imagined, a Box of floats [D]. Received: ...
+    """
     if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or not np.issubdtype(space.dtype, np.floating):
         raise checks.invalid("observations that can be imagined, a Box of floats [D]", observation_space=space)
 
 
 def see(models: Models, rows: Rows) -> Models:
-    """Takes rows into the statistics."""
+    """Takes rows into the statistics.
+
+    Examples:
+        >>> from rlsample.learning.one_step_models import OneStepModels, Rows, see
+        >>> ensemble = OneStepModels(networks.create("mlp"), gym.spaces.Box(-1, 1, (3,)), event_shape=(2,), members=4)
+        >>> seen = tf.constant([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
+        >>> rows = Rows(seen, tf.one_hot([0, 1], 2), tf.ones([2]), seen + 1.0, tf.constant([False, True]))
+        >>> see(ensemble.start(), rows).observations.mean.numpy()
+        array([1., 0., 0.], dtype=float32)
+    """
     return models._replace(
         observations=update_statistics(models.observations, rows.observation),
         changes=update_statistics(models.changes, rows.next_observation - rows.observation),
@@ -233,7 +289,15 @@ def see(models: Models, rows: Rows) -> Models:
 
 
 def deviation(changes: Statistics) -> tf.Tensor:
-    """The standard deviation of changes, a little above 0: `[D]`."""
+    """The standard deviation of changes, a little above 0: `[D]`.
+
+    Examples:
+        >>> from rlsample.learning.one_step_models import deviation
+        >>> from rlsample.learning.normalization import start_statistics, update_statistics
+        >>> changes = update_statistics(start_statistics((2,)), tf.constant([[1.0, 4.0], [1.0, 0.0]]))
+        >>> deviation(changes).numpy()
+        array([0., 2.], dtype=float32)
+    """
     return tf.sqrt(changes.variance + SMALLEST_VARIANCE)
 
 

@@ -23,6 +23,16 @@ def advantages(
         transitions: what it was made of.
         discount: gamma.
         trace_decay: lambda.
+
+    Examples:
+        >>> from rlsample.rollouts.advantages import advantages
+        >>> from rlsample.types import Rollout
+        >>> names = ["reward", "value", "next_value", "terminated", "truncated"]
+        >>> columns = tf.constant([[[1.0]], [[0.5]], [[0.0]], [[1.0]], [[0.0]]])
+        >>> parts = dict.fromkeys(Rollout._fields) | dict(zip(names, tf.unstack(columns)))
+        >>> parts |= {"terminated": tf.constant([[True]]), "truncated": tf.constant([[False]])}
+        >>> advantages(Rollout(**parts), None, discount=0.99, trace_decay=0.95).numpy()
+        array([[0.5]], dtype=float32)
     """
     steps = rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated
     if isinstance(transitions, LaggingTransition):

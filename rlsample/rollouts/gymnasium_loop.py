@@ -30,9 +30,8 @@ def collector_for(envs: gym.vector.VectorEnv, factors: Factors, seed: int) -> Co
 
     Examples:
         >>> from rlsample.rollouts.gymnasium_loop import collector_for
-        >>> from rlsample.spaces import Factors
         >>> envs = gym.make_vec("CartPole-v1", num_envs=2)
-        >>> type(collector_for(envs, Factors(envs.single_action_space), seed=1)).__name__
+        >>> type(collector_for(envs, spaces.factorise(envs.single_action_space), seed=1)).__name__
         'GymnasiumCollector'
     """
     return (

@@ -58,7 +58,8 @@ def collect_and_learn(members: Any, collector: InGraphCollector, num_steps: int)
         ... )
         >>> collector = InGraphCollector(CartPole(), num_envs=2)
         >>> turn = collect_and_learn(learner, collector, num_steps=5)
-        >>> outcome = turn(tf.zeros([4, 2]), collector.start((0, 1)), tf.constant([0, 2]), tf.constant([True, True]))
+        >>> begun = collector.start((0, 1)), tf.constant(0), tf.constant([0, 2])  # and the index and seed of the turn
+        >>> outcome = turn(tf.zeros([4, 2]), *begun, tf.constant([True, True]))
         >>> state, running, ended, metrics, finite = outcome
         >>> float(metrics["reward"]), running.length.numpy()
         (1.0, array([5, 5], dtype=int32))
@@ -90,7 +91,8 @@ def remember_and_learn(members: Any, collector: InGraphCollector, num_steps: int
         ... )
         >>> collector = InGraphCollector(CartPole(), num_envs=1)
         >>> turn = remember_and_learn(alternating, collector, num_steps=6)
-        >>> outcome = turn(tf.zeros([1, 1]), collector.start((0, 1)), tf.constant([0, 2]), tf.constant([True]))
+        >>> begun = collector.start((0, 1)), tf.constant(0), tf.constant([0, 2])
+        >>> outcome = turn(tf.zeros([1, 1]), *begun, tf.constant([True]))
         >>> outcome[3]["action"].numpy().ravel()
         array([1, 0, 1, 0, 1, 0], dtype=int32)
     """
@@ -126,7 +128,8 @@ def play_and_learn(members: Any, collector: InGraphCollector, num_steps: int) ->
         >>> collector = InGraphCollector(CartPole(), num_envs=64)
         >>> turn = play_and_learn(learner, collector, num_steps=4)
         >>> before = State(tf.zeros([4, 2]))
-        >>> after, *_ = turn(before, collector.start((0, 1)), tf.constant([0, 2]), tf.ones([64], tf.bool))
+        >>> begun = collector.start((0, 1)), tf.constant(0), tf.constant([0, 2])
+        >>> after, *_ = turn(before, *begun, tf.ones([64], tf.bool))
         >>> np.abs(after.policy.numpy()).max() > 0
         np.True_
     """

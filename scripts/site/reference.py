@@ -23,7 +23,20 @@ ROOMS: tuple[str, ...] = (
     "layers",
     "networks",
 )
-ROOMS += ("functional", "tfp", "lab", "learning", "in_graph", "rollouts", "runs", "types", "checks", "registry")
+ROOMS += (
+    "functional",
+    "tfp",
+    "lab",
+    "learning",
+    "in_graph",
+    "wrappers",
+    "rollouts",
+    "scale",
+    "runs",
+    "types",
+    "checks",
+    "registry",
+)
 """In the order of the table of contents."""
 
 
