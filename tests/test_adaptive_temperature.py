@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from agents import ppo, relaxed_actor_critic, short_horizon_actor_critic
 from rlsample import lab, samplers, schedules
+from rlsample.rollouts import in_graph_loop
+from rlsample.rollouts.from_replay import InGraphReplayLoop
 from rlsample.rollouts.on_policy import on_policy_loop
 from tests.helpers import MODES
 from tests.helpers_agents import small_config
@@ -185,6 +187,23 @@ def learned(config, module):
     run = Silent()
     module.train(config, run)
     return run.records
+
+
+def test_the_relaxed_actor_critic_holds_it_on_a_bandit_in_one_program():
+    config = small_config(
+        "relaxed_actor_critic",
+        env={"id": "rlsample/Bandit-v0", "num_envs": 4},
+        agent={"batch_size": 64, "steps_per_round": 4},
+        temperature={"name": "adaptive", "target": 0.3, "rate": 0.2},
+        total_steps=3200,
+    )
+    envs = config.env.make()
+    learner = relaxed_actor_critic.Learner(config, envs.single_observation_space, envs.single_action_space)
+    loop = InGraphReplayLoop(envs, learner)
+    records = [loop.advance(in_graph_loop.MEASURE_EVERY) for _ in range(200)]
+    last = records[len(records) // 2 :]
+    assert np.mean([record[ENTROPY] for record in last]) == pytest.approx(0.3, abs=0.02)
+    assert len({record["sampler/temperature"] for record in last}) > 50
 
 
 def test_the_relaxed_actor_critic_holds_it_on_the_frozen_lake():
