@@ -19,7 +19,6 @@ import keras
 import tensorflow as tf
 from pydantic import Field
 
-from rlsample import checks
 from rlsample.learning import losses
 from rlsample.networks import model_of, on_features, with_outputs
 from rlsample.rollouts.several_agents.agents import Agents
@@ -58,9 +57,6 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
         ValueError: spaces that are not those of several agents, a network with a memory, or a rollout that does not
             divide into the minibatches asked for.
     """
-    if config.network.state_size:
-        hint = "The agent ppo can use a memory."
-        raise checks.invalid("a network without memory here", network=config.network.name, hint=hint)
     ppo.check_minibatches(config)
     shared = config.agent.shared_network
     return JointPolicy(observation_space, action_space, config.sampler, config.network, shared=shared)
