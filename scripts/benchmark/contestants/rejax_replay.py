@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 import rejax
+from rejax_whole import whole
 
 ALGORITHMS = {"dqn": "dqn", "relaxed_actor_critic": "sac"}
 
@@ -24,13 +24,4 @@ def prepare(agent: str, num_envs: int, steps: int, **_: object) -> Callable[[], 
         eval_freq=steps,
         skip_initial_evaluation=True,
     )
-    # Nothing but training is timed.
-    train = jax.jit(algorithm.replace(eval_callback=lambda *_: ()).train)
-    key = jax.random.key(0)
-
-    def run() -> dict[str, float]:
-        jax.block_until_ready(train(key))
-        return {"steps": steps}
-
-    run()
-    return run
+    return whole(algorithm, steps)

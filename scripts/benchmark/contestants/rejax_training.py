@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import rejax
+from rejax_whole import whole
 
 
 def prepare(num_envs: int, steps: int, **_: Any) -> Callable[[], dict[str, float]]:
@@ -31,13 +31,4 @@ def prepare(num_envs: int, steps: int, **_: Any) -> Callable[[], dict[str, float
         ent_coef=0.01,
         vf_coef=0.5,
     )
-    # Nothing but training is timed.
-    train = jax.jit(algorithm.replace(eval_callback=lambda *_: ()).train)
-    key = jax.random.key(0)
-
-    def run() -> dict[str, float]:
-        jax.block_until_ready(train(key))
-        return {"steps": steps}
-
-    run()
-    return run
+    return whole(algorithm, steps)

@@ -9,9 +9,9 @@ from typing import Any, cast
 from rlsample.learning.replay import Replay
 from rlsample.rollouts.from_replay import InGraphReplayLoop
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.kept_rows import MASKS
 from rlsample.rollouts.loop import Watcher
-from rlsample.rollouts.off_policy import OffPolicyLoop
-from rlsample.rollouts.replay_learner import MASKS
+from rlsample.rollouts.off_policy_loop import OffPolicyLoop
 from rlsample.runs import config_from_dict
 from scripts.catalogue import known_agents
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agents import ppo, recurrent_ppo
-from rlsample.rollouts.in_graph_loop import collect_and_learn, remember_and_learn
+from rlsample.rollouts.in_graph_turns import collect_and_learn, remember_and_learn
 from rlsample.rollouts.on_policy import on_policy_loop
 from rlsample.runs import config_from_dict
 from scripts.catalogue import known_agents
