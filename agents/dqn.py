@@ -39,11 +39,11 @@ from rlsample.learning.replay import Replay, check_memory
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.from_replay import train_from_replay
+from rlsample.rollouts.kept_rows import packed_specs, replay_capacity
 from rlsample.rollouts.numpy_network import NumpyAct
 from rlsample.rollouts.numpy_policy import epsilon_greedy_actor
-from rlsample.rollouts.off_policy import replay_capacity
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.replay_learner import ReplayLearner, packed_specs
+from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.runs import PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams
 

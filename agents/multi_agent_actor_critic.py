@@ -33,10 +33,11 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.normalization import Statistics, normalize, start_statistics, update_statistics
 from rlsample.learning.replay import Replay, check_memory
 from rlsample.networks.flat import FlatNetwork
+from rlsample.rollouts.kept_rows import replay_capacity
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_network import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
-from rlsample.rollouts.off_policy import replay_capacity, train_off_policy
+from rlsample.rollouts.off_policy import train_off_policy
 from rlsample.rollouts.several_agents.collector import JointCollector, Rows, ValidRows, kept_specs
 from rlsample.rollouts.several_agents.policy import JointPolicy
 from rlsample.rollouts.updates import Updates

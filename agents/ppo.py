@@ -32,7 +32,7 @@ from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.advantages import advantages
 from rlsample.rollouts.in_graph_collector import max_truncations
-from rlsample.rollouts.in_graph_loop import remember_and_learn
+from rlsample.rollouts.in_graph_turns import remember_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_policy import policy_for

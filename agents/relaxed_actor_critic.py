@@ -28,11 +28,11 @@ from rlsample.learning.critics import CRITICS, chord_loss, on_the_way
 from rlsample.learning.replay import check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.from_replay import train_from_replay
+from rlsample.rollouts.kept_rows import packed_specs, replay_capacity
 from rlsample.rollouts.numpy_network import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
-from rlsample.rollouts.off_policy import replay_capacity
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.replay_learner import ReplayLearner, packed_specs
+from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.rollouts.sampler_metrics import CriticAudit, relaxation_metrics
 from rlsample.runs import PopulationConfig, Run, RunConfig
 from rlsample.streams import Streams

@@ -38,7 +38,7 @@ from rlsample.learning.ring import Ring, add_rows, draw_rows, start_ring
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.in_graph_collector import check_differentiable
-from rlsample.rollouts.in_graph_loop import play_and_learn
+from rlsample.rollouts.in_graph_turns import play_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.sampler_metrics import OneStepAudit

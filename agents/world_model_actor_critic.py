@@ -31,17 +31,19 @@ from rlsample import checks, ops
 from rlsample.learning import normalization
 from rlsample.learning.adam import Adam, AdamState, global_norm
 from rlsample.learning.averaging import move_towards
+from rlsample.learning.held_out import places
 from rlsample.learning.loops import repeat
 from rlsample.learning.normalization import normalize
-from rlsample.learning.one_step_models import Imagined, Models, OneStepModels, Rows, check_imaginable, places, see
+from rlsample.learning.one_step_models import Imagined, Models, OneStepModels, Rows, check_imaginable, see
 from rlsample.learning.replay import Replay, batches_per_call, check_memory
 from rlsample.learning.returns import imagined_returns, leave_one_out_advantages
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.kept_rows import kept_specs, replay_capacity
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
-from rlsample.rollouts.off_policy import kept_specs, replay_capacity, train_off_policy
+from rlsample.rollouts.off_policy import train_off_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.transitions import over_steps
 from rlsample.rollouts.updates import Updates

@@ -17,7 +17,8 @@ import pytest
 from agents import ppo, relaxed_actor_critic
 from rlsample import spaces
 from rlsample.rollouts import hanging
-from rlsample.rollouts.environment_faults import EnvironmentFault, fitting
+from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environment_guard import fitting
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.runs import EnvConfig, config_from_dict, evaluate
 from scripts import train

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from envs.identity import Identity
 from rlsample.in_graph.registration import register
-from rlsample.rollouts import from_replay, gymnasium_loop, in_graph_loop, off_policy, on_policy
+from rlsample.rollouts import from_replay, gymnasium_loop, in_graph_loop, off_policy, off_policy_loop, on_policy
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from tests.helpers_agents import AGENTS, ALL_AGENTS, SMALL, small_config
 from tests.helpers_runs import Silent
@@ -149,7 +149,7 @@ def test_logits(turn):
 def test_an_update_whose_losses_are_finite(turn, monkeypatch):
     loop, advance = turn
     for module in (in_graph_loop, gymnasium_loop):
-        assert module.raise_for_divergence is off_policy.raise_for_divergence
+        assert module.raise_for_divergence is off_policy_loop.raise_for_divergence
     owner = loop.learner if isinstance(loop, off_policy.OffPolicyLoop) else loop
     good = owner.state
     monkeypatch.setattr(owner, "state", good)

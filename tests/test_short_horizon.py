@@ -14,7 +14,7 @@ from rlsample import ops, runs, samplers
 from rlsample.in_graph.environment import FunctionalEnv
 from rlsample.learning.population import actor
 from rlsample.rollouts.in_graph_collector import InGraphCollector
-from rlsample.rollouts.in_graph_loop import play_and_learn
+from rlsample.rollouts.in_graph_turns import play_and_learn
 from rlsample.rollouts.on_policy import on_policy_loop
 from tests.helpers_envs import functional_env
 from tests.helpers_runs import Silent

@@ -19,9 +19,6 @@ from rlsample.networks.flat import FlatNetwork
 Act = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, list[tf.Tensor]]]
 """How to act in imagination; see `OneStepModels.imagine`."""
 
-HELD_OUT = 10
-"""One row of a replay in so many is for judging models, and no model learns from it."""
-
 SMALLEST_VARIANCE = 1e-8
 """Added to the variance of changes: a feature that never changes is predicted to stay."""
 
@@ -299,23 +296,3 @@ def deviation(changes: Statistics) -> tf.Tensor:
         array([0., 2.], dtype=float32)
     """
     return tf.sqrt(changes.variance + SMALLEST_VARIANCE)
-
-
-def places(generator: np.random.Generator, size: int, shape: tuple[int, ...], held_out: bool = False) -> np.ndarray:
-    """Draws places of a replay of `size` rows, with replacement: among those to learn from, or those held out.
-
-    Every tenth place is held out, whatever row comes to lie there; of fewer than ten rows none can be.
-
-    Examples:
-        >>> from rlsample.learning.one_step_models import places
-        >>> generator = np.random.default_rng(0)
-        >>> set(places(generator, 30, (100,), held_out=True).tolist()) == {9, 19, 29}
-        True
-        >>> 9 in places(generator, 30, (1000,))
-        False
-    """
-    judged = size // HELD_OUT
-    if held_out and judged:
-        return HELD_OUT * generator.integers(judged, size=shape) + HELD_OUT - 1
-    drawn = generator.integers(size - judged, size=shape)
-    return drawn + drawn // (HELD_OUT - 1) if judged else drawn

@@ -15,10 +15,11 @@ from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.in_graph_collector import in_graph_env
 from rlsample.rollouts.in_graph_loop import MAX_TURNS_PER_CALL, InGraphLoop
 from rlsample.rollouts.in_graph_replay import UPDATES, WithReplay, replay_and_learn
+from rlsample.rollouts.kept_rows import MASKS, replay_capacity
 from rlsample.rollouts.loop import Watcher, train_in_turns
-from rlsample.rollouts.off_policy import replay_capacity, train_off_policy
+from rlsample.rollouts.off_policy import train_off_policy
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.replay_learner import MASKS, ReplayLearner
+from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.streams import Streams
 
 STEPS_PER_CALL = 1024

@@ -15,8 +15,9 @@ from rlsample.learning.population import actor
 from rlsample.learning.ring import Ring, add_rows, draw_rows, start_ring
 from rlsample.learning.shuffle import pack
 from rlsample.rollouts.in_graph_collector import Act, InGraphCollector, Running
-from rlsample.rollouts.in_graph_loop import Turn, TurnMaker
-from rlsample.rollouts.replay_learner import MASKS, ReplayLearner
+from rlsample.rollouts.in_graph_turns import Turn, TurnMaker
+from rlsample.rollouts.kept_rows import MASKS
+from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.rollouts.transitions import Transition, finite_steps, specs
 from rlsample.spaces import Factors
 

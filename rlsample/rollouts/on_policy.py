@@ -10,7 +10,8 @@ import gymnasium as gym
 from rlsample import checks
 from rlsample.rollouts.gymnasium_loop import CollectorMaker, GymnasiumLoop, collector_for
 from rlsample.rollouts.in_graph_collector import in_graph_env
-from rlsample.rollouts.in_graph_loop import InGraphLoop, TurnMaker, collect_and_learn
+from rlsample.rollouts.in_graph_loop import InGraphLoop
+from rlsample.rollouts.in_graph_turns import TurnMaker, collect_and_learn
 from rlsample.rollouts.loop import Watcher, train_in_turns
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.sampler_metrics import OneStepAudit

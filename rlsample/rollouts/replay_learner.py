@@ -12,32 +12,14 @@ from rlsample import ops
 from rlsample.learning.bits import unpack_bits
 from rlsample.learning.loops import repeat
 from rlsample.learning.replay import Replay, batches_per_call
+from rlsample.rollouts.kept_rows import MASKS, packed_specs
 from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_network import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
-from rlsample.rollouts.off_policy import kept_specs
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.sampler_metrics import CriticAudit
 from rlsample.rollouts.updates import Updates
 from rlsample.streams import Streams
-
-MASKS = ("mask", "next_mask")
-"""The columns of a replay that say what is legal."""
-
-
-def packed_specs(policy: Policy, fields: Sequence[str]) -> dict[str, Any]:
-    """What a replay keeps of one row, as `kept_specs`, but masks as bits.
-
-    Examples:
-        >>> from rlsample.rollouts.policy import Policy
-        >>> from rlsample.rollouts.replay_learner import packed_specs
-        >>> policy = Policy(gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(20), samplers.create("categorical"))
-        >>> tuple(packed_specs(policy, ["observation", "mask"])["mask"].shape)
-        (3,)
-    """
-    *factors, categories = policy.factors.event_shape
-    bits = tf.TensorSpec([*factors, -(-categories // 8)], tf.uint8)
-    return kept_specs(policy, fields) | {name: bits for name in fields if name in MASKS}
 
 
 class ReplayLearner:

@@ -129,7 +129,8 @@ class EnvConfig(Block):
         """
         import gymnasium
 
-        from rlsample.rollouts.environment_faults import Guard, made
+        from rlsample.rollouts.environment_faults import made
+        from rlsample.rollouts.environment_guard import Guard
 
         words: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
         words |= self.kwargs | options
