@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from rlsample.runs.agents import imported
+
 
 @pytest.fixture(autouse=True, scope="module")
 def fixed_generators():
@@ -21,3 +23,11 @@ def fixed_seeds(fixed_generators):
     """Keras's initialisers draw from Python's generator: a test must not depend on which others ran before it."""
     random.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_imported():
+    """Modules that one test imports from a folder of its own are nothing that another's runners should import."""
+    imported.clear()
+    yield
+    imported.clear()

@@ -44,12 +44,6 @@ def cluster():
     started.close()
 
 
-@pytest.fixture(autouse=True)
-def nothing_imported(monkeypatch):
-    """Modules that other tests imported from folders of their own are not there for runners."""
-    monkeypatch.setattr("rlsample.scale.environments.imported", [])
-
-
 def scaled(env=ENV, runners=2, each=3, seed=7, **options):
     options = {"fragment_seconds": SECONDS, "connect_seconds": SECONDS, **options}
     scale = ScaleConfig(engine="ray", runners=runners, **options)
