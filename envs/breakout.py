@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
-from gymnasium import spaces
 
-from rlsample import checks, ops
-from rlsample.in_graph import actions, raster
-from rlsample.in_graph.environment import FunctionalEnv, draw_index, select
+from envs.miniature import LEFT, NONE, RIGHT, SIZE, MiniatureGame, Played, cell, towards
+from rlsample.in_graph import raster
+from rlsample.in_graph.environment import draw_index
 
-SIZE = 10
 BRICK_ROWS = (1, 2, 3)
-LEFT_RIGHT = {True: (1, 2), False: (1, 3)}  # the actions that move, in the minimal set and in the full one
 
 
 class BreakoutState(NamedTuple):
@@ -27,8 +24,7 @@ class BreakoutState(NamedTuple):
         direction: -1 or 1 for each of row and column, int32 `[B, 2]`.
         bricks: bool `[B, 3, 10]`.
         passing: whether the ball is still inside the wall after breaking a brick, bool `[B]`.
-        last_action: 0 stay, -1 left, 1 right: what a sticky step repeats, int32 `[B]`.
-        lost: whether the ball went past the paddle, bool `[B]`.
+        played: what every game remembers.
     """
 
     paddle: tf.Tensor
@@ -37,11 +33,10 @@ class BreakoutState(NamedTuple):
     direction: tf.Tensor
     bricks: tf.Tensor
     passing: tf.Tensor
-    last_action: tf.Tensor
-    lost: tf.Tensor
+    played: Played
 
 
-class Breakout(FunctionalEnv):
+class Breakout(MiniatureGame):
     """Break a wall with a ball that bounces off a paddle.
 
     ## Description
@@ -84,16 +79,10 @@ class Breakout(FunctionalEnv):
     """
 
     max_episode_steps = 1000
-    differentiable = False
-
-    def __init__(self, sticky_action: float = 0.1, minimal_actions: bool = True, dtype: str = "float32"):
-        """See the class."""
-        if not 0 <= sticky_action <= 1:
-            raise checks.invalid("sticky_action to be a probability", sticky_action=sticky_action)
-        self.sticky_action = sticky_action
-        self.left, self.right = LEFT_RIGHT[minimal_actions]
-        box = spaces.Box(0.0, 1.0, (SIZE, SIZE, 4), np.dtype(dtype))
-        super().__init__(spaces.Discrete(3 if minimal_actions else 6), box, dtype)
+    buttons = NONE, LEFT, RIGHT
+    channels = MappingProxyType(
+        {"paddle": raster.BLUE, "ball": raster.BLACK, "trail": raster.GREY, "bricks": raster.ORANGE}
+    )
 
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> BreakoutState:
         """Draws the side that the ball starts from."""
@@ -106,14 +95,12 @@ class Breakout(FunctionalEnv):
             direction=tf.stack([tf.ones([num_envs], tf.int32), 1 - 2 * from_right], axis=1),
             bricks=tf.ones([num_envs, len(BRICK_ROWS), SIZE], tf.bool),
             passing=tf.zeros([num_envs], tf.bool),
-            last_action=tf.zeros([num_envs], tf.int32),
-            lost=tf.zeros([num_envs], tf.bool),
+            played=self.begun(num_envs),
         )
 
-    def transition(self, state: BreakoutState, action: tf.Tensor, seed: tf.Tensor | None = None) -> BreakoutState:
-        """Moves the paddle, then the ball; a lost game stays as it is."""
-        move = self._move(state, action, seed)
-        paddle = tf.clip_by_value(state.paddle + move, 0, SIZE - 1)
+    def play(self, state: BreakoutState, button: tf.Tensor, seed: tf.Tensor | None) -> BreakoutState:
+        """Moves the paddle, then the ball."""
+        paddle = tf.clip_by_value(state.paddle + towards(button, LEFT, RIGHT), 0, SIZE - 1)
         (old_row, old_column), (row_step, column_step) = (
             tf.unstack(state.ball, axis=1),
             tf.unstack(state.direction, axis=1),
@@ -125,7 +112,7 @@ class Breakout(FunctionalEnv):
         at_ceiling = row < 0
         row = tf.maximum(row, 0)
 
-        hit = state.bricks & _marks(row - BRICK_ROWS[0], column, len(BRICK_ROWS))
+        hit = state.bricks & cell(row, column)[:, BRICK_ROWS[0] : BRICK_ROWS[-1] + 1]
         inside = tf.reduce_any(hit, axis=[1, 2])
         broken = inside & ~state.passing
         bricks = state.bricks & ~(hit & broken[:, tf.newaxis, tf.newaxis])
@@ -140,59 +127,19 @@ class Breakout(FunctionalEnv):
 
         bounced = broken | caught
         row_step = tf.where(at_ceiling | bounced, -row_step, row_step)
-        following = BreakoutState(
+        return BreakoutState(
             paddle=paddle,
             ball=tf.stack([tf.where(bounced, old_row, row), column], axis=1),
             trail=state.ball,
             direction=tf.stack([row_step, column_step], axis=1),
             bricks=bricks,
             passing=inside,
-            last_action=move,
-            lost=at_bottom & ~caught,
+            played=state.played._replace(earned=tf.cast(broken, self.dtype), lost=at_bottom & ~caught),
         )
-        return select(state.lost, state, following)
 
-    def observation(self, state: BreakoutState, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """Returns the four channels: float `[B, 10, 10, 4]`."""
-        paddle = _marks(tf.fill(state.paddle.shape, SIZE - 1), state.paddle, SIZE)
-        ball, trail = (_marks(cell[:, 0], cell[:, 1], SIZE) for cell in (state.ball, state.trail))
+    def channel_cells(self, state: BreakoutState) -> tuple[tf.Tensor, ...]:
+        """Paddle, ball, where the ball was, and bricks."""
+        paddle = cell(tf.fill(state.paddle.shape, SIZE - 1), state.paddle)
+        ball, trail = (cell(place[:, 0], place[:, 1]) for place in (state.ball, state.trail))
         bricks = tf.pad(state.bricks, [[0, 0], [BRICK_ROWS[0], SIZE - 1 - BRICK_ROWS[-1]], [0, 0]])
-        return tf.cast(tf.stack([paddle, ball, trail, bricks], axis=-1), self.dtype)
-
-    def reward(
-        self, state: BreakoutState, action: tf.Tensor, next_state: BreakoutState, seed: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Returns the number of bricks broken, 0 or 1: float `[B]`."""
-        broken = tf.reduce_any(state.bricks & ~next_state.bricks, axis=[1, 2])
-        return tf.cast(broken, self.dtype)
-
-    def terminal(self, state: BreakoutState, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """Returns whether the ball was lost: bool `[B]`."""
-        return state.lost
-
-    def render_image(self, state: BreakoutState, render_state: Any = None) -> tuple[Any, np.ndarray]:
-        """Draws bricks, trail, ball and paddle: uint8 `[320, 320, 3]`."""
-        colours = np.full((SIZE, SIZE, 3), 255, np.uint8)
-        colours[BRICK_ROWS[0] : BRICK_ROWS[-1] + 1][state.bricks] = raster.ORANGE
-        colours[tuple(state.trail)] = raster.GREY
-        colours[tuple(state.ball)] = raster.BLACK
-        colours[SIZE - 1, state.paddle] = raster.BLUE
-        return render_state, raster.cells(colours)
-
-    def _move(self, state: BreakoutState, action: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
-        """Returns the step of the paddle, -1, 0 or 1, after stickiness: int32 `[B]`."""
-        action = actions.check_shape(action, self.factors)
-        if action.dtype.is_floating:
-            action = tf.argmax(self.action_weights(action), axis=-1, output_type=tf.int32)
-        move = tf.cast(action == self.right, tf.int32) - tf.cast(action == self.left, tf.int32)
-        if not self.sticky_action:
-            return move
-        sticks = ops.uniform(state.paddle.shape, seed) < self.sticky_action
-        return tf.where(sticks, state.last_action, move)
-
-
-def _marks(row: tf.Tensor, column: tf.Tensor, height: int) -> tf.Tensor:
-    """Marks one cell of a grid in each row of a batch: bool `[B, height, 10]`, all False if it lies outside."""
-    in_row = tf.range(height) == row[:, tf.newaxis]
-    in_column = tf.range(SIZE) == column[:, tf.newaxis]
-    return in_row[:, :, tf.newaxis] & in_column[:, tf.newaxis, :]
+        return paddle, ball, trail, bricks

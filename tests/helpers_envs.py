@@ -14,20 +14,24 @@ from rlsample.in_graph.environment import FunctionalEnv
 
 ALL_ENVS = (
     "rlsample/Acrobot-v1",
+    "rlsample/Asterix-v0",
     "rlsample/Bandit-v0",
     "rlsample/Breakout-v0",
     "rlsample/CartPole-v1",
     "rlsample/Coordination-v0",
     "rlsample/Foraging-v0",
+    "rlsample/Freeway-v0",
     "rlsample/GridWorld-v0",
     "rlsample/Identity-v0",
     "rlsample/MountainCar-v0",
     "rlsample/MultiDiscrete-v0",
     "rlsample/RaggedDict-v0",
+    "rlsample/SpaceInvaders-v0",
     "rlsample/SpeakerListener-v0",
     "rlsample/TMaze-v0",
 )
-DIFFERENTIABLE_ENVS = tuple(name for name in ALL_ENVS if name != "rlsample/Breakout-v0")
+MINIATURE_GAMES = tuple(f"rlsample/{name}-v0" for name in ("Asterix", "Breakout", "Freeway", "SpaceInvaders"))
+DIFFERENTIABLE_ENVS = tuple(name for name in ALL_ENVS if name not in MINIATURE_GAMES)
 PORTS = ("Acrobot-v1", "CartPole-v1", "MountainCar-v0")
 
 

@@ -1,10 +1,9 @@
-"""Rules that belong to one environment: GridWorld, Breakout, Bandit, MultiDiscrete, RaggedDict and TMaze."""
+"""Rules that belong to one environment: GridWorld, Bandit, MultiDiscrete, RaggedDict and TMaze."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from envs.breakout import BreakoutState
 from envs.grid_world import FOUR_ROOMS
 from tests.helpers_envs import functional_env, seed_of
 
@@ -85,144 +84,6 @@ def test_gridworld_draws_its_starts_uniformly():
     expected = 51_000 / floor.sum()
     # A binomial count strays six standard deviations with probability 2e-9; some fifty cells, 1e-7 in all.
     assert (abs(counts[floor] - expected) < 6 * np.sqrt(expected)).all()
-
-
-class Game:
-    """The published rules for one game, in scalars; the oracle for the batched form."""
-
-    def __init__(self, from_right):
-        self.paddle, self.row, self.column = 4, 3, 9 if from_right else 0
-        self.down, self.right = 1, -1 if from_right else 1
-        self.trail, self.passing = (self.row, self.column), False
-        self.wall = {(row, column) for row in (1, 2, 3) for column in range(10)}
-
-    def step(self, move):
-        """Moves paddle and ball; returns (reward, lost)."""
-        self.paddle = min(max(self.paddle + move, 0), 9)
-        start = self.trail = (self.row, self.column)
-        row, column, reward, lost = start[0] + self.down, start[1] + self.right, 0, False
-        if column in (-1, 10):
-            column, self.right = min(max(column, 0), 9), -self.right
-        among_bricks = (row, column) in self.wall
-        if row < 0:
-            row, self.down = 0, -self.down
-        elif among_bricks and not self.passing:
-            self.wall.remove((row, column))
-            row, self.down, reward = start[0], -self.down, 1
-        elif row == 9:
-            self.wall = self.wall or {(row, column) for row in (1, 2, 3) for column in range(10)}
-            if self.paddle in (start[1], column):
-                if self.paddle != start[1]:
-                    self.right = -self.right
-                row, self.down = start[0], -self.down
-            else:
-                lost = True
-        self.passing = among_bricks
-        self.row, self.column = row, column
-        return reward, lost
-
-    def observation(self):
-        grid = np.zeros((10, 10, 4), np.float32)
-        grid[9, self.paddle, 0] = grid[self.row, self.column, 1] = 1
-        grid[(*self.trail, 2)] = 1
-        for cell in self.wall:
-            grid[(*cell, 3)] = 1
-        return grid
-
-
-def test_breakout_follows_the_rules():
-    env = functional_env("rlsample/Breakout-v0", sticky_action=0.0)
-    num_envs = 40
-    state = env.initial(seed_of(7), num_envs)
-    games = [Game(column == 9) for column in state.ball.numpy()[:, 1]]
-    assert {game.right for game in games} == {-1, 1}
-    step, generator = tf.function(env.step, jit_compile=True), np.random.default_rng(0)
-    lost, score = np.zeros(num_envs, bool), np.zeros(num_envs)
-    for t in range(450):
-        # Most follow the ball, so that walls come down and are built again; others stumble.
-        follow = np.array([np.sign(game.column - game.paddle) for game in games])
-        stumble = generator.random(num_envs) < np.where(np.arange(num_envs) < 20, 0.0, 0.1)
-        moves = np.where(stumble, generator.integers(-1, 2, num_envs), follow)
-        state, observation, reward, terminated = step(
-            state, tf.constant(np.where(moves < 0, 1, 2 * moves), tf.int32), seed_of(t)
-        )
-        for i in np.flatnonzero(~lost):
-            expected_reward, lost[i] = games[i].step(moves[i])
-            assert reward.numpy()[i] == expected_reward
-            np.testing.assert_array_equal(observation.numpy()[i], games[i].observation())
-        np.testing.assert_array_equal(terminated, lost)
-        score += reward.numpy()
-    assert score.max() > 30  # past the first wall
-    assert 0 < lost.sum() < num_envs
-
-
-def test_breakout_follows_the_rules_inside_the_wall():
-    """From random walls, positions and directions, most of which ordinary play seldom meets."""
-    env = functional_env("rlsample/Breakout-v0", sticky_action=0.0)
-    num_envs, generator = 300, np.random.default_rng(1)
-    draw = {
-        "paddle": generator.integers(0, 10, num_envs),
-        "ball": generator.integers(0, [9, 10], (num_envs, 2)),
-        "direction": generator.choice([-1, 1], (num_envs, 2)),
-        "bricks": generator.random((num_envs, 3, 10)) < generator.random((num_envs, 1, 1)),
-        "passing": generator.random(num_envs) < 0.5,
-    }
-    tensors = {key: tf.constant(value, tf.bool if value.dtype == bool else tf.int32) for key, value in draw.items()}
-    state = env.initial(seed_of(0), num_envs)._replace(trail=tensors["ball"], **tensors)
-    games = []
-    for i in range(num_envs):
-        game = Game(from_right=False)
-        game.paddle, (game.row, game.column), (game.down, game.right) = (
-            int(draw["paddle"][i]),
-            draw["ball"][i].tolist(),
-            draw["direction"][i].tolist(),
-        )
-        game.wall = {(int(row) + 1, int(column)) for row, column in np.argwhere(draw["bricks"][i])}
-        game.passing = bool(draw["passing"][i])
-        games.append(game)
-    lost = np.zeros(num_envs, bool)
-    for t in range(15):
-        action = generator.integers(0, 3, num_envs)
-        state, observation, reward, _ = env.step(state, tf.constant(action, tf.int32), seed_of(t))
-        for i in np.flatnonzero(~lost):
-            expected_reward, lost[i] = games[i].step((0, -1, 1)[action[i]])
-            assert reward.numpy()[i] == expected_reward
-            np.testing.assert_array_equal(observation.numpy()[i], games[i].observation())
-        np.testing.assert_array_equal(env.terminal(state), lost)
-
-
-def test_breakout_repeats_sticky_actions():
-    env = functional_env("rlsample/Breakout-v0", sticky_action=0.25)
-    num_envs = 20_000
-    state = env.initial(seed_of(1), num_envs)
-    state = env.transition(state, tf.fill([num_envs], 2), seed_of(2))
-    went = state.paddle.numpy() == 5  # the action before the first counts as staying
-    # A share of 20,000 draws strays 0.016 from 3/4 or 1/4 (five standard deviations) with probability 6e-7.
-    assert went.mean() == pytest.approx(0.75, abs=0.016)
-    again = env.transition(state, tf.fill([num_envs], 0), seed_of(3)).paddle.numpy() - state.paddle.numpy()
-    assert (again[~went] == 0).all()
-    assert again[went].mean() == pytest.approx(0.25, abs=0.018)
-
-
-def test_breakout_with_all_actions_of_minatar():
-    minimal = functional_env("rlsample/Breakout-v0", sticky_action=0.0)
-    full = functional_env("rlsample/Breakout-v0", sticky_action=0.0, minimal_actions=False)
-    state = full.initial(seed_of(0), 6)
-    moves = full.transition(state, tf.range(6)).paddle.numpy() - 4
-    assert moves.tolist() == [0, -1, 0, 1, 0, 0]
-    assert (minimal.transition(state, tf.range(6) % 3).paddle.numpy() - 4).tolist() == [0, -1, 1] * 2
-
-
-def test_breakout_stays_lost():
-    env = functional_env("rlsample/Breakout-v0", sticky_action=0.0)
-    state = env.initial(seed_of(0), 1)
-    for _ in range(6):
-        state, _, _, terminated = env.step(state, tf.constant([0]), seed_of(1))
-    assert terminated.numpy().all() == (state.ball.numpy()[0, 0] == 9)
-    after = env.step(state._replace(lost=tf.constant([True])), tf.constant([1]), seed_of(1))
-    assert isinstance(after.state, BreakoutState)
-    assert after.state.paddle.numpy() == state.paddle.numpy()
-    assert after.reward.numpy() == 0
 
 
 def test_bandit_pays_its_means_and_noise():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.helpers_envs import DIFFERENTIABLE_ENVS, functional_env, one_hots, relaxed_actions, seed_of
+from tests.helpers_envs import DIFFERENTIABLE_ENVS, MINIATURE_GAMES, functional_env, one_hots, relaxed_actions, seed_of
 
 STEPS = 4
 # Away from where clips and walls make the map bend.
@@ -93,8 +93,9 @@ def test_rewards_of_linear_tasks_carry_gradients_themselves():
         assert tape.gradient(reward, action) is not None
 
 
-def test_breakout_says_that_it_has_no_gradient():
-    env = functional_env("rlsample/Breakout-v0")
+@pytest.mark.parametrize("name", MINIATURE_GAMES)
+def test_games_say_that_they_have_no_gradient(name):
+    env = functional_env(name)
     assert not env.differentiable
     action = relaxed_actions(env, 2, np.random.default_rng(0))
     with tf.GradientTape() as tape:
