@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rlsample.networks import flat
 from rlsample.networks.flat import FlatNetwork
 
 
@@ -31,6 +32,30 @@ def test_assign_copies_weights_into_the_model():
     network.assign(weights)
     np.testing.assert_array_equal(network.weights(), weights)
     np.testing.assert_array_equal(network.model.layers[0].kernel, tf.reshape(weights[:15], [3, 5]))
+
+
+def test_large_layers_stand_by_themselves(monkeypatch):
+    monkeypatch.setattr(flat, "LARGE", 15)
+    model, other = small_model(), small_model()
+    network, theirs = FlatNetwork(model), FlatNetwork(other).weights()
+    assert [tuple(part.shape) for part in theirs] == [(5 + 10 + 2,), (3, 5)]
+    features = tf.random.stateless_normal([7, 3], [1, 2])
+
+    @tf.function(jit_compile=True)
+    def gradient(weights):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            value = tf.reduce_sum(tf.sin(network(weights, features)))
+        return tape.gradient(value, weights)
+
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(tf.sin(other(features)))
+    kernel, *small = tape.gradient(value, other.trainable_variables)
+    expected = [np.concatenate([np.reshape(each, -1) for each in small]), kernel]
+    for mine, plain in zip(gradient(theirs), expected, strict=True):
+        np.testing.assert_allclose(mine, plain, rtol=1e-5, atol=1e-6)
+    network.assign(theirs)
+    np.testing.assert_array_equal(model(features), other(features))
 
 
 def test_the_gradient_of_a_bias_arrives_as_it_is():

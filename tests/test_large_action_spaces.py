@@ -54,6 +54,21 @@ def test_a_long_replay_of_wide_masks_takes_an_eighth_of_a_byte_for_each_flag_and
     assert columns.different == capacity + 1
 
 
+@pytest.mark.parametrize("name", ["dqn", "relaxed_actor_critic"])
+def test_a_full_replay_of_ten_thousand_actions_takes_less_than_200_megabytes_beside_its_observations(name):
+    """Every step's mask another: each is there once, and a row has its number once or twice."""
+    config = small_config(name, agent={"replay_capacity": 100_000})
+    space, capacity = gym.spaces.Discrete(10_000), config.agent.replay_capacity
+    learner = AGENTS.module(name).Learner(config, gym.spaces.Box(-1.0, 1.0, (2,)), space)
+    kept = {name: spec for name, spec in learner.kept.items() if "observation" not in name}
+    bits = {spec.dtype.size * int(np.prod(spec.shape)) for name, spec in kept.items() if name in NAMES}
+    assert bits == {1250}
+    rest = sum(spec.dtype.size for name, spec in kept.items() if name not in NAMES)
+    numbers = sum(np.dtype(np.int32).itemsize for name in kept if name in NAMES)
+    bookkeeping = 2 * np.dtype(np.int64).itemsize + 250  # uses of both masks; a digest, its places in a list and a dict
+    assert (capacity + 1) * 1250 + capacity * (rest + numbers + bookkeeping) < 200e6
+
+
 def test_nothing_is_kept_while_everything_is_legal_and_then_what_was():
     replay, legal = Replay(6, NAMES), np.ones((2, 9), bool)
     for row in range(2):

@@ -458,6 +458,25 @@ def test_noise_is_the_same_in_every_mode():
                 assert one.tobytes() == same.tobytes()
 
 
+def test_generators_of_one_shape_look_different_to_the_compiler(monkeypatch):
+    """XLA would make one function of them, which computes 4 times as long."""
+    shapes, philox = [], noise._philox
+
+    def remembered(shape, seed):
+        shapes.append(tuple(shape))
+        return philox(shape, seed)
+
+    def draws(seed):
+        return [ops.uniform([8, 256], ops.fold_in(seed, index)) for index in range(3)]
+
+    monkeypatch.setattr(noise, "_philox", remembered)
+    compiled = tf.function(draws, jit_compile=True)(tf.constant([3, 4]))
+    large = [shape for shape in shapes if np.prod(shape) == 8 * 256]
+    assert len(set(large)) == len(large) == 3
+    for drawn, plain in zip(compiled, draws(tf.constant([3, 4])), strict=True):
+        np.testing.assert_array_equal(drawn, plain)
+
+
 def test_no_bits_make_a_uniform_of_zero_or_one(monkeypatch):
     # Every value there is: nine low bits do not matter, the other 23 are enumerated.
     values = np.arange(2**23, dtype=np.uint32)

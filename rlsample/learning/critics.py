@@ -59,7 +59,10 @@ class LinearCritic(keras.Model):
         *factors, categories = self.event_shape
         place = action + tf.range(factors[0]) * categories if factors else action[:, tf.newaxis]
         layer = self.network.layers[-1]
-        weights = tf.gather(tf.transpose(layer.kernel), place)  # [B, F, H]
+        # From the kernel as a vector: the gradient is then put together without turning the kernel over.
+        rows = tf.range(layer.kernel.shape[0], dtype=tf.int64) * layer.kernel.shape[1]
+        entries = rows + tf.cast(place, tf.int64)[..., tf.newaxis]
+        weights = tf.gather(tf.reshape(layer.kernel, [-1]), entries)  # [B, F, H]
         values = tf.einsum("bh,bfh->bf", self.features(observation), weights) + tf.gather(layer.bias, place)
         return tf.reduce_sum(values, -1)
 

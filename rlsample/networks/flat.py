@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -12,13 +12,17 @@ import tensorflow as tf
 
 from rlsample.networks.quick_convolutions import quick_convolutions
 
+LARGE = 2**18
+"""Weights of a layer from which on it stands by itself: to copy it costs more than what one array saves."""
+
 
 class FlatNetwork:
     """The computation of a model, with its trainable weights passed in as one vector.
 
     A vector rather than one tensor for each layer: the optimizer, the norm of the gradient and the compiler then have
-    one array to deal with, which takes a tenth of the time of an update of a small network. Weights that are not
-    trained are read from the model.
+    one array to deal with, which takes a tenth of the time of an update of a small network. A model with layers of
+    `LARGE` weights or more has a list instead: the vector of all others, and those layers as they are. Weights that are
+    not trained are read from the model.
 
     Attributes:
         model: whose layers compute; its own weights are as of the last `assign`.
@@ -29,29 +33,42 @@ class FlatNetwork:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-        self._shapes = [tuple(variable.shape) for variable in model.trainable_variables]
+        shapes = [tuple(variable.shape) for variable in model.trainable_variables]
+        self._large = [math.prod(shape) >= LARGE for shape in shapes]
+        self._shapes = [shape for shape, large in zip(shapes, self._large, strict=True) if not large]
         self._sizes = [math.prod(shape) for shape in self._shapes]
 
-    def weights(self) -> tf.Tensor:
-        """The model's own weights: float32 `[P]`."""
-        return tf.constant(np.concatenate([np.reshape(weight, -1) for weight in self.model.trainable_variables]))
+    def weights(self) -> Any:
+        """The model's own weights: float32 `[P]`, or a list of such a vector and the large ones."""
+        pairs = list(zip(map(np.asarray, self.model.trainable_variables), self._large, strict=True))
+        vector = [np.zeros(0, np.float32), *(np.reshape(weight, -1) for weight, large in pairs if not large)]
+        others = [tf.constant(weight) for weight, large in pairs if large]
+        return [tf.constant(np.concatenate(vector)), *others] if others else tf.constant(np.concatenate(vector))
 
-    def split(self, weights: tf.Tensor) -> list[tf.Tensor]:
-        """`[P]` -> the weights of each layer. To be done outside of a loop that does not change them."""
+    def split(self, weights: Any) -> list[tf.Tensor]:
+        """The weights of each layer, of what `weights` gave. To be done outside of a loop that does not change them."""
+        vector, *others = weights if any(self._large) else [weights]
+        return self._in_order(self._split(vector), others)
+
+    def _in_order(self, small: Iterable[Any], others: Iterable[Any]) -> list[Any]:
+        small, others = iter(small), iter(others)
+        return [next(others) if large else next(small) for large in self._large]
+
+    def _split(self, vector: tf.Tensor) -> list[tf.Tensor]:
         if tf.config.list_physical_devices("GPU"):
-            return self._parts(weights)
+            return self._parts(vector)
 
         @tf.custom_gradient
-        def parts(weights: tf.Tensor) -> Any:
+        def parts(vector: tf.Tensor) -> Any:
             def gradient(*upstream: tf.Tensor) -> tf.Tensor:
                 return tf.concat([_apart(each) for each in upstream], 0)
 
-            return self._parts(weights), gradient
+            return self._parts(vector), gradient
 
-        return parts(weights)
+        return parts(vector)
 
-    def _parts(self, weights: tf.Tensor) -> list[tf.Tensor]:
-        parts = zip(tf.split(weights, self._sizes), self._shapes, strict=True)
+    def _parts(self, vector: tf.Tensor) -> list[tf.Tensor]:
+        parts = zip(tf.split(vector, self._sizes), self._shapes, strict=True)
         return [tf.reshape(part, shape) for part, shape in parts]
 
     def apply(self, layers: list[tf.Tensor], *inputs: Any) -> tf.Tensor:
@@ -60,20 +77,21 @@ class FlatNetwork:
         with quick_convolutions(self.model):
             return self.model.stateless_call(layers, fixed, *inputs)[0]
 
-    def __call__(self, weights: tf.Tensor, *inputs: Any) -> tf.Tensor:
-        """The model's outputs, with weights `[P]`."""
+    def __call__(self, weights: Any, *inputs: Any) -> tf.Tensor:
+        """The model's outputs, with what `weights` gave."""
         return self.apply(self.split(weights), *inputs)
 
-    def at(self, weights: tf.Tensor) -> Callable[..., tf.Tensor]:
-        """The function of inputs alone that `weights` `[P]` make of the model."""
+    def at(self, weights: Any) -> Callable[..., tf.Tensor]:
+        """The function of inputs alone that such weights make of the model."""
         layers = self.split(weights)
         return lambda *inputs: self.apply(layers, *inputs)
 
-    def assign(self, weights: tf.Tensor) -> None:
-        """Copies weights `[P]` into the model."""
-        parts = np.split(np.asarray(weights), np.cumsum(self._sizes)[:-1])
-        for variable, part in zip(self.model.trainable_variables, parts, strict=True):
-            variable.value.assign(part.reshape(variable.shape))  # half the time of Keras's own assign
+    def assign(self, weights: Any) -> None:
+        """Copies such weights into the model."""
+        vector, *others = weights if any(self._large) else [weights]
+        small = np.split(np.asarray(vector), np.cumsum(self._sizes)[:-1])
+        for variable, part in zip(self.model.trainable_variables, self._in_order(small, others), strict=True):
+            variable.value.assign(tf.reshape(part, variable.shape))  # half the time of Keras's own assign
 
 
 def _apart(gradient: tf.Tensor) -> tf.Tensor:

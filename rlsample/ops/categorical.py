@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from rlsample import checks
@@ -54,8 +56,20 @@ def entropy(logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
         0.693
     """
     logits = tf.convert_to_tensor(logits)
-    log_probs, probs = log_softmax(legal_logits(logits, mask))
-    return tf.cast(-tf.reduce_sum(probs * log_probs, -1), logits.dtype)
+    return tf.cast(_entropy(legal_logits(logits, mask)), logits.dtype)
+
+
+@tf.custom_gradient
+def _entropy(shifted: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """The entropy of logits from `legal_logits`: log sum_k exp(s_k) - <p, s>, with gradient p * (<p, s> - s)."""
+    exponentials = tf.exp(shifted)
+    total = tf.reduce_sum(exponentials, -1, keepdims=True)
+    mean = tf.reduce_sum(exponentials * shifted, -1, keepdims=True) / total
+
+    def backward(upstream: tf.Tensor) -> tf.Tensor:
+        return exponentials * (mean - shifted) * (upstream[..., None] / total)
+
+    return tf.squeeze(tf.math.log(total) - mean, -1), backward
 
 
 def kl_divergence(p_logits: TensorLike, q_logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:

@@ -6,6 +6,8 @@ not. Uniforms are therefore built from bits, in float32, in the open interval, a
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
@@ -14,6 +16,10 @@ from rlsample.types import TensorLike
 
 # From this many words on, keeping the generator apart is worth a branch.
 WORTH_A_BRANCH = 128
+# XLA makes one function of all generators of one shape in a program, which then no longer makes use of what is known of
+# its arguments: 4 times the work. Axes of length 1 tell the shapes apart, up to so many.
+MOST_AXES = 64
+_draws = itertools.count()
 
 
 def bits(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
@@ -25,7 +31,9 @@ def bits(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
     # XLA on a CPU fuses the generator into whatever reads the noise, and then computes each block of four words once
     # for every word: 3 to 4 times the work. A branch keeps the two apart. It is always taken (twice a number is even),
     # but the compiler does not know that.
-    return tf.cond(2 * seed[0] != 1, lambda: _philox(known, seed), lambda: tf.zeros(known, tf.uint32))
+    shape = [*[1] * (next(_draws) % MOST_AXES), *known]
+    words = tf.cond(2 * seed[0] != 1, lambda: _philox(shape, seed), lambda: tf.zeros(shape, tf.uint32))
+    return tf.reshape(words, known)
 
 
 def _philox(shape: TensorLike, seed: tf.Tensor) -> tf.Tensor:

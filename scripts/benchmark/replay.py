@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from scripts.benchmark import wide
 from scripts.benchmark.options import Options
 from scripts.benchmark.tables import Table
 from scripts.benchmark.training import GYMNASIUM, IN_GRAPH, Competitor, speeds
@@ -12,7 +13,7 @@ AGENTS = {"dqn": "rejax's DQN", "relaxed_actor_critic": "rejax's SAC"}
 
 
 def run(options: Options) -> Iterator[Table]:
-    """A table for each agent and number of environments, and one of environments stepped by Python."""
+    """A table for each agent and number of environments, one of environments stepped by Python, and one of actions."""
     for agent, peer in AGENTS.items():
         if options.only and agent not in options.only:
             continue
@@ -33,3 +34,13 @@ def run(options: Options) -> Iterator[Table]:
         ]
         title = "dqn, Gymnasium's CartPole stepped by Python, 1 environment, an update of 128 rows per step"
         yield speeds("replay-gymnasium", title, rows, options)
+    if not options.only or "actions" in options.only:
+        counts, steps = ((10,), 64) if options.tiny else ((10, 100, 1000, 10_000), 256)
+        case = {"agent": "relaxed_actor_critic", "env": wide.ID, "num_envs": 1, "steps": steps, "round_steps": 64}
+        case |= {"sampler": "straight_through_gumbel_softmax"}
+        rows = [
+            Competitor(f"actions: {count:,}", "rlsample_replay", case | {"kwargs": {"num_actions": count}})
+            for count in counts
+        ]
+        title = "relaxed_actor_critic, about half of the actions legal, an update of 128 rows per step"
+        yield speeds("replay-actions", title, rows, options)

@@ -13,6 +13,7 @@ from rlsample.rollouts.kept_rows import MASKS
 from rlsample.rollouts.loop import Watcher
 from rlsample.rollouts.off_policy_loop import OffPolicyLoop
 from rlsample.runs import config_from_dict
+from scripts.benchmark import wide  # noqa: F401  registers its environment
 from scripts.catalogue import known_agents
 
 FOREVER = 10**9
@@ -20,7 +21,14 @@ CAPACITY, BATCH = 100_000, 128
 
 
 def prepare(
-    agent: str, env: str, num_envs: int, steps: int, round_steps: int = 0, population: int = 1
+    agent: str,
+    env: str,
+    num_envs: int,
+    steps: int,
+    round_steps: int = 0,
+    population: int = 1,
+    kwargs: dict[str, Any] | None = None,
+    sampler: str = "exact",
 ) -> Callable[[], dict[str, float]]:
     """One call takes `steps` steps of every member, with an update of 128 rows for each step of its environments."""
     agents = known_agents()
@@ -32,8 +40,8 @@ def prepare(
         {
             "agent": {"name": agent, **hyper},
             "network": {"hidden_sizes": [64, 64]},
-            "env": {"id": env, "num_envs": num_envs},
-            "sampler": "exact",
+            "env": {"id": env, "num_envs": num_envs, "kwargs": kwargs or {}},
+            "sampler": sampler,
             "total_steps": FOREVER,
         },
         agents=agents,
