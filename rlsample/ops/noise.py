@@ -7,6 +7,7 @@ not. Uniforms are therefore built from bits, in float32, in the open interval, a
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -17,9 +18,10 @@ from rlsample.types import TensorLike
 # From this many words on, keeping the generator apart is worth a branch.
 WORTH_A_BRANCH = 128
 # XLA makes one function of all generators of one shape in a program, which then no longer makes use of what is known of
-# its arguments: 4 times the work. Axes of length 1 tell the shapes apart, up to so many.
-MOST_AXES = 64
-_draws = itertools.count()
+# its arguments: 4 times the work. In large draws axes of length 1, up to so many, tell the shapes apart; the numbers do
+# not change.
+WORTH_AN_AXIS, MOST_AXES = 2**16, 32
+_large_draws = itertools.count()
 
 
 def bits(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
@@ -31,7 +33,8 @@ def bits(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
     # XLA on a CPU fuses the generator into whatever reads the noise, and then computes each block of four words once
     # for every word: 3 to 4 times the work. A branch keeps the two apart. It is always taken (twice a number is even),
     # but the compiler does not know that.
-    shape = [*[1] * (next(_draws) % MOST_AXES), *known]
+    if math.prod(known) >= WORTH_AN_AXIS:
+        shape = [*[1] * (next(_large_draws) % MOST_AXES), *known]
     words = tf.cond(2 * seed[0] != 1, lambda: _philox(shape, seed), lambda: tf.zeros(shape, tf.uint32))
     return tf.reshape(words, known)
 
