@@ -15,7 +15,7 @@ import pytest
 
 from agents import ppo as agent
 from rlsample.rollouts.environment_faults import EnvironmentFault
-from rlsample.rollouts.numpy_network import NumpyActor
+from rlsample.rollouts.numpy_actor import NumpyActor
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.collector import ScaledCollector
 from rlsample.scale.engine import RunnerFault

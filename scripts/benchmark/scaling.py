@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlsample.rollouts.numpy_network import NumpyActor, NumpyNetwork
+from rlsample.rollouts.numpy_actor import NumpyActor
+from rlsample.rollouts.numpy_network import NumpyNetwork, dense_network
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.collector import ScaledCollector
 from rlsample.scale.engine import Engine
@@ -178,7 +179,7 @@ def _network(sizes: tuple[int, ...]) -> NumpyNetwork:
     weights: list[np.ndarray] = []
     for inputs, outputs in itertools.pairwise(sizes):
         weights += [draw(size=(inputs, outputs), scale=0.1).astype(np.float32), np.zeros(outputs, np.float32)]
-    return NumpyNetwork(None, weights, ["tanh"] * (len(sizes) - 2), (sizes[-1],))
+    return dense_network(weights, ["tanh"] * (len(sizes) - 2), (sizes[-1],))
 
 
 def _learning(task: Task, rounds: int) -> tuple[int, float]:
@@ -198,7 +199,7 @@ def _learning(task: Task, rounds: int) -> tuple[int, float]:
     config = config_from_dict(words, agents={"ppo": ppo.Config})
     learner = ppo.Learner(config, config.env.make(), num_turns=1000)
     network, runner = _network(task.sizes), Runner(task.plan, 0)
-    fragment = runner.collect(network, Request(0, SEED, 0, task.num_steps, False))
+    fragment = runner.collect((network,), Request(0, SEED, 0, task.num_steps, False))
     runner.close()
     if not isinstance(fragment, Fragment):
         raise RuntimeError(fragment.text)
