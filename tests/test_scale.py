@@ -281,9 +281,7 @@ def test_environments_of_each_runner():
         config = runs.config_from_dict(words | {"env": env, "scale": scale}, agents=known)
         assert config.env.num_envs == 12
         assert make_environments(config).collector(spaces.factorise(gym.spaces.Discrete(2)), 0).envs.num_envs == 12
-    alone = runs.config_from_dict(
-        words | {"env": {"id": "CartPole-v1"}, "scale": {"envs_per_runner": 5}}, agents=known
-    )
+    alone = runs.config_from_dict(words | {"env": {"id": "CartPole-v1"}, "scale": {"envs_per_runner": 5}}, agents=known)
     assert (alone.env.num_envs, alone.scale.spread) == (5, False)
     message = r"Expected env.num_envs to be scale.runners \* scale.envs_per_runner.*num_envs=8, runners=3, envs_.*=4"
     with pytest.raises(runs.ConfigError, match=message):

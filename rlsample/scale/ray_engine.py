@@ -11,6 +11,10 @@ from rlsample.scale.ray_cluster import RayCluster
 from rlsample.scale.runner import Networks, Request, Runner, RunnerPlan
 
 
+MOST_BYTES_ALONG = 50_000
+"""Of weights in a request; beyond 100 kB Ray itself would put each request's own copy into the object store."""
+
+
 class RayEngine:
     """See `Engine`. A runner that ends, or takes longer than `fragment_seconds`, is lost; Ray itself restarts nothing.
 
@@ -43,8 +47,9 @@ class RayEngine:
         self._fresh.add(runner)
 
     def publish(self, networks: Networks) -> Any:
-        """See `Engine`: it is sent to each machine once."""
-        return self._ray.put(networks)
+        """See `Engine`. Large ones are sent to each machine once; small ones go with the requests, which is quicker."""
+        size = sum(weight.nbytes for network in networks for weight in network.weights)
+        return self._ray.put(networks) if size > MOST_BYTES_ALONG else networks
 
     def request(self, runner: int, networks: Any, request: Request) -> None:
         """See `Engine`."""
