@@ -10,7 +10,6 @@ from rlsample.scale.engine import Answer, RunnerFault
 from rlsample.scale.ray_cluster import RayCluster
 from rlsample.scale.runner import Networks, Request, Runner, RunnerPlan
 
-
 MOST_BYTES_ALONG = 50_000
 """Of weights in a request; beyond 100 kB Ray itself would put each request's own copy into the object store."""
 
