@@ -86,8 +86,9 @@ def multiplications(model: keras.Model) -> int:
         >>> multiplications(keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(2, 3)]))
         288
     """
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Conv2D) and layer.built]
-    return sum(math.prod([*layer.output.shape[1:3], *layer.kernel.shape]) for layer in layers)
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Conv2D)]
+    known = [layer for layer in layers if getattr(layer, "output", None) is not None]  # Not inside of an own layer.
+    return sum(math.prod([*layer.output.shape[1:3], *layer.kernel.shape]) for layer in known)
 
 
 def _graph(operation: Any) -> Any:
