@@ -23,7 +23,7 @@ Sources: Mnih et al. (2015), Human-level control through deep reinforcement lear
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import keras
@@ -40,11 +40,12 @@ from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.from_replay import train_from_replay
 from rlsample.rollouts.kept_rows import packed_specs, replay_capacity
-from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.rollouts.numpy_policy import epsilon_greedy_actor
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.runs import PopulationConfig, Run, RunConfig
+from rlsample.scale.environments import make_environments
 from rlsample.streams import Streams
 
 METRICS = ("losses/value", "policy/value")
@@ -52,6 +53,8 @@ METRICS = ("losses/value", "policy/value")
 
 class Config(PopulationConfig):
     """Hyper-parameters of deep Q-learning."""
+
+    scales: ClassVar = True
 
     name: str = "dqn"
     double_q: bool = Field(default=True, description="Choose the next action by the online network, not by the target.")
@@ -133,7 +136,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
 
     Of a population it is that of the member whose latest episodes went best.
     """
-    envs = config.env.make(num_envs=config.env.num_envs * config.agent.population)
+    envs = make_environments(config, config.agent.population)
     learner = Learner(config, envs.single_observation_space, envs.single_action_space)
     return train_from_replay(config, envs, learner, run)
 

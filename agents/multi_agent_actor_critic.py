@@ -35,7 +35,7 @@ from rlsample.learning.replay import Replay, check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.kept_rows import replay_capacity
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.off_policy import train_off_policy
 from rlsample.rollouts.several_agents.collector import JointCollector, Rows, ValidRows, kept_specs
@@ -140,7 +140,7 @@ def train(config: RunConfig[Config], run: Run) -> JointPolicy:
         run,
         kept=learner.kept,
         replay=Replay(replay_capacity(config)),
-        n_step=ValidRows(learner.prepare),
+        make_rows=lambda: ValidRows(learner.prepare),
         seed=config.seed,
         temperature=config.temperature,
     )

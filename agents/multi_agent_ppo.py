@@ -39,6 +39,7 @@ class Config(ppo.Config):
     """Hyper-parameters of PPO of several agents."""
 
     scales: ClassVar = False
+    shares_minibatches: ClassVar = False
 
     name: str = "multi_agent_ppo"
     critic: Literal["own", "joint"] = Field(

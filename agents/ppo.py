@@ -56,6 +56,8 @@ class Config(PopulationConfig):
 
     members_differ_in: ClassVar = ("learning_rate", "entropy_coefficient")
     scales: ClassVar = True
+    scales_memory: ClassVar = True
+    shares_minibatches: ClassVar = True
 
     name: str = "ppo"
     num_steps: int = Field(default=128, ge=1, description="Steps that each environment takes in a rollout.")

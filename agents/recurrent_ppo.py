@@ -1,7 +1,8 @@
 """What proximal policy optimization does otherwise with a network that remembers.
 
 The state of the policy and that of the critic are carried from rollout to rollout, as the weights left them that
-collected it. A minibatch is whole sequences of some of the environments, each from the state before its first step.
+collected it; what runners collect brings both along. A minibatch is whole sequences of some of the environments, each
+from the state before its first step.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import tensorflow as tf
 from rlsample.learning import shuffle
 from rlsample.networks import recurrent_model_of, with_outputs
 from rlsample.rollouts import memory
+from rlsample.rollouts.numpy_network import NumpyNetwork
+from rlsample.rollouts.numpy_translation import translated
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.transition import Transition
+from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.rollouts.transitions import swap_axes
 from rlsample.types import Rollout
 
@@ -44,6 +47,11 @@ class Learner(ppo.Learner):
         """What the policy remembers: `[E, S]`."""
         return state.memory[0]
 
+    def beside(self, state: State) -> tuple[NumpyNetwork, ...]:
+        """What remembers besides the policy, for runners: the critic."""
+        self.critic.assign(state.critic)
+        return (translated(self.critic.model, (1,), self.policy.network.state_size),)
+
     def split(self, state: State) -> Any:
         """The weights and the memory that `logits` takes."""
         return self.network.split(state.policy), self.memory(state)
@@ -59,9 +67,11 @@ class Learner(ppo.Learner):
 
     def _rollout(self, state: State, transitions: Transition) -> tuple[Rollout, dict[str, Any], Any]:
         observation, starts = transitions.observation, memory.starts(transitions)
-        critic = self.critic.at(state.critic)
-        logits, states = memory.over_rollout(self.network.at(state.policy), observation, state.memory[0], starts)
-        values, critic_states = memory.over_rollout(critic, observation, state.memory[1], starts)
+        critic, before = self.critic.at(state.critic), state.memory
+        if isinstance(transitions, DistantTransition):  # Of runners, whose environments come in any order.
+            before = tuple(part[0] for part in transitions.memory)
+        logits, states = memory.over_rollout(self.network.at(state.policy), observation, before[0], starts)
+        values, critic_states = memory.over_rollout(critic, observation, before[1], starts)
         following = memory.one_step_on(critic, transitions.next_observation, critic_states)
         rollout = Rollout(
             observation=observation,
@@ -76,7 +86,7 @@ class Learner(ppo.Learner):
             valid=transitions.valid,
         )
         remembered = memory.after(transitions, states), memory.after(transitions, critic_states)
-        return rollout, {"starts": starts, "memory": state.memory}, remembered
+        return rollout, {"starts": starts, "memory": before}, remembered
 
     def _rows(self, columns: dict[str, Any]) -> tuple[list[tf.Tensor], Callable[[list[tf.Tensor]], Any]]:
         """A row for each environment: its steps, and the memory before them."""

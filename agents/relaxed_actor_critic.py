@@ -13,7 +13,7 @@ Sources: Haarnoja et al. (2018), arXiv 1812.05905; Christodoulou (2019), arXiv 1
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import gymnasium as gym
 import keras
@@ -29,12 +29,13 @@ from rlsample.learning.replay import check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.from_replay import train_from_replay
 from rlsample.rollouts.kept_rows import packed_specs, replay_capacity
-from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.rollouts.sampler_metrics import CriticAudit, relaxation_metrics
 from rlsample.runs import PopulationConfig, Run, RunConfig
+from rlsample.scale.environments import make_environments
 from rlsample.streams import Streams
 
 METRICS = ("losses/critic", "losses/actor", "policy/entropy", "policy/coefficient")
@@ -45,6 +46,8 @@ EXACT_TARGET_OUTCOMES = 64
 
 class Config(PopulationConfig):
     """Hyper-parameters of the relaxed actor-critic."""
+
+    scales: ClassVar = True
 
     name: str = "relaxed_actor_critic"
     critic: Literal["linear", "concatenating", "interpolated"] = Field(
@@ -112,7 +115,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
 
     Of a population it is that of the member whose latest episodes went best.
     """
-    envs = config.env.make(num_envs=config.env.num_envs * config.agent.population)
+    envs = make_environments(config, config.agent.population)
     learner = Learner(config, envs.single_observation_space, envs.single_action_space)
     return train_from_replay(config, envs, learner, run)
 

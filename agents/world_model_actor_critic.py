@@ -42,7 +42,8 @@ from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.kept_rows import kept_specs, replay_capacity
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_policy import NumpyAct, quickest_actor
+from rlsample.rollouts.numpy_actor import NumpyAct
+from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.off_policy import train_off_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.transitions import over_steps

@@ -9,7 +9,7 @@ from scipy import stats
 
 from rlsample import ops, samplers
 from rlsample.learning.normalization import RunningNormalization, normalized
-from rlsample.rollouts.numpy_network import noise_of
+from rlsample.rollouts.numpy_actor import noise_of
 from rlsample.rollouts.numpy_policy import NumpyPolicy, network_of, quickest_actor, quickest_policy
 from rlsample.rollouts.policy import Policy
 
@@ -80,7 +80,6 @@ def other_policies():
     normalizing.model = normalized(normalizing.model, RunningNormalization())
     return {
         "another distribution": decoupled,
-        "another activation": make_policy(gym.spaces.Discrete(4), activation="elu"),
         "another layer": normalizing,
     }
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections import deque
 
+import gymnasium as gym
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import agents
 import envs  # noqa: F401 (registers its environments)
 from agents import ppo as agent
-from rlsample import runs, spaces
+from agents import recurrent_ppo
+from rlsample import networks, runs, samplers, spaces
+from rlsample.learning.n_step import NStep
+from rlsample.learning.replay import Replay
+from rlsample.rollouts.distant_loop import DistantLoop
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.numpy_network import NumpyActor, NumpyNetwork
-from rlsample.rollouts.transition import LaggingTransition, Transition
+from rlsample.rollouts.numpy_actor import NumpyActor
+from rlsample.rollouts.numpy_network import dense_network
+from rlsample.rollouts.numpy_policy import network_of
+from rlsample.rollouts.recurrent_policy import policy_for
+from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.runs.agents import Agents, make_policy
 from rlsample.runs.scale_config import ScaleConfig, check_scale
 from rlsample.scale.collector import ScaledCollector
@@ -50,7 +61,7 @@ def configure(scale, num_envs=4, turns=3, env="CartPole-v1", **more):
 def network(scale=0.5):
     draw = np.random.default_rng(1).normal
     weights = [draw(size=shape, scale=scale).astype(np.float32) for shape in ((4, 8), (8,), (8, 2), (2,))]
-    return NumpyNetwork(parts=None, weights=weights, activations=["tanh"], event_shape=(2,))
+    return dense_network(weights, ["tanh"], event_shape=(2,))
 
 
 class Elsewhere:
@@ -112,7 +123,7 @@ def test_async_takes_each_fragment_one_turn_late_and_says_what_it_was_collected_
     metrics = scaled.pop_episodes()
     assert (metrics["scale/lag_min"], metrics["scale/lag_mean"], metrics["scale/lag_max"]) == (1, 1, 1)
     for transitions, acted in ((zero, first), (one, first), (two, second)):
-        assert isinstance(transitions, LaggingTransition)
+        assert isinstance(transitions, DistantTransition)
         rows = [np.reshape(part, (-1, *part.shape[2:])) for part in tf.nest.flatten(transitions[:3])]
         expected = acted.log_prob(rows[0], rows[1], rows[2]).reshape(STEPS, -1)
         np.testing.assert_array_equal(transitions.log_prob, expected)
@@ -122,8 +133,8 @@ def test_async_takes_each_fragment_one_turn_late_and_says_what_it_was_collected_
 class Scripted(LocalEngine):
     """Answers as a script says: None in its turn, else what comes in place of what was collected, or a delay."""
 
-    def __init__(self, script=(), delayed=()):
-        super().__init__(RunnerPlan(ENV, 3))
+    def __init__(self, script=(), delayed=(), env=ENV, each=3):
+        super().__init__(RunnerPlan(env, each))
         self.script, self.delayed, self.started, self.requests = deque(script), set(delayed), [], []
 
     def start(self, runner, seed):
@@ -151,7 +162,7 @@ def test_the_fragment_of_a_runner_that_was_lost_is_dropped_whole_and_another_tak
     assert engine.started == [(0, 7), (1, 10), (1, 16)], "seeds beyond those of all six environments"
     assert engine.requests == [(0, 0, 0), (1, 0, 1), (1, 0, 3)], "another stream: other actions than those dropped"
     fresh = Runner(RunnerPlan(ENV, 3), 16)
-    expected = fresh.collect(network(), Request(0, SEED, 3, STEPS, False)).transitions
+    expected = fresh.collect((network(),), Request(0, SEED, 3, STEPS, False)).transitions
     same([part[:, 3:] for part in tf.nest.flatten(transitions)], tf.nest.flatten(expected))
     metrics = scaled.pop_episodes()
     assert (metrics["scale/restarts"], metrics["scale/fragments_dropped"]) == (1, 1)
@@ -187,7 +198,7 @@ def test_an_environment_that_fails_ends_the_run_with_its_traceback():
 
 def test_an_environment_that_cannot_be_made_is_a_failure_with_its_traceback():
     plan = RunnerPlan({"id": "CartPole-v1", "kwargs": {"nonsense": 1}}, 2)
-    failure = Runner(plan, 0).collect(network(), Request(0, SEED, 0, 2, False))
+    failure = Runner(plan, 0).collect((network(),), Request(0, SEED, 0, 2, False))
     assert failure.kind == "TypeError"
     assert "Traceback" in failure.text
     assert "nonsense" in failure.text
@@ -203,10 +214,10 @@ def test_where_nothing_lags_async_learns_what_sync_does():
     transitions = tf.nest.map_structure(tf.constant, transitions)
     plain, _ = learner._columns(state, transitions)
     own = plain["log_prob"]
-    lagging, _ = learner._columns(state, LaggingTransition(*transitions, own))
+    lagging, _ = learner._columns(state, DistantTransition(*transitions, own))
     np.testing.assert_allclose(lagging["advantage"], plain["advantage"], atol=1e-5)
     np.testing.assert_allclose(lagging["target"], plain["target"], atol=1e-5)
-    rarer, _ = learner._columns(state, LaggingTransition(*transitions, own + 0.7))
+    rarer, _ = learner._columns(state, DistantTransition(*transitions, own + 0.7))
     assert np.abs(rarer["advantage"] - plain["advantage"]).max() > 0.1
 
 
@@ -222,13 +233,13 @@ def test_a_runner_needs_no_tensorflow():
     code = """
 import sys
 import numpy as np
-from rlsample.rollouts.numpy_network import NumpyNetwork
+from rlsample.rollouts.numpy_network import dense_network
 from rlsample.scale.runner import Request, Runner, RunnerPlan
 weights = [np.zeros(shape, np.float32) for shape in ((16, 8), (8,), (8, 4), (4,))]
 parts = [{"sizes": [16], "starts": [0]}]
-network = NumpyNetwork(parts=parts, weights=weights, activations=["relu"], event_shape=(4,))
+network = dense_network(weights, ["relu"], event_shape=(4,), parts=parts)
 runner = Runner(RunnerPlan({"id": "FrozenLake-v1", "vectorization_mode": "sync"}, 2), seed=0)
-fragment = runner.collect(network, Request(3, np.array([1, 2], np.int32), 0, 50, True))
+fragment = runner.collect((network,), Request(3, np.array([1, 2], np.int32), 0, 50, True))
 assert fragment.version == 3 and fragment.returns and fragment.transitions.reward.shape == (50, 2), fragment
 np.testing.assert_allclose(fragment.transitions.log_prob, np.log(0.25), rtol=1e-6)
 assert not {"tensorflow", "keras", "ray"} & set(sys.modules)
@@ -253,11 +264,33 @@ def test_settings_that_make_no_sense_are_refused(scale, message):
 
 
 def test_an_agent_that_learns_from_no_runners_and_a_population_are_refused():
-    words = {"agent": "dqn", "env": ENV, "total_steps": 10, "scale": {"runners": 2}}
-    with pytest.raises(runs.ConfigError, match=r"Expected an agent that scales. Received: agent='dqn'"):
-        runs.config_from_dict(words, agents=Agents(__import__("agents")))
+    words = {"agent": "world_model_actor_critic", "env": ENV, "total_steps": 10, "scale": {"runners": 2}}
+    with pytest.raises(runs.ConfigError, match=r"Expected an agent that scales. Received: agent='world_model_actor_c"):
+        runs.config_from_dict(words, agents=Agents(agents))
+    with pytest.raises(runs.ConfigError, match=r"Expected an agent whose minibatches several devices share.*'dqn'"):
+        runs.config_from_dict(words | {"agent": "dqn", "scale": {"devices": 2}}, agents=Agents(agents))
     with pytest.raises(runs.ConfigError, match=r"Expected one agent alone, to be scaled. Received: population=2"):
         configure({"runners": 2}, agent={"population": 2})
+
+
+def test_environments_of_each_runner():
+    """RLlib's meaning: all together are so many times the runners."""
+    words = {"agent": {"name": "ppo"}, "sampler": "categorical", "total_steps": 100}
+    known, scale = {"ppo": agent.Config}, {"runners": 3, "envs_per_runner": 4}
+    for env in ({"id": "CartPole-v1"}, {"id": "CartPole-v1", "num_envs": None}, {"id": "CartPole-v1", "num_envs": 12}):
+        config = runs.config_from_dict(words | {"env": env, "scale": scale}, agents=known)
+        assert config.env.num_envs == 12
+        assert make_environments(config).collector(spaces.factorise(gym.spaces.Discrete(2)), 0).envs.num_envs == 12
+    alone = runs.config_from_dict(words | {"env": {"id": "CartPole-v1"}, "scale": {"envs_per_runner": 5}}, agents=known)
+    assert (alone.env.num_envs, alone.scale.spread) == (5, False)
+    message = r"Expected env.num_envs to be scale.runners \* scale.envs_per_runner.*num_envs=8, runners=3, envs_.*=4"
+    with pytest.raises(runs.ConfigError, match=message):
+        runs.config_from_dict(words | {"env": {"id": "CartPole-v1", "num_envs": 8}, "scale": scale}, agents=known)
+
+
+def keras_model():
+    layers = [keras.Input((4,)), keras.layers.UnitNormalization(), keras.layers.Dense(8)]
+    return networks.create(keras.Sequential(layers)).to_config()
 
 
 @pytest.mark.parametrize(
@@ -267,12 +300,17 @@ def test_an_agent_that_learns_from_no_runners_and_a_population_are_refused():
             {"env": "rlsample/CartPole-v1"},
             "Expected an environment that Python steps, for runners",
         ),
-        ({"network": {"name": "recurrent", "units": 4}}, "Expected a policy that acts in NumPy, for runners"),
-        ({"network": {"name": "mlp", "activation": "gelu"}}, "Expected a policy that acts in NumPy, for runners"),
+        ({"network": keras_model}, r"Expected a policy that acts in NumPy, for runners.*layer='UnitNormalization'"),
+        (
+            {"sampler": "decoupled_straight_through"},
+            r"Expected a policy that acts in NumPy.*softmax\(logits\), for NumPy",
+        ),
     ],
 )
 def test_what_runners_cannot_step_is_refused(changes, message):
-    config = configure({"runners": 2}, **changes)
+    config = configure(
+        {"runners": 2}, **{name: value() if callable(value) else value for name, value in changes.items()}
+    )
     if "env" in changes:
         config = config.model_copy(update={"env": runs.EnvConfig(id=changes["env"], num_envs=4)})
     with pytest.raises(runs.ConfigError, match=message):
@@ -288,5 +326,138 @@ def test_an_address_that_nobody_answers_at_and_ray_that_is_not_there_are_told(mo
     check_scale(ScaleConfig())
 
 
-def test_what_lags_says_the_same_and_one_thing_more():
-    assert LaggingTransition._fields == (*Transition._fields, "log_prob")
+def test_what_comes_from_afar_says_the_same_and_more():
+    assert DistantTransition._fields == (*Transition._fields, "log_prob", "memory")
+
+
+RECURRENT = {"name": "recurrent", "units": 4, "encoder": {"name": "mlp", "hidden_sizes": [8]}}
+
+
+def remembering(turns, mode="sync", runners=1, monkeypatch=None):
+    config = configure({"mode": mode, "runners": runners}, network=RECURRENT, turns=turns, agent={"num_minibatches": 2})
+    if monkeypatch is not None:
+        monkeypatch.setattr(ScaleConfig, "spread", property(lambda self: True))
+    run = Silent()
+    agent.train(config, run)
+    return run.records
+
+
+def test_a_memory_by_one_runner_learns_what_it_does_without(monkeypatch):
+    """To rounding: there the learner says what is remembered at the start of a rollout, here the runner does."""
+    plain = remembering(turns=2)
+    scaled = remembering(turns=2, monkeypatch=monkeypatch)
+    assert [record["step"] for record in scaled] == [64, 128]
+    for record, other in zip(plain, scaled, strict=True):
+        for name in record.keys() - {"sampler/relaxed_entropy", "step"}:
+            if not name.startswith("sampler/"):  # Measured at another step.
+                np.testing.assert_allclose(other[name], record[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_a_fragment_says_what_was_remembered_before_it_and_how_probable_its_actions_were():
+    config = configure({"mode": "async", "runners": 2}, network=RECURRENT)
+    learner = recurrent_ppo.Learner(config, make_environments(config), 3)
+    state = learner.start(0)
+    learner.publish(state)
+    act = NumpyActor(network_of(learner.policy), SEED, beside=learner.beside(state))
+    scaled = collector(each=2, mode="async")
+    zero, one = (scaled.collect(act, 30) for _ in range(2))
+    assert all(not part.any() for part in zero.memory), "episodes begin"
+    assert [part.shape for part in one.memory] == [(1, 4, 4)] * 2
+    assert zero.terminated.any()
+    for transitions in (zero, one):
+        tensors = tf.nest.map_structure(tf.constant, transitions)
+        rollout, columns, remembered = learner._rollout(state, tensors)
+        where = transitions.valid
+        np.testing.assert_allclose(rollout.log_prob.numpy()[where], transitions.log_prob[where], atol=1e-5)
+        same(columns["memory"], [part[0] for part in transitions.memory])
+        if transitions is zero:
+            goes_on = ~zero.terminated[-1] & ~zero.truncated[-1] & zero.valid[-1]
+            for mine, theirs in zip(remembered, one.memory, strict=True):
+                np.testing.assert_allclose(mine.numpy()[goes_on], theirs[0][goes_on], atol=1e-5)
+
+
+def test_a_runner_in_the_place_of_one_that_was_lost_remembers_nothing():
+    policy = policy_for(gym.spaces.Box(-9, 9, (4,)), gym.spaces.Discrete(2), samplers.create("exact"), RECURRENT)
+    engine = Scripted([None, None, None, "was lost"])
+    scaled, act = collector(engine), NumpyActor(network_of(policy), SEED)
+    scaled.collect(act, STEPS)
+    (memory,) = scaled.collect(act, STEPS).memory
+    assert memory[:, :3].any()
+    assert not memory[:, 3:].any()
+
+
+@pytest.mark.slow
+def test_async_trains_with_a_memory():
+    records = remembering(turns=3, mode="async", runners=2)
+    assert [record["scale/lag_max"] for record in records] == [0, 1, 1]
+    assert np.isfinite([value for record in records for value in record.values()]).all()
+
+
+OFF_POLICY = {
+    "dqn": {"num_steps": 3, "dueling": True, "prioritized": True},
+    "relaxed_actor_critic": {},
+}
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("name", sorted(OFF_POLICY))
+def test_agents_with_a_replay_train_by_runners(name, mode):
+    words = {"warmup_steps": 64, "steps_per_round": 32, "batch_size": 8, "jit_compile": False}
+    config = runs.config_from_dict(
+        {
+            "agent": {"name": name, **words, **OFF_POLICY[name]},
+            "env": {**ENV, "num_envs": 4},
+            "network": {"name": "mlp", "hidden_sizes": [8]},
+            "sampler": "reinmax",
+            "total_steps": 640,
+            "scale": {"mode": mode, "runners": 2},
+        },
+        agents=Agents(agents),
+    )
+    run = Silent()
+    policy = importlib.import_module(f"agents.{name}").train(config, run)
+    assert policy.act(np.zeros((3, 4))).shape == (3,)
+    assert [record["step"] for record in run.records] == list(range(64, 641, 32))
+    assert [record["scale/lag_max"] for record in run.records[1:]] == [int(mode == "async")] * 18
+    assert "losses/value" in run.records[-1] or "losses/critic" in run.records[-1]
+    assert sum(record.get("charts/episodes", 0) for record in run.records) > 5
+
+
+def test_rows_of_several_steps_reach_over_none_that_were_lost():
+    """Observations count the steps of an environment: a row of three steps ends three after it begins, or at an end."""
+    script = [None] * 4 + ["was lost"] + [None] * 3
+    env = {"id": "Counting-v0", "vectorization_mode": "sync"}
+    engine = Scripted(script, env=env, each=2)
+    replay, kept = Replay(1000), ["observation", "next_observation", "reward"]
+    weights = [np.zeros(shape, np.float32) for shape in ((1, 2), (2,))]
+    loop = DistantLoop.__new__(DistantLoop)
+    loop.step, loop._kept, loop._replay, loop._num_steps = 0, kept, replay, 4
+    loop._rows, loop._make_rows = {}, lambda: NStep(3, 1.0)
+    loop._collector = loop._distant = collector(engine, each=2)
+    loop._act = NumpyActor(dense_network(weights, [], (2,)), SEED, epsilon=1.0)
+    taken = sum(loop._take() for _ in range(4))
+    assert taken == 4 * 4 * 4
+    rows, _ = replay.snapshot()
+    reach = rows["next_observation"][:, 0] - rows["observation"][:, 0]
+    np.testing.assert_array_equal(reach, rows["reward"])
+    assert set(reach) == {3}
+    # Two rows are under way in each environment at the end, and were in those that were lost.
+    assert len(reach) == taken - 4 * 2 - 2 * 2
+
+
+class Counting(gym.Env):
+    """Says how many steps were taken in it; different numbers in each."""
+
+    observation_space, action_space = gym.spaces.Box(0, 1e9, (1,)), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 1000 * (seed or 0)
+        return np.array([self.count], np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.array([self.count], np.float32), 1.0, False, False, {}
+
+
+gym.register("Counting-v0", Counting)

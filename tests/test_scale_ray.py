@@ -15,7 +15,7 @@ import pytest
 
 from agents import ppo as agent
 from rlsample.rollouts.environment_faults import EnvironmentFault
-from rlsample.rollouts.numpy_network import NumpyActor
+from rlsample.rollouts.numpy_actor import NumpyActor
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.collector import ScaledCollector
 from rlsample.scale.engine import RunnerFault
@@ -173,14 +173,3 @@ with socket.socket() as listening:
     out = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=300)
     assert "Expected a Ray cluster at scale.address=127.0.0.1:" in out.stdout
     assert "Received: nothing in 3 s" in out.stdout
-
-
-@pytest.mark.reliability
-def test_fifty_kills(cluster):
-    far, engine = scaled(mode="async", each=2)
-    generator = np.random.default_rng(0)
-    far.collect(NumpyActor(network(), SEED), 20)
-    for turn in range(50):
-        metrics = kill_and_go_on(far, engine, generator.integers(2), turn + 1)
-    assert metrics["scale/restarts"] == 50
-    far.close()

@@ -47,6 +47,19 @@ def test_v_trace(mode, trace_decay, bounds):
     np.testing.assert_allclose(result.advantage, advantage, atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", sorted(MODES))
+def test_v_trace_in_float64(mode):
+    """To 1e-12; in float32, above, to 1e-5 of sums whose terms are as large as 10."""
+    draw = np.random.default_rng(8).normal
+    arguments = [each.astype(np.float64) if each.dtype == np.float32 else each for each in episodes(5)]
+    log_ratio = draw(size=(T, B))
+    result = MODES[mode](lambda *a: v_trace(*a, 0.9, 0.95, 1.5, 1.0))(*map(tf.constant, (log_ratio, *arguments)))
+    target, advantage = slow_v_trace(log_ratio, *arguments, 0.9, 0.95, (1.5, 1.0))
+    assert result.target.dtype == tf.float64
+    np.testing.assert_allclose(result.target, target, atol=1e-12)
+    np.testing.assert_allclose(result.advantage, advantage, atol=1e-12)
+
+
 def test_v_trace_of_the_policy_itself_is_the_lambda_return():
     rewards, values, next_values, terminated, truncated = episodes(6)
     next_values[:-1] = np.where((terminated | truncated)[:-1], next_values[:-1], values[1:])

@@ -6,12 +6,12 @@ import tensorflow as tf
 
 from rlsample.learning.returns import generalized_advantage_estimation
 from rlsample.learning.v_trace import v_trace
-from rlsample.rollouts.transition import LaggingTransition, Transition
+from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.types import Rollout
 
 
 def advantages(
-    rollout: Rollout, transitions: Transition | LaggingTransition, discount: float, trace_decay: float
+    rollout: Rollout, transitions: Transition | DistantTransition, discount: float, trace_decay: float
 ) -> tf.Tensor:
     """Generalized advantage estimation; V-trace where an earlier policy took the steps: float `[T, B]`.
 
@@ -35,7 +35,7 @@ def advantages(
         array([[0.5]], dtype=float32)
     """
     steps = rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated
-    if isinstance(transitions, LaggingTransition):
+    if isinstance(transitions, DistantTransition) and transitions.lags:
         log_ratio = rollout.log_prob - transitions.log_prob
         return v_trace(log_ratio, *steps, discount, trace_decay).target - rollout.value
     return generalized_advantage_estimation(*steps, discount, trace_decay)

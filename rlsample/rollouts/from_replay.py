@@ -11,7 +11,7 @@ import tensorflow as tf
 from rlsample import checks
 from rlsample.learning.n_step import NStep
 from rlsample.learning.replay import Replay, size_in_words
-from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.gymnasium_loop import collector_for
 from rlsample.rollouts.in_graph_collector import in_graph_env
 from rlsample.rollouts.in_graph_loop import MAX_TURNS_PER_CALL, InGraphLoop
 from rlsample.rollouts.in_graph_replay import UPDATES, WithReplay, replay_and_learn
@@ -97,7 +97,7 @@ def train_from_replay(config: Any, envs: gym.vector.VectorEnv, learner: ReplayLe
     """Trains a learner, or a population of it, to the end or until the run is asked to stop.
 
     An environment that can be stepped inside the graph is, with a replay in tensors; unless the learner draws from a
-    replay of its own kind, which is on the host. Any other environment is stepped by Python.
+    replay of its own kind, which is on the host. Any other environment is stepped by Python, here or by runners.
 
     Args:
         config: of the run.
@@ -133,12 +133,12 @@ def train_from_replay(config: Any, envs: gym.vector.VectorEnv, learner: ReplayLe
             raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
         learner.state = learner.start(0)
         return train_off_policy(
-            GymnasiumCollector(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
+            collector_for(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
             learner,
             run,
             kept=learner.kept,
             replay=Replay(replay_capacity(config), masks) if replay is None else replay,
-            n_step=NStep(learner.num_steps, config.agent.discount),
+            make_rows=lambda: NStep(learner.num_steps, config.agent.discount),
             seed=config.seed,
             temperature=config.temperature,
         )

@@ -13,7 +13,7 @@ from rlsample import checks
 from rlsample.rollouts import environment_faults
 from rlsample.rollouts.bounds import Bounds
 from rlsample.rollouts.masks import MaskReader, without_mask
-from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.rollouts.observations import bounds, read, stacked
 from rlsample.rollouts.snapshot import Resumable, Snapshot, arrays_of, tree_from
 from rlsample.rollouts.transition import Transition
@@ -55,7 +55,7 @@ class GymnasiumCollector:
 
     Examples:
         >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-        >>> from rlsample.rollouts.numpy_policy import uniform_actions
+        >>> from rlsample.rollouts.numpy_actor import uniform_actions
         >>> envs, noise = gym.make_vec("CartPole-v1", num_envs=8), np.random.default_rng(0)
         >>> collector = GymnasiumCollector(envs, spaces.factorise(envs.single_action_space), seed=0)
         >>> transitions = collector.collect(lambda observation, mask: uniform_actions(noise, mask), num_steps=50)

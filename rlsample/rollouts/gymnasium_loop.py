@@ -13,9 +13,9 @@ from rlsample import checks, ops
 from rlsample.rollouts.collecting import CollectedElsewhere, Collector
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
-from rlsample.rollouts.numpy_network import NumpyAct
-from rlsample.rollouts.numpy_policy import quickest_actor
-from rlsample.rollouts.recurrent_policy import RecurrentPolicy, RolloutActor
+from rlsample.rollouts.numpy_actor import NumpyAct, NumpyActor
+from rlsample.rollouts.numpy_policy import network_of, quickest_actor, rollout_actor
+from rlsample.rollouts.recurrent_policy import RecurrentPolicy
 from rlsample.rollouts.sampler_metrics import relaxation_metrics
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from
 from rlsample.schedules import Temperature
@@ -147,20 +147,27 @@ class GymnasiumLoop:
         raise_for_divergence(sound, self._hint)
         self.state = state
         self._done += 1
-        last, mask = tf.nest.map_structure(lambda part: part[-1], (tensors.observation, tensors.mask))
-        seen = act.seen if isinstance(act, RolloutActor) else last
-        measured = self._measure(seen, mask, tf.constant(learn_seed))
+        measured = self._measure(*self._seen(act, tensors), tf.constant(learn_seed))
         if self._temperature.metric in measured:
             self._temperature_state = self._temperature.update(self._temperature_state, measured)
         values |= {name: float(value) for name, value in measured.items()}
         return values | {"sampler/temperature": float(temperature)}
 
     def _actor(self, seed: np.ndarray) -> NumpyAct:
-        policy = self.learner.policy
+        policy, collector = self.learner.policy, self.collector
         if not isinstance(policy, RecurrentPolicy):
             return quickest_actor(policy, seed)
-        collector: Any = self.collector  # Runners take no policy with a memory.
-        return RolloutActor(policy, self.learner.memory(self.state).numpy(), lambda: collector.starts, seed)
+        if isinstance(collector, GymnasiumCollector):
+            return rollout_actor(policy, self.learner.memory(self.state).numpy(), lambda: collector.starts, seed)
+        return NumpyActor(network_of(policy), seed, beside=self.learner.beside(self.state))
+
+    def _seen(self, act: NumpyAct, steps: Any) -> tuple[Any, Any]:
+        """What the policy acted on at one of the steps of each environment, the last if that is known; and the mask."""
+        remembered = getattr(steps, "memory", ())
+        first = [part[0] for part in remembered[:1]]
+        index = 0 if first else -1
+        observation, mask = tf.nest.map_structure(lambda part: part[index], (steps.observation, steps.mask))
+        return (observation, *first) if first else getattr(act, "seen", observation), mask
 
     def _learn(self, state: Any, *arguments: Any) -> tuple[Any, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         state, metrics, finite = self.learner.learn(state, *arguments)

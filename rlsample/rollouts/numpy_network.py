@@ -1,113 +1,103 @@
-"""The arithmetic of a policy in NumPy alone: dense layers and a draw, which need no TensorFlow where they are done."""
+"""The arithmetic of a policy in NumPy alone: layers and a draw, which need no TensorFlow where they are done."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import tree as nest
 
 from rlsample import checks
-from rlsample.spaces import features
-
-ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "tanh": np.tanh,
-    "relu": lambda values: np.maximum(values, 0),
-}
-"""Those that are computed here, by their Keras names."""
+from rlsample.rollouts.numpy_layers import FUNCTIONS
 
 DIVERGED = "Training diverged: lower agent.learning_rate."
 
-NumpyAct = Callable[[Any, np.ndarray], np.ndarray]
-"""(observations from `observations.read`, mask bool of the shape of the logits) -> actions int32 `[B]` or `[B, F]`."""
 
+class Layer(NamedTuple):
+    """A layer as plain data.
 
-def uniform_actions(generator: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """Legal factor indices drawn uniformly: int32 `[B]` or `[B, F]`.
-
-    Examples:
-        >>> from rlsample.rollouts.numpy_network import uniform_actions
-        >>> mask = np.array([[True, False, False], [False, False, True]])
-        >>> uniform_actions(np.random.default_rng(0), mask)
-        array([0, 2], dtype=int32)
-    """
-    return np.argmax(np.where(mask, generator.random(mask.shape), -1.0), -1).astype(np.int32)
-
-
-def noise_of(seed: np.ndarray, stream: int = 0) -> np.random.Generator:
-    """A counter-based generator: any two pairs of a seed, int32 `[2]`, and a stream give independent noise.
+    Attributes:
+        function: its name in `numpy_layers.FUNCTIONS`.
+        inputs: places of what it reads: first come those of the network's inputs, then one for each layer.
+        weights: its arrays.
+        options: as its function takes them.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import noise_of
-        >>> seed = np.array([0, 1], np.int32)
-        >>> first, again, other = (noise_of(seed, stream).gumbel() for stream in (0, 0, 1))
-        >>> first == again, first == other
-        (True, False)
+        >>> from rlsample.rollouts.numpy_network import Layer
+        >>> Layer("activation", (0,), [], {"activation": "relu"}).function
+        'activation'
     """
-    key = np.asarray(seed, np.int32).view(np.uint64)[0]
-    # The counter's last word, which no run of draws gets to.
-    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream]))
+
+    function: str
+    inputs: tuple[int, ...]
+    weights: list[np.ndarray]
+    options: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NumpyNetwork:
-    """Dense layers and what they read; plain arrays, to be sent anywhere.
+    """Layers of a network, one after the other; plain data, to be sent anywhere.
 
     Attributes:
-        parts: how observations become features, as `spaces.features.described` says; None where they are features.
-        weights: kernels `[D, H]` and biases `[H]` in turn.
-        activations: names among `ACTIVATIONS`, of all layers but the last.
-        event_shape: of the logits of one observation, `(K,)` or `(F, K)`.
+        layers: what is computed, in this order.
+        num_inputs: how many arrays it reads: the parts of an observation, and with a memory the state and where
+            episodes begin.
+        outputs: places of the logits, and with a memory of the state.
+        event_shape: of the logits of one observation, `(K,)` or `(F, K)`; of other outputs the same.
+        state_size: S, numbers that it remembers; 0 without a memory.
 
     Raises:
         ValueError: NaN or inf among the weights.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.rollouts.numpy_network import dense_network
         >>> kernel, bias = np.array([[1.0, 0.0, -1.0]], np.float32), np.zeros(3, np.float32)
-        >>> network = NumpyNetwork(parts=None, weights=[kernel, bias], activations=[], event_shape=(3,))
+        >>> network = dense_network([kernel, bias], activations=[], event_shape=(3,))
         >>> observation = np.array([[2.0], [-2.0]], np.float32)
         >>> mask = np.array([[True, True, True], [True, True, False]])
         >>> network.mode(observation, mask), network.log_prob(observation, mask, np.array([0, 1]))
         (array([0, 1], dtype=int32), array([-0.143, -0.127], dtype=float32))
     """
 
-    parts: list[dict[str, Any]] | None
-    weights: list[np.ndarray]
-    activations: list[str]
+    layers: list[Layer]
+    num_inputs: int
+    outputs: tuple[int, ...]
     event_shape: tuple[int, ...]
+    state_size: int = 0
 
     def __post_init__(self) -> None:
         for weight in self.weights:
             if not np.isfinite(weight).all():
                 raise checks.invalid("finite weights", weight=weight[~np.isfinite(weight)][0], hint=DIVERGED)
 
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """All there are."""
+        return [weight for layer in self.layers for weight in layer.weights]
+
     def logits(self, observation: Any) -> np.ndarray:
-        """Observations, a tree of arrays `[B, ...]` -> `[B, K]` or `[B, F, K]`.
+        """Observations, a tree of arrays `[B, ...]` -> `[B, K]` or `[B, F, K]`; with a memory (observations, state).
 
         Raises:
             ValueError: NaN or inf among them.
         """
-        values = observation if self.parts is None else features.flat(self.parts, observation)
-        batch = values.shape[:-1]
-        for index, name in enumerate(self.activations):
-            values = ACTIVATIONS[name](values @ self.weights[2 * index] + self.weights[2 * index + 1])
-        logits = (values @ self.weights[-2] + self.weights[-1]).reshape(*batch, *self.event_shape)
-        if not math.isfinite(logits.sum()):  # As it is if one of them is not.
-            raise checks.invalid("finite logits", row=logits[~np.isfinite(logits).all(-1)][:1].tolist(), hint=DIVERGED)
-        return logits
+        return self._logits(self._outputs(observation)[0])
+
+    def after(self, observation: Any, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Observations and state `[B, S]` -> logits, and the state after them."""
+        logits, state = self._outputs((observation, state))
+        return self._logits(logits), state
 
     def draw(self, observation: Any, mask: np.ndarray, noise: np.random.Generator) -> np.ndarray:
         """argmax(logits + Gumbel noise): draws from the policy; arguments and result as of `NumpyAct`."""
-        logits = self.logits(observation)
-        return np.where(mask, logits + noise.gumbel(size=logits.shape), -np.inf).argmax(-1).astype(np.int32)
+        return drawn(self.logits(observation), mask, noise)
 
     def mode(self, observation: Any, mask: np.ndarray) -> np.ndarray:
         """The most probable legal actions; arguments and result as of `NumpyAct`."""
-        logits = self.logits(observation).reshape(mask.shape)  # without the batch axis of one observation
-        return np.where(mask, logits, -np.inf).argmax(-1).astype(np.int32)
+        return best(self.logits(observation), mask)
 
     def log_prob(self, observation: Any, mask: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Float32 `[B]`: log-probabilities of legal actions, int32 `[B]` or `[B, F]`, summed over factors."""
@@ -117,33 +107,66 @@ class NumpyNetwork:
         chosen = np.take_along_axis(normal, action[..., None], -1)[..., 0]
         return chosen.reshape(len(action), -1).sum(-1).astype(np.float32)
 
+    def _outputs(self, inputs: Any) -> list[np.ndarray]:
+        values = nest.flatten(inputs)
+        values += [None] * (self.num_inputs - len(values))  # Where episodes begin is told by a state of zeros.
+        for layer in self.layers:
+            read = [values[place] for place in layer.inputs]
+            values.append(FUNCTIONS[layer.function](read, layer.weights, layer.options))
+        return [values[place] for place in self.outputs]
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class NumpyActor:
-    """Draws the actions of one rollout: a `NumpyAct` that can be sent anywhere before it is first called.
+    def _logits(self, values: np.ndarray) -> np.ndarray:
+        logits = values.reshape(len(values), *self.event_shape)
+        if not math.isfinite(logits.sum()):  # As it is if one of them is not.
+            raise checks.invalid("finite logits", row=logits[~np.isfinite(logits).all(-1)][:1].tolist(), hint=DIVERGED)
+        return logits
 
-    Attributes:
-        network: the policy.
-        seed: int32 `[2]`, of the whole rollout.
-        stream: tells rollouts of one seed apart.
+
+def drawn(logits: np.ndarray, mask: np.ndarray, noise: np.random.Generator) -> np.ndarray:
+    """Factor indices drawn from softmax(logits) among what is legal: int32 `[B]` or `[B, F]`.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import NumpyActor, NumpyNetwork
-        >>> weights = [np.zeros([1, 3], np.float32), np.zeros(3, np.float32)]
-        >>> act = NumpyActor(NumpyNetwork(None, weights, [], event_shape=(3,)), seed=np.array([0, 1], np.int32))
-        >>> actions = act(np.zeros([1000, 1], np.float32), np.array([[True, False, True]] * 1000))
-        >>> set(actions.tolist())
-        {0, 2}
+        >>> from rlsample.rollouts.numpy_network import drawn
+        >>> drawn(np.zeros([2, 2]), np.array([[True, False], [False, True]]), np.random.default_rng(0))
+        array([0, 1], dtype=int32)
     """
+    return np.where(mask, logits + noise.gumbel(size=logits.shape), -np.inf).argmax(-1).astype(np.int32)
 
-    network: NumpyNetwork
-    seed: np.ndarray
-    stream: int = 0
-    noise: np.random.Generator = dataclasses.field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "noise", noise_of(self.seed, self.stream))
+def best(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Factor indices of the largest legal logits: int32 `[B]` or `[B, F]`.
 
-    def __call__(self, observation: Any, mask: np.ndarray) -> np.ndarray:
-        """See `NumpyAct`."""
-        return self.network.draw(observation, mask, self.noise)
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import best
+        >>> best(np.array([[3.0, 2.0, 1.0]]), np.array([[False, True, True]]))
+        array([1], dtype=int32)
+    """
+    return np.where(mask, logits, -np.inf).argmax(-1).astype(np.int32)
+
+
+def dense_network(
+    weights: Sequence[np.ndarray],
+    activations: Sequence[str],
+    event_shape: tuple[int, ...],
+    parts: list[dict[str, Any]] | None = None,
+) -> NumpyNetwork:
+    """A network of dense layers.
+
+    Args:
+        weights: kernels `[D, H]` and biases `[H]` in turn.
+        activations: of all layers but the last.
+        event_shape: of the logits of one observation.
+        parts: how observations become features, as `spaces.features.described` says; None where they are features.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import dense_network
+        >>> weights = [np.ones([2, 3], np.float32), np.zeros(3, np.float32)]
+        >>> dense_network(weights, [], event_shape=(3,)).logits(np.array([[1.0, 2.0]], np.float32))
+        array([[3., 3., 3.]], dtype=float32)
+    """
+    inputs = 1 if parts is None else len(parts)
+    layers = [] if parts is None else [Layer("flattening", tuple(range(inputs)), [], {"parts": parts})]
+    for index, activation in enumerate([*activations, "linear"]):
+        own = [np.asarray(weight) for weight in weights[2 * index : 2 * index + 2]]
+        layers.append(Layer("dense", (inputs + len(layers) - 1,), own, {"activation": activation}))
+    return NumpyNetwork(layers, inputs, (inputs + len(layers) - 1,), event_shape)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from rlsample.learning.n_step import NStep
 from rlsample.learning.replay import Replay, size_in_words
+from rlsample.rollouts.collecting import Collector, TakesFragments
+from rlsample.rollouts.distant_loop import DistantLoop
 from rlsample.rollouts.environment_faults import EnvironmentFault
-from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.kept_rows import steps_taken
 from rlsample.rollouts.loop import Watcher
 from rlsample.rollouts.off_policy_loop import OffPolicyLearner, OffPolicyLoop, RowMaker
@@ -16,13 +18,13 @@ from rlsample.schedules import Temperature
 
 
 def train_off_policy(
-    collector: GymnasiumCollector,
+    collector: Collector,
     learner: OffPolicyLearner,
     run: Watcher,
     *,
     kept: Mapping[str, Any],
     replay: Replay,
-    n_step: RowMaker | None = None,
+    make_rows: Callable[[], RowMaker] = NStep,
     seed: int,
     temperature: Temperature,
 ) -> Policy:
@@ -32,12 +34,12 @@ def train_off_policy(
     Where an environment fails, what was learned until then is saved.
 
     Args:
-        collector: steps the environments, which are closed at the end.
+        collector: steps the environments, or has them stepped by runners; they are closed at the end.
         learner: learns between the rounds.
         run: what is told how it goes.
-        kept: what the replay keeps of the rows that `n_step` makes: trees of `tf.TensorSpec` by name.
+        kept: what the replay keeps of the rows: trees of `tf.TensorSpec` by name.
         replay: keeps them.
-        n_step: makes rows of steps, such as `NStep`; by default a row is a step.
+        make_rows: makes what makes rows of steps, such as an `NStep`; by default a row is a step.
         seed: of the run.
         temperature: decides the temperature.
 
@@ -63,17 +65,14 @@ def train_off_policy(
         ((3,), 100)
     """
     envs = collector.envs
-    loop = OffPolicyLoop(
-        collector,
-        learner,
-        kept=kept,
-        replay=replay,
-        n_step=n_step,
-        seed=seed,
-        temperature=temperature,
-    )
+    options: dict[str, Any] = {"kept": kept, "replay": replay, "seed": seed, "temperature": temperature}
+    loop: OffPolicyLoop
+    if isinstance(collector, TakesFragments):
+        loop = DistantLoop(collector, learner, make_rows=make_rows, **options)
+    else:
+        loop = OffPolicyLoop(collector, learner, n_step=make_rows(), **options)
     total_steps = learner.updates.total_steps
-    run.plan(steps_taken(total_steps, envs.num_envs))
+    run.plan(steps_taken(total_steps, loop.steps_per_take))
     run.say(f"Replay: {size_in_words(replay.capacity, kept)}.")
     if run.resumed is not None:
         loop.restore(run.resumed)

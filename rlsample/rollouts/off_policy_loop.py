@@ -11,9 +11,9 @@ import tensorflow as tf
 from rlsample import checks
 from rlsample.learning.n_step import NStep
 from rlsample.learning.replay import Replay
-from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.collecting import Collector
 from rlsample.rollouts.loop import Watcher, all_finite, raise_for_divergence
-from rlsample.rollouts.numpy_network import NumpyAct, uniform_actions
+from rlsample.rollouts.numpy_actor import NumpyAct, uniform_actions
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, generator_state, tensors_from
 from rlsample.rollouts.transitions import specs as transition_specs
@@ -128,7 +128,7 @@ class OffPolicyLoop:
 
     def __init__(
         self,
-        collector: GymnasiumCollector,
+        collector: Collector,
         learner: OffPolicyLearner,
         *,
         kept: Mapping[str, Any],
@@ -150,21 +150,32 @@ class OffPolicyLoop:
         self._acted = False
         self._all_finite = tf.function(all_finite, autograph=False)
 
+    @property
+    def steps_per_take(self) -> int:
+        """Steps of all environments that are taken at once."""
+        return self._collector.envs.num_envs
+
     def advance(self, run: Watcher) -> dict[str, float] | None:
         """Steps the environments to the end of the round, and learns; None if the run is to stop before that."""
-        collector = self._collector
         while not run.stopping:
-            rows = self._n_step.add(collector.step(self._act(collector.observation, collector.mask))._asdict())
-            self._replay.add({name: rows[name] for name in self._kept})
-            self.step, self._acted = self.step + collector.envs.num_envs, True
+            self.step, self._acted = self.step + self._take(), True
             if self.step >= min(self._round_ends, self._updates.total_steps):
                 self._round_ends = (self.step // self._updates.steps_per_round + 1) * self._updates.steps_per_round
                 metrics = {"sampler/temperature": self._set_temperature()} | self._learn()
                 if self._temperature.metric in metrics:
                     self._temperature_state = self._temperature.update(self._temperature_state, metrics)
                 self._act_anew()
-                return metrics | collector.pop_episodes()
+                return metrics | self._collector.pop_episodes()
         return None
+
+    def _take(self) -> int:
+        """Steps every environment once, and keeps the rows that this completes; returns how many steps these were."""
+        collector: Any = self._collector  # One that can be stepped: `DistantLoop` is for others.
+        self._keep(self._n_step.add(collector.step(self._act(collector.observation, collector.mask))._asdict()))
+        return collector.envs.num_envs
+
+    def _keep(self, rows: Mapping[str, Any]) -> None:
+        self._replay.add({name: rows[name] for name in self._kept})
 
     def _learn(self) -> dict[str, float]:
         """A round of updates; the learner is as it was before if they fail."""

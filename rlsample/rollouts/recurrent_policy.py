@@ -161,7 +161,7 @@ class Remembering:
 
 
 class RolloutActor:
-    """Draws the actions of a rollout as `numpy_policy.quickest_actor` does, from what the policy remembers.
+    """Draws the actions of a rollout by TensorFlow, from what the policy remembers; see `numpy_policy.rollout_actor`.
 
     Attributes:
         seen: (observations, state) that it last acted on.
@@ -192,7 +192,7 @@ class RolloutActor:
         self._seed, self._steps = seed, itertools.count()
 
     def __call__(self, observation: Any, mask: np.ndarray) -> np.ndarray:
-        """See `numpy_network.NumpyAct`."""
+        """See `numpy_actor.NumpyAct`."""
         self.seen = observation, np.where(self._starts()[:, None], np.float32(0), self._state)
         seed = self._seed + np.array([0, next(self._steps)], np.int32)
         action, self._state = self._policy.sample(self.seen, mask, seed)

@@ -14,7 +14,7 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.replay import Replay, batches_per_call
 from rlsample.rollouts.kept_rows import MASKS, packed_specs
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_network import NumpyAct
+from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.sampler_metrics import CriticAudit

@@ -40,16 +40,19 @@ class Transition(NamedTuple):
     valid: Any
 
 
-class LaggingTransition(NamedTuple):
-    """A `Transition` of a policy that may be an earlier one than the one that learns from it.
+class DistantTransition(NamedTuple):
+    """A `Transition` that was collected elsewhere, with what its learner cannot know of it.
 
     Attributes:
-        log_prob: float32 `[B]`, of the action under the policy that drew it.
+        log_prob: float32 `[B]`, of the action under the policy that drew it, where that may be an earlier one than the
+            one that learns; `()` where it is the newest.
+        memory: of networks with a memory, what each remembered before the first of T steps: float32 `[1, B, S]` each,
+            zeros where an episode begins; `()` without a memory.
 
     Examples:
-        >>> from rlsample.rollouts.transition import LaggingTransition
-        >>> step = dict.fromkeys(LaggingTransition._fields) | {"action": np.array([1]), "log_prob": np.array([-0.7])}
-        >>> LaggingTransition(**step).log_prob
+        >>> from rlsample.rollouts.transition import DistantTransition
+        >>> step = dict.fromkeys(DistantTransition._fields) | {"action": np.array([1]), "log_prob": np.array([-0.7])}
+        >>> DistantTransition(**step).log_prob
         array([-0.7])
     """
 
@@ -62,4 +65,10 @@ class LaggingTransition(NamedTuple):
     terminated: Any
     truncated: Any
     valid: Any
-    log_prob: Any
+    log_prob: Any = ()
+    memory: Any = ()
+
+    @property
+    def lags(self) -> bool:
+        """Whether an earlier policy may have collected it."""
+        return not isinstance(self.log_prob, tuple)

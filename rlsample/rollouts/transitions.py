@@ -9,7 +9,7 @@ import gymnasium as gym
 import tensorflow as tf
 
 from rlsample.learning.loops import repeat
-from rlsample.rollouts.transition import LaggingTransition, Transition
+from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.spaces import Factors, observations
 from rlsample.types import Rollout
 
@@ -75,7 +75,7 @@ def swap_axes(steps: tf.Tensor) -> tf.Tensor:
 
 
 def to_rollout(
-    transitions: Transition | LaggingTransition,
+    transitions: Transition | DistantTransition,
     log_prob: Callable[[Any, tf.Tensor | None, tf.Tensor], tf.Tensor],
     value: Callable[[Any], tf.Tensor],
     max_truncations: int | None = None,
@@ -93,7 +93,7 @@ def to_rollout(
 
     Examples:
         >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-        >>> from rlsample.rollouts.numpy_policy import uniform_actions
+        >>> from rlsample.rollouts.numpy_actor import uniform_actions
         >>> from rlsample.rollouts.transitions import to_rollout
         >>> envs, noise = gym.make_vec("CartPole-v1", num_envs=2), np.random.default_rng(0)
         >>> collector = GymnasiumCollector(envs, spaces.factorise(envs.single_action_space), seed=0)
@@ -122,7 +122,7 @@ def to_rollout(
 
 
 def _next_values(
-    transitions: Transition | LaggingTransition,
+    transitions: Transition | DistantTransition,
     values: tf.Tensor,
     value: Callable[[Any], tf.Tensor],
     max_truncations: int | None,

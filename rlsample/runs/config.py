@@ -15,6 +15,7 @@ Names come from registries, never from import paths: a configuration file cannot
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
@@ -61,6 +62,12 @@ class AgentConfig(Block):
 
     scales: ClassVar[bool] = False
     """Whether the agent learns from what runners collect: see `ScaleConfig`."""
+
+    scales_memory: ClassVar[bool] = False
+    """Whether it does so with a network that has a memory."""
+
+    shares_minibatches: ClassVar[bool] = False
+    """Whether several devices can share its minibatches."""
 
     name: str = Field(description="The agent they belong to.")
 
@@ -236,11 +243,29 @@ class RunConfig(Block, Generic[Agent]):
             raise checks.invalid("an agent that measures its gradients", agent=agent.name, hint=hint)
         return temperature
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _counted(cls, values: Any) -> Any:
+        """`env.num_envs` where it is left to the runners to say."""
+        if not isinstance(values, dict):
+            return values
+        env, scale = values.get("env"), values.get("scale")
+        if not isinstance(env, dict) or not isinstance(scale, dict) or env.get("num_envs") is not None:
+            return values
+        counts = [scale.get("envs_per_runner"), scale.get("runners", 1)]
+        if not all(isinstance(count, int) and count > 0 for count in counts):
+            return values  # Nothing is said, or what its own field refuses.
+        return values | {"env": env | {"num_envs": math.prod(counts)}}
+
     @pydantic.field_validator("scale")
     @classmethod
     def _can_be_spread(cls, scale: ScaleConfig, info: pydantic.ValidationInfo) -> ScaleConfig:
         """Refuses runners that have nothing to do, or for whom an agent has no use."""
         env, agent = info.data.get("env"), info.data.get("agent")
+        if env is not None and scale.envs_per_runner not in (None, env.num_envs / scale.runners):
+            rule = "env.num_envs to be scale.runners * scale.envs_per_runner where both are given"
+            received = {"num_envs": env.num_envs, "runners": scale.runners, "envs_per_runner": scale.envs_per_runner}
+            raise checks.invalid(rule, **received, hint="Leave one of them out; env.num_envs=null takes it back.")
         if not (scale.spread or scale.devices > 1) or env is None or agent is None:
             return scale
         if env.num_envs % scale.runners:
@@ -248,7 +273,10 @@ class RunConfig(Block, Generic[Agent]):
             raise checks.invalid(rule, num_envs=env.num_envs, runners=scale.runners)
         if WITHOUT_TENSORFLOW in (info.context or ()):  # Its agent is not known.
             return scale
-        if not agent.scales:
+        if scale.devices > 1 and not agent.shares_minibatches:
+            rule = "an agent whose minibatches several devices share"
+            raise checks.invalid(rule, agent=agent.name, devices=scale.devices, hint="Such as ppo.")
+        if scale.spread and not agent.scales:
             raise checks.invalid("an agent that scales", agent=agent.name, hint="Such as ppo.")
         if getattr(agent, "population", 1) > 1:
             raise checks.invalid("one agent alone, to be scaled", population=agent.population)

@@ -22,16 +22,21 @@ _ADDRESS = re.compile(r"auto|[\w.-]+:\d+")
 class ScaleConfig(Block):
     """Who steps the environments: the process that learns, or runners, which may be on other machines.
 
-    RLlib's names for the same: `num_env_runners` (runners), `num_cpus_per_env_runner` (cpus_per_runner),
-    `sample_timeout_s` (fragment_seconds), `max_num_env_runner_restarts` (max_restarts); its
-    `num_envs_per_env_runner` is `env.num_envs` divided by the runners, its `rollout_fragment_length` the agent's
-    `num_steps`.
+    RLlib's names for the same: `num_env_runners` (runners), `num_envs_per_env_runner` (envs_per_runner),
+    `num_cpus_per_env_runner` (cpus_per_runner), `sample_timeout_s` (fragment_seconds), `max_num_env_runner_restarts`
+    (max_restarts); its `rollout_fragment_length` is the agent's `num_steps`.
     """
 
     engine: Literal["local", "ray"] = Field(
         default="local", description="local steps all runners in this process, ray each in one of its own."
     )
     runners: int = Field(default=1, ge=1, description="Runners, which share env.num_envs evenly.")
+    envs_per_runner: int | None = Field(
+        default=None,
+        ge=1,
+        description="Environments of each; env.num_envs is then so many times the runners. By default env.num_envs "
+        "divided by the runners.",
+    )
     mode: Literal["sync", "async"] = Field(
         default="sync",
         description="sync waits for a fragment of each runner, collected by the newest policy; async takes what is "

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import tree as nest
 
-from rlsample import checks
+from rlsample.rollouts.collecting import Taken
 from rlsample.rollouts.environment_faults import EnvironmentFault
-from rlsample.rollouts.numpy_network import NumpyAct, NumpyActor
+from rlsample.rollouts.numpy_actor import NumpyAct, NumpyActor
+from rlsample.rollouts.numpy_policy import sendable
 from rlsample.rollouts.snapshot import Snapshot
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.engine import Engine, RunnerFault
@@ -50,37 +51,49 @@ class ScaledCollector:
 
     def _begin(self, seed: int) -> None:
         self._seed, self._started = seed, False
+        self._interrupted = [True] * self._scale.runners
 
     def collect(self, act: NumpyAct, num_steps: int) -> Any:
-        """Arrays `[T, B, ...]`: a `Transition`, in async mode a `LaggingTransition`.
+        """Arrays `[T, B, ...]`: a `Transition`; a `DistantTransition` in async mode and of a policy with a memory.
 
         Args:
-            act: a `NumpyActor`, which is sent to the runners.
+            act: what `sendable` makes a `NumpyActor` of, which is sent to the runners.
             num_steps: T.
 
         Raises:
             RunnerFault: a runner was lost more often than `max_restarts`.
             EnvironmentFault: an environment failed.
         """
-        if not isinstance(act, NumpyActor):
-            raise checks.invalid("a policy that acts in NumPy, for runners", act=type(act).__name__)
+        parts = [taken.transitions for taken in self._taken(act, num_steps, self._scale.mode == "async")]
+        if len(parts) == 1:
+            return parts[0]
+        return nest.map_structure(lambda *each: np.concatenate(each, 1), *parts)
+
+    def take(self, act: NumpyAct, num_steps: int) -> list[Taken]:
+        """See `collecting.TakesFragments`; errors as of `collect`."""
+        return self._taken(act, num_steps, with_log_prob=False)
+
+    def _taken(self, act: NumpyAct, num_steps: int, with_log_prob: bool) -> list[Taken]:
+        actor = sendable(act)
         self._version += 1
         self._asked.clear()
         try:
-            return self._collected(act, num_steps)
+            return self._fragments(actor, num_steps, with_log_prob)
         except BaseException:
             self._engine.close()
             raise
 
-    def _collected(self, act: NumpyActor, num_steps: int) -> Any:
+    def _fragments(self, act: NumpyActor, num_steps: int, with_log_prob: bool) -> list[Taken]:
         lagging, everyone = self._scale.mode == "async", range(self._scale.runners)
-        network = self._engine.publish(act.network)
-        size = sum(weight.nbytes for weight in act.network.weights)
+        sent = act.network, *act.beside
+        networks = self._engine.publish(sent)
+        size = sum(weight.nbytes for network in sent for weight in network.weights)
 
         def ask(runner: int) -> None:
             stream = runner + self._scale.runners * self._asked[runner]
             self._asked[runner] += 1
-            self._engine.request(runner, network, Request(self._version, act.seed, stream, num_steps, lagging))
+            request = Request(self._version, act.seed, stream, num_steps, with_log_prob, act.epsilon)
+            self._engine.request(runner, networks, request)
             self._measures.sent(size)
 
         if not self._started:
@@ -90,7 +103,7 @@ class ScaledCollector:
             for runner in everyone:
                 ask(runner)
         self._started = True
-        fragments: list[tuple[int, Fragment]] = []
+        fragments: list[Taken] = []
         while len(fragments) < len(everyone):
             start = time.perf_counter()
             runner, fragment, loss = self._engine.answer()
@@ -99,24 +112,25 @@ class ScaledCollector:
                 raise _failed(runner, fragment)
             if fragment is None:
                 self._measures.dropped += 1
+                self._interrupted[runner] = True
                 self._replace(runner, loss)
                 ask(runner)
                 continue
             lag = self._version - fragment.version
             if lag > self._scale.max_lag:
                 self._measures.dropped += 1
+                self._interrupted[runner] = True
             else:
-                self._measures.taken(fragment, lag)
-                self._unfinished[runner] = fragment.unfinished
-                fragments.append((runner, fragment))
+                fragments.append(self._kept(runner, fragment, lag))
             if lagging:
                 ask(runner)
-        if not lagging:
-            fragments.sort(key=lambda pair: pair[0])
-        parts = [fragment.transitions for _, fragment in fragments]
-        if len(parts) == 1:
-            return parts[0]
-        return nest.map_structure(lambda *each: np.concatenate(each, 1), *parts)
+        return fragments if lagging else sorted(fragments, key=lambda taken: taken.runner)
+
+    def _kept(self, runner: int, fragment: Fragment, lag: int) -> Taken:
+        self._measures.taken(fragment, lag)
+        self._unfinished[runner] = fragment.unfinished
+        goes_on, self._interrupted[runner] = not self._interrupted[runner], False
+        return Taken(runner, goes_on, fragment.transitions)
 
     def snapshot(self) -> Snapshot:
         """Nothing: episodes far away begin anew where a run goes on."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from rlsample.rollouts.environment_faults import EnvironmentFault
-from rlsample.rollouts.numpy_network import NumpyNetwork
-from rlsample.scale.runner import Failure, Fragment, Request
+from rlsample.scale.runner import Failure, Fragment, Networks, Request
 
 
 class RunnerFault(EnvironmentFault):
@@ -33,10 +32,10 @@ class Engine(Protocol):
     def start(self, runner: int, seed: int) -> None:
         """Makes a runner whose environments have this seed, in the place of the one before if there was one."""
 
-    def publish(self, network: NumpyNetwork) -> Any:
+    def publish(self, networks: Networks) -> Any:
         """Takes a policy that requests are made with; returns what `request` knows it by."""
 
-    def request(self, runner: int, network: Any, request: Request) -> None:
+    def request(self, runner: int, networks: Any, request: Request) -> None:
         """Asks a runner for a fragment."""
 
     def answer(self) -> Answer:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from rlsample.rollouts.numpy_network import NumpyNetwork
 from rlsample.scale.engine import Answer
-from rlsample.scale.runner import Request, Runner, RunnerPlan
+from rlsample.scale.runner import Networks, Request, Runner, RunnerPlan
 
 
 class LocalEngine:
@@ -28,13 +27,13 @@ class LocalEngine:
             self._answers = deque(answer for answer in self._answers if answer.runner != runner)
         self._runners[runner] = Runner(self._plan, seed)
 
-    def publish(self, network: NumpyNetwork) -> NumpyNetwork:
+    def publish(self, networks: Networks) -> Networks:
         """See `Engine`."""
-        return network
+        return networks
 
-    def request(self, runner: int, network: NumpyNetwork, request: Request) -> None:
+    def request(self, runner: int, networks: Networks, request: Request) -> None:
         """See `Engine`."""
-        self._answers.append(Answer(runner, self._runners[runner].collect(network, request)))
+        self._answers.append(Answer(runner, self._runners[runner].collect(networks, request)))
 
     def answer(self) -> Answer:
         """See `Engine`."""

@@ -12,9 +12,10 @@ from rlsample.scale.engine import RunnerFault
 LOOPBACK = "127.0.0.1"
 
 # Read by Ray when it is imported. The second one is named for other systems, but is what lets a cluster of this machine
-# alone have this machine's own address, so that it listens to nobody else.
+# alone have this machine's own address, so that it listens to nobody else. The third one lets runners have their share
+# of a busy machine: Ray would give them the niceness 15, with which all else comes first.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
-ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 
 
 class RayCluster:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rlsample.rollouts.numpy_network import NumpyNetwork
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.engine import Answer, RunnerFault
 from rlsample.scale.ray_cluster import RayCluster
-from rlsample.scale.runner import Request, Runner, RunnerPlan
+from rlsample.scale.runner import Networks, Request, Runner, RunnerPlan
+
+MOST_BYTES_ALONG = 50_000
+"""Of weights in a request; beyond 100 kB Ray itself would put each request's own copy into the object store."""
 
 
 class RayEngine:
@@ -43,17 +45,18 @@ class RayEngine:
         self.actors[runner] = self._actor.remote(self._plan, seed)
         self._fresh.add(runner)
 
-    def publish(self, network: NumpyNetwork) -> Any:
-        """See `Engine`: it is sent to each machine once."""
-        return self._ray.put(network)
+    def publish(self, networks: Networks) -> Any:
+        """See `Engine`. Large ones are sent to each machine once; small ones go with the requests, which is quicker."""
+        size = sum(weight.nbytes for network in networks for weight in network.weights)
+        return self._ray.put(networks) if size > MOST_BYTES_ALONG else networks
 
-    def request(self, runner: int, network: Any, request: Request) -> None:
+    def request(self, runner: int, networks: Any, request: Request) -> None:
         """See `Engine`."""
         seconds = self._scale.fragment_seconds
         if runner in self._fresh:  # The process has still to start.
             seconds += self._scale.connect_seconds
         self._until[runner] = time.monotonic() + seconds
-        self._waiting[self.actors[runner].collect.remote(network, request)] = runner
+        self._waiting[self.actors[runner].collect.remote(networks, request)] = runner
 
     def answer(self) -> Answer:
         """See `Engine`.

@@ -14,8 +14,9 @@ import tree as nest
 
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.numpy_network import NumpyActor, NumpyNetwork
-from rlsample.rollouts.transition import LaggingTransition, Transition
+from rlsample.rollouts.numpy_actor import NumpyActor, RememberingActor
+from rlsample.rollouts.numpy_network import NumpyNetwork
+from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.runs.env_config import EnvConfig
 from rlsample.spaces import factorise
 
@@ -29,6 +30,7 @@ class Request(NamedTuple):
         stream: tells fragments of one seed apart.
         num_steps: T.
         with_log_prob: whether what learns from the fragment may be another policy by then.
+        epsilon: as of `NumpyActor`.
     """
 
     version: int
@@ -36,6 +38,11 @@ class Request(NamedTuple):
     stream: int
     num_steps: int
     with_log_prob: bool
+    epsilon: float | None = None
+
+
+Networks = tuple[NumpyNetwork, ...]
+"""The policy, and beside it the networks whose memories its learner asks for."""
 
 
 class Fragment(NamedTuple):
@@ -51,7 +58,7 @@ class Fragment(NamedTuple):
     """
 
     version: int
-    transitions: Transition | LaggingTransition
+    transitions: Transition | DistantTransition
     returns: list[float]
     lengths: list[int]
     unfinished: int
@@ -103,30 +110,44 @@ class Runner:
     def __init__(self, plan: RunnerPlan, seed: int) -> None:
         self._plan, self._seed = plan, seed
         self._collector: GymnasiumCollector | None = None
+        self._states: list[np.ndarray] = []
 
     def process(self) -> int:
         """The id of its process."""
         return os.getpid()
 
-    def collect(self, network: NumpyNetwork, request: Request) -> Fragment | Failure:
+    def collect(self, networks: Networks, request: Request) -> Fragment | Failure:
         """Takes T steps in every environment."""
         start = time.perf_counter()
         try:
             if self._collector is None:
                 self._collector = self._begun()
-            collector, actor = self._collector, NumpyActor(network, request.seed, request.stream)
-            transitions = collector.collect(actor, request.num_steps)
+            collector = self._collector
+            transitions = self._transitions(collector, networks, request)
         except EnvironmentFault as error:
             return Failure(EnvironmentFault.__name__, str(error))
         except Exception as error:
             return Failure(type(error).__name__, traceback.format_exc())
-        steps: Transition | LaggingTransition = transitions
-        if request.with_log_prob:
-            flat = nest.map_structure(lambda part: part.reshape(-1, *part.shape[2:]), transitions)
-            log_prob = network.log_prob(flat.observation, flat.mask, flat.action)
-            steps = LaggingTransition(*transitions, log_prob.reshape(transitions.reward.shape))
         episodes = collector.take_episodes()
-        return Fragment(request.version, steps, *episodes, time.perf_counter() - start)
+        return Fragment(request.version, transitions, *episodes, time.perf_counter() - start)
+
+    def _transitions(
+        self, collector: GymnasiumCollector, networks: Networks, request: Request
+    ) -> Transition | DistantTransition:
+        actor = NumpyActor(networks[0], request.seed, request.stream, request.epsilon, networks[1:])
+        if not networks[0].state_size:
+            transitions = collector.collect(actor, request.num_steps)
+            return _with_log_prob(networks[0], transitions) if request.with_log_prob else transitions
+        states = self._states or [
+            np.zeros((self._plan.num_envs, network.state_size), np.float32) for network in networks
+        ]
+        act = RememberingActor(actor, states, lambda: collector.starts)
+        transitions = collector.collect(act, request.num_steps)
+        self._states = act.states
+        distant = DistantTransition(*transitions)
+        if request.with_log_prob:
+            distant = _with_log_prob(networks[0], transitions, np.concatenate([states[0] for states in act.before]))
+        return distant._replace(memory=tuple(state[None] for state in act.before[0]))
 
     def close(self) -> None:
         """Closes the environments."""
@@ -138,3 +159,13 @@ class Runner:
             importlib.import_module(name)
         envs = EnvConfig.model_validate(self._plan.env).make(num_envs=self._plan.num_envs)
         return GymnasiumCollector(envs, factorise(envs.single_action_space), self._seed)
+
+
+def _with_log_prob(
+    network: NumpyNetwork, transitions: Transition, states: np.ndarray | None = None
+) -> DistantTransition:
+    """Transitions `[T, E, ...]`, and what the policy that took them says of the actions from states `[T * E, S]`."""
+    rows = nest.map_structure(lambda part: part.reshape(-1, *part.shape[2:]), transitions)
+    observation = rows.observation if states is None else (rows.observation, states)
+    log_prob = network.log_prob(observation, rows.mask, rows.action)
+    return DistantTransition(*transitions, log_prob.reshape(transitions.reward.shape))

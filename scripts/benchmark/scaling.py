@@ -1,5 +1,7 @@
 """What runners give: throughput against their number, what Ray adds to a fragment, and a model of larger clusters.
 
+Beside the runners stand as many bare processes: each collects by itself, and sends nothing to anybody.
+
 A turn of n runners in sync mode takes, by the model,
 
     seconds(n) = fragment + call + n * (message + bytes / bandwidth) + n * update
@@ -14,6 +16,7 @@ core for each runner.
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import time
 from collections.abc import Iterator
@@ -21,7 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlsample.rollouts.numpy_network import NumpyActor, NumpyNetwork
+from rlsample.rollouts.numpy_actor import NumpyActor
+from rlsample.rollouts.numpy_network import NumpyNetwork, dense_network
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.collector import ScaledCollector
 from rlsample.scale.engine import Engine
@@ -62,7 +66,7 @@ class Times(NamedTuple):
     """Of one number of runners, over several turns.
 
     Attributes:
-        turn: seconds of a turn, the least.
+        turn: seconds of a turn, the mean.
         beyond: what a turn took beyond its slowest runner's own part: the least, and the median.
         learner: seconds of computing in the learner's process in a turn, the least.
     """
@@ -99,18 +103,22 @@ def run(options: Options) -> Iterator[Table]:
 def _tables(task: Task, options: Options) -> Iterator[Table]:
     rounds, runners = (1, (1, 2)) if options.tiny else (options.rounds, task.runners)
     local = _times(task, "local", 1, rounds)
-    times = {count: _times(task, "ray", count, rounds) for count in runners}
+    bare, times = dict[int, float](), dict[int, Times]()
+    for count in runners:
+        bare[count], times[count] = _bare(task, count, rounds), _times(task, "ray", count, rounds)
     one = times[1]
     message = times[2].learner - one.learner
     rows = task.plan.num_envs * task.num_steps
     lines = []
     for count, measured in times.items():
         speed, expected = count * rows / measured.turn, count * rows / (one.turn + (count - 1) * message)
-        lines.append([str(count), f"{speed:,.0f}", f"{speed * one.turn / rows:.2f}", ratio(expected, speed)])
+        shares = f"{speed * one.turn / rows:.2f}", ratio(speed, bare[count]), ratio(expected, speed)
+        lines.append([str(count), f"{speed:,.0f}", f"{bare[count]:,.0f}", *shares])
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg()[:2])
     shape = f"{task.num_steps} steps of {task.plan.num_envs} in a fragment"
     title = f"{task.name}: {shape} (load {load} on {os.cpu_count()} cores)"
-    yield Table(f"scaling-{task.name}", title, ["runners", "steps a second", "times one", "model / measured"], lines)
+    columns = ["runners", "steps a second", "bare processes", "times one", "runners / bare", "model / measured"]
+    yield Table(f"scaling-{task.name}", title, columns, lines)
     yield Table(
         f"scaling-{task.name}-overhead",
         "What a fragment costs beyond the runner's own time, and the learner's computing for each further one",
@@ -154,7 +162,31 @@ def _times(task: Task, engine: str, runners: int, rounds: int) -> Times:
         beyond.append(turns[-1] - watched.slowest)
     collector.close()
     # The first turn makes the environments.
-    return Times(min(turns[1:]), (min(beyond[1:]), float(np.median(beyond[1:]))), min(learner[1:]))
+    return Times(float(np.mean(turns[1:])), (min(beyond[1:]), float(np.median(beyond[1:]))), min(learner[1:]))
+
+
+def _bare(task: Task, count: int, rounds: int) -> float:
+    """Steps a second of so many processes that collect side by side."""
+    context = multiprocessing.get_context("spawn")
+    begin, speeds = context.Barrier(count), context.Queue()
+    arguments = [(task, seed, rounds, begin, speeds) for seed in range(count)]
+    processes = [context.Process(target=_collect_bare, args=each) for each in arguments]
+    for process in processes:
+        process.start()
+    total = sum(speeds.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return total
+
+
+def _collect_bare(task: Task, seed: int, rounds: int, begin: Any, speeds: Any) -> None:
+    runner, networks = Runner(task.plan, seed), (_network(task.sizes),)
+    for index in range(rounds + 1):
+        if index == 1:  # The first turn makes the environments.
+            begin.wait()
+            start = time.perf_counter()
+        runner.collect(networks, Request(index, SEED + index, seed, task.num_steps, False))
+    speeds.put(rounds * task.num_steps * task.plan.num_envs / (time.perf_counter() - start))
 
 
 class _Watched:
@@ -178,7 +210,7 @@ def _network(sizes: tuple[int, ...]) -> NumpyNetwork:
     weights: list[np.ndarray] = []
     for inputs, outputs in itertools.pairwise(sizes):
         weights += [draw(size=(inputs, outputs), scale=0.1).astype(np.float32), np.zeros(outputs, np.float32)]
-    return NumpyNetwork(None, weights, ["tanh"] * (len(sizes) - 2), (sizes[-1],))
+    return dense_network(weights, ["tanh"] * (len(sizes) - 2), (sizes[-1],))
 
 
 def _learning(task: Task, rounds: int) -> tuple[int, float]:
@@ -198,7 +230,7 @@ def _learning(task: Task, rounds: int) -> tuple[int, float]:
     config = config_from_dict(words, agents={"ppo": ppo.Config})
     learner = ppo.Learner(config, config.env.make(), num_turns=1000)
     network, runner = _network(task.sizes), Runner(task.plan, 0)
-    fragment = runner.collect(network, Request(0, SEED, 0, task.num_steps, False))
+    fragment = runner.collect((network,), Request(0, SEED, 0, task.num_steps, False))
     runner.close()
     if not isinstance(fragment, Fragment):
         raise RuntimeError(fragment.text)

@@ -7,11 +7,20 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rlsample.rollouts.numpy_actor import NumpyActor
+from rlsample.rollouts.numpy_network import dense_network
+from rlsample.runs.scale_config import ScaleConfig
+from rlsample.scale.collector import ScaledCollector
+from rlsample.scale.ray_cluster import RayCluster
+from rlsample.scale.ray_engine import RayEngine
+from rlsample.scale.runner import RunnerPlan
 from tests.reliability.commands import Outcome, resume, start
 
 if importlib.util.find_spec("ray") is None:
@@ -31,6 +40,10 @@ def processes_below(root):
         found |= below
         parents = set(below)
     return found
+
+
+def runners_below(root):
+    return [pid for pid, command in processes_below(root).items() if command.startswith("ray::Runner")]
 
 
 def steps(folder):
@@ -53,7 +66,7 @@ def test_runners_and_learner_killed(tmp_path, row):
     for kill in range(3):
         before = steps(folder)
         wait(lambda: steps(folder) > before)  # noqa: B023 (called at once)
-        runners = [pid for pid, command in processes_below(process.pid).items() if command.startswith("ray::Runner")]
+        runners = runners_below(process.pid)
         os.kill(runners[kill % len(runners)], signal.SIGKILL)
     before = steps(folder)
     wait(lambda: steps(folder) > before)
@@ -69,3 +82,81 @@ def test_runners_and_learner_killed(tmp_path, row):
     again.send_signal(signal.SIGTERM)
     out, errors = again.communicate(timeout=600)
     row(Outcome.SURVIVES if again.returncode == 143 else Outcome.UNCLEAR, "3 runners, then the learner", out + errors)
+
+
+KILLS = 50
+
+
+class Killer(threading.Thread):
+    """Kills processes of runners, some time after each other, none of them twice."""
+
+    def __init__(self, root, seed):
+        super().__init__(daemon=True)
+        self.killed, self.root, self.draw = set(), root, np.random.default_rng(seed)
+
+    def run(self):
+        while len(self.killed) < KILLS:
+            time.sleep(self.draw.uniform(0.0, 0.5))
+            left = sorted(set(runners_below(self.root)) - self.killed)
+            if left:
+                pid = int(self.draw.choice(left))
+                self.killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+
+
+class Everywhere:
+    num_envs = 6
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
+@pytest.mark.filterwarnings("ignore::FutureWarning:ray.*")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_no_step_is_counted_twice_and_none_is_lost_but_with_its_fragment(mode, row):
+    """Fifty runners, killed whenever: of each environment the steps from its first on, to the end of a fragment."""
+    scale = ScaleConfig(
+        engine="ray", runners=3, mode=mode, max_lag=10**6, fragment_seconds=300, connect_seconds=300, max_restarts=KILLS
+    )
+    cluster = RayCluster(None, 300.0, cpus=4)
+    env = {"id": "Counted-v0", "vectorization_mode": "sync"}
+    plan = RunnerPlan(env, 2, ("tests.reliability.counted",))
+    collector = ScaledCollector(Everywhere(), RayEngine(plan, scale), scale, seed=1)
+    network = dense_network([np.zeros([2, 2], np.float32), np.zeros(2, np.float32)], [], (2,))
+    seen, turn, restarts = [], 0, 0
+    killer = Killer(os.getpid(), seed=3)
+    while killer.ident is None or killer.is_alive() or restarts < KILLS:
+        steps = collector.collect(NumpyActor(network, np.array([turn, 1], np.int32)), 50)
+        assert steps.reward.shape == (50, 6)
+        assert (steps.next_observation[..., 1] - steps.observation[..., 1] == steps.valid).all()
+        seen.append(steps.observation[steps.valid])
+        restarts = collector.pop_episodes()["scale/restarts"]
+        if turn == 0:
+            killer.start()
+        turn += 1
+    collector.close()
+    cluster.close()
+    rows = np.concatenate(seen).astype(int)
+    environments = np.unique(rows[:, 0])
+    for environment in environments:
+        counts = np.sort(rows[rows[:, 0] == environment, 1])
+        np.testing.assert_array_equal(counts, np.arange(len(counts)))
+    assert restarts == KILLS
+    row(Outcome.SURVIVES, f"{mode}: {KILLS} kills, {turn} turns, {len(rows):,} steps, {len(environments)} environments")
+
+
+def test_a_run_ends_whose_runners_are_killed(tmp_path, row):
+    """Fifty of them, while it goes on: it takes the steps it was asked for, each once."""
+    folder, total = tmp_path / "run", 64 * 1200
+    process = start(folder, *SCALED, f"total_steps={total}")
+    wait(lambda: steps(folder) > 0)
+    killer = Killer(process.pid, seed=4)
+    killer.start()
+    out, errors = process.communicate(timeout=1200)
+    assert process.returncode == 0, out + errors
+    assert not killer.is_alive(), f"it ended after {len(killer.killed)} kills: ask it for more steps"
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    taken = [record["global_step"] for record in records if "scale/restarts" in record]
+    assert taken == sorted(set(taken))
+    assert json.loads((folder / "evaluation.json").read_text())["global_step"] == total
+    restarts = [record["scale/restarts"] for record in records if "scale/restarts" in record][-1]
+    row(Outcome.SURVIVES if restarts == KILLS else Outcome.SILENT, f"{restarts:g} restarts in {total:,} steps")
