@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from envs.miniature import DOWN, LEFT, NONE, RIGHT, SIZE, UP, MiniatureGame, Played, cell, towards
 from rlsample import ops
 from rlsample.in_graph import raster
 from rlsample.in_graph.environment import draw_index
+
+from .miniature import DOWN, LEFT, NONE, RIGHT, SIZE, UP, MiniatureGame, Played, cell, towards
 
 ROWS = SIZE - 2  # those between the first and the last, each for one passer-by
 SPAWN_INTERVAL, MOVE_INTERVAL, RAMP_INTERVAL = 10, 5, 100

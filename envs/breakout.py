@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from envs.miniature import LEFT, NONE, RIGHT, SIZE, MiniatureGame, Played, cell, towards
 from rlsample.in_graph import raster
 from rlsample.in_graph.environment import draw_index
+
+from .miniature import LEFT, NONE, RIGHT, SIZE, MiniatureGame, Played, cell, towards
 
 BRICK_ROWS = (1, 2, 3)
 

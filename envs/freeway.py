@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from envs.miniature import DOWN, NONE, SIZE, UP, MiniatureGame, Played, cell, towards
 from rlsample import ops
 from rlsample.in_graph import raster
 from rlsample.in_graph.environment import draw_index
+
+from .miniature import DOWN, NONE, SIZE, UP, MiniatureGame, Played, cell, towards
 
 LANES = SIZE - 2
 SPEEDS = 5

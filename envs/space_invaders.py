@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from envs.miniature import FIRE, LEFT, NONE, RIGHT, SIZE, MiniatureGame, Played, cell, towards
 from rlsample.in_graph import raster
+
+from .miniature import FIRE, LEFT, NONE, RIGHT, SIZE, MiniatureGame, Played, cell, towards
 
 COOL_DOWN = 5
 MOVE_INTERVAL, LEAST_MOVE_INTERVAL, SHOT_INTERVAL = 12, 6, 10
