@@ -84,7 +84,9 @@ class Config(PopulationConfig):
     jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
     warmup_steps: int = Field(default=1000, ge=1, description="Steps before learning; at most a tenth of the run.")
     sequence_length: int = Field(default=32, ge=2, description="With a memory: steps that are replayed together.")
-    burn_in: int = Field(default=8, ge=0, description="With a memory: the first of them, which only bring it up to date.")
+    burn_in: int = Field(
+        default=8, ge=0, description="With a memory: the first of them, which only bring it up to date."
+    )
     steps_per_round: int = Field(default=32, ge=1, description="Environment steps between rounds of updates.")
     updates_per_step: float = Field(default=1.0, gt=0, description="Updates per environment step after the warm-up.")
 
@@ -136,7 +138,7 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
 
 
 def dueling(policy: Policy) -> keras.Model:
-    """The model of a policy with the state's value beside it: by a network of its own, with a memory by the same one."""
+    """The model of a policy with the state's value in it: by a network of its own, but with a memory by the same."""
     inputs, outputs = policy.model.input, policy.model.output
     if not policy.network.state_size:
         value = with_outputs(model_of(policy.network, policy.observation_space), 1)(inputs)

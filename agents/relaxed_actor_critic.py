@@ -68,7 +68,9 @@ class Config(PopulationConfig):
     jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
     warmup_steps: int = Field(default=1000, ge=1, description="Steps before learning; at most a tenth of the run.")
     sequence_length: int = Field(default=32, ge=2, description="With a memory: steps that are replayed together.")
-    burn_in: int = Field(default=8, ge=0, description="With a memory: the first of them, which only bring it up to date.")
+    burn_in: int = Field(
+        default=8, ge=0, description="With a memory: the first of them, which only bring it up to date."
+    )
     steps_per_round: int = Field(default=64, ge=1, description="Environment steps between rounds of updates.")
     updates_per_step: float = Field(default=1.0, gt=0, description="Updates per environment step after the warm-up.")
     audit_draws: int = Field(default=0, ge=0, description="Gradient estimates per round, to measure their quality.")
@@ -223,7 +225,8 @@ class Learner(ReplayLearner):
                 one_hot = tf.one_hot(row.action, self.policy.factors.num_categories)
                 other = samplers.create("categorical")(tf.zeros_like(one_hot), other_seed, mask=row.mask).one_hot
                 for critic in critics:
-                    chord = chord_loss(lambda _, action: critic(action), row.observation, one_hot, other, chord_seed)
+                    ends = row.observation, one_hot, other
+                    chord = chord_loss(lambda _, action, critic=critic: critic(action), *ends, chord_seed)
                     loss += self.agent.chord_weight * chord
         gradients = tape.gradient(loss, state.critics)
         rate = self.agent.critic_learning_rate

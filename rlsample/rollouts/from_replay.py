@@ -20,6 +20,7 @@ from rlsample.rollouts.in_graph_sequences import WithSequences
 from rlsample.rollouts.kept_rows import MASKS, replay_capacity
 from rlsample.rollouts.loop import Watcher, train_in_turns
 from rlsample.rollouts.off_policy import train_off_policy
+from rlsample.rollouts.off_policy_loop import RowMaker
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recall import Recall
 from rlsample.rollouts.replay_learner import ReplayLearner

@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from rlsample.learning.ring import Ring, sequence_places, start_ring
-from rlsample.rollouts import memory
 from rlsample.rollouts.in_graph_replay import Replayed, WithReplay
+from rlsample.rollouts.memory import ends
 from rlsample.rollouts.sequences import Seen, Steps
 from rlsample.rollouts.transitions import Transition
 
@@ -53,25 +53,25 @@ class WithSequences(WithReplay):
         """Observations `[E, ...]` -> logits, from what is remembered after the last rollout."""
         return self.logits_and_memory(parameters, observation, parameters[1])[0]
 
-    def logits_and_memory(self, parameters: Any, observation: Any, remembered: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def logits_and_memory(self, parameters: Any, observation: Any, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `RememberingLearner`."""
-        return self.learner.logits_and_memory(parameters[0], observation, remembered)
+        return self.learner.logits_and_memory(parameters[0], observation, memory)
 
     def _rows(self, state: Replayed, transitions: Transition) -> tuple[dict[str, Any], dict[str, Any]]:
-        ends, begun = memory.ends(transitions), state.begun
-        starts = tf.concat([begun["starts"][tf.newaxis], ends[:-1]], 0)
+        ended, begun = ends(transitions), state.begun
+        starts = tf.concat([begun["starts"][tf.newaxis], ended[:-1]], 0)
         # Once more than while acting, which handed on the last state alone.
         steps = Steps(begun["memory"], None, Seen(transitions.observation, starts))
         networks = zip(self.learner.networks, self.learner.split(state.learned), strict=True)
         states = [network.go(layers, steps)[1] for network, layers in networks]
         after = tf.reshape(tf.concat(states, -1), [*starts.shape, -1])
-        after = tf.where(ends[..., tf.newaxis], 0.0, after)
+        after = tf.where(ended[..., tf.newaxis], 0.0, after)
         rows = {name: getattr(transitions, name, None) for name in self._kept}
         rows |= {"starts": starts, "memory": tf.concat([begun["memory"][tf.newaxis], after[:-1]], 0)}
-        return rows, {"memory": after[-1], "starts": ends[-1]}
+        return rows, {"memory": after[-1], "starts": ended[-1]}
 
     def _draw(self, ring: Ring, seed: tf.Tensor) -> dict[str, Any]:
-        sequences = self.learner.sequences
+        sequences: Any = self.learner.sequences
         places = sequence_places(ring, (sequences.per_batch, sequences.drawn), self.num_envs, seed)
         drawn = self._unpack([tf.gather(matrix, places) for matrix in ring.rows])
         return drawn | {"memory": drawn["memory"][:, 0]}

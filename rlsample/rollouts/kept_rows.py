@@ -22,9 +22,7 @@ def kept_specs(policy: Policy, fields: Sequence[str]) -> dict[str, Any]:
 
     Examples:
         >>> from rlsample.rollouts.kept_rows import kept_specs
-        >>> from rlsample.learning.replay import check_memory
-from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.sequences import Sequences
+        >>> from rlsample.rollouts.policy import Policy
         >>> env = gym.make("CartPole-v1")
         >>> policy = Policy(env.observation_space, env.action_space, samplers.create("categorical"))
         >>> kept = kept_specs(policy, ["observation", "action", "discount"])
@@ -47,9 +45,7 @@ def packed_specs(policy: Policy, fields: Sequence[str], networks: int = 1) -> di
         networks: how many of its kind remember.
 
     Examples:
-        >>> from rlsample.learning.replay import check_memory
-from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.sequences import Sequences
+        >>> from rlsample.rollouts.policy import Policy
         >>> from rlsample.rollouts.kept_rows import packed_specs
         >>> policy = Policy(gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(20), samplers.create("categorical"))
         >>> tuple(packed_specs(policy, ["observation", "mask"])["mask"].shape)

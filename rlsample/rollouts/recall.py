@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rlsample.learning.remembering import RememberingLearner, remembering_actor
+from rlsample.learning.remembering import remembering_actor
 from rlsample.rollouts.exploring import explore
 from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.spaces import Factors
@@ -22,7 +22,7 @@ class Recall:
         memory: after the last step, float32 `[B, M]`.
 
     Args:
-        learner: a `RememberingLearner`.
+        learner: acts as a `learning.remembering.RememberingLearner`.
         factors: of the actions.
         shape: (B, M).
         starts: tells, before each step, where an episode begins with it: bool `[B]`.
@@ -43,7 +43,7 @@ class Recall:
 
     def __init__(
         self,
-        learner: RememberingLearner,
+        learner: Any,
         factors: Factors,
         shape: tuple[int, int],
         starts: Callable[[], np.ndarray],

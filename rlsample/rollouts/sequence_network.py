@@ -66,8 +66,10 @@ class SequenceNetwork:
     def seeing(self, weights: tf.Tensor, observation: Steps | Following) -> Callable[..., tf.Tensor]:
         """The function of other inputs alone that weights and steps make of it; the steps are taken once."""
         layers = self.split(weights)
-        following = isinstance(observation, Following)
-        rows = self._follow(layers, observation) if following else self.go(layers, observation)[0]
+        if isinstance(observation, Following):
+            rows = self._follow(layers, observation)
+        else:
+            rows, _ = self.go(layers, observation)
         return lambda *inputs: self._parts[1].apply(layers[1], rows, *inputs) if layers[1:] else rows
 
     def go(self, layers: list[list[tf.Tensor]], steps: Steps) -> tuple[tf.Tensor, tf.Tensor]:
