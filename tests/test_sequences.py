@@ -235,7 +235,7 @@ def check_memory(learner, observation, starts, found):
 
 @pytest.mark.parametrize("autoreset", list(gym.vector.AutoresetMode)[:2])
 def test_python_s_loop_keeps_the_same_and_leaves_resets_out(autoreset):
-    learner, made = learner_of(configure("relaxed_actor_critic"))
+    learner, _ = learner_of(configure("relaxed_actor_critic"))
     kwargs = {"length": 2, "max_episode_steps": 5, "vector_kwargs": {"autoreset_mode": autoreset}}
     collector = GymnasiumCollector(gym.make_vec(ENDS, 3, "sync", **kwargs), learner.policy.factors, seed=0)
     recall = Recall(learner, learner.policy.factors, (3, 15), lambda: collector.starts)
@@ -286,9 +286,7 @@ def test_a_population_and_priorities():
     run = Silent()
     AGENTS.module("dqn").train(configure("dqn", population=2), run)
     assert run.records[-1]["update"] == 200 - 2 * 10 * 4
-    with pytest.raises(
-        runs.ConfigError, match=r"a uniform replay for a network with a memory.*agent.prioritized=false"
-    ):
+    with pytest.raises(runs.ConfigError, match=r"a uniform replay for a network with a memory.*prioritized=false"):
         make_policy(dqn, configure("dqn", prioritized=True))
 
 
