@@ -95,10 +95,15 @@ SETTINGS = {
 }
 
 
-REMEMBERING = [f"{name}, with a memory" for name in ("dqn", "ppo", "relaxed_actor_critic")]
+SLOW = ["relaxed_actor_critic, with a memory", "dqn, with a memory, by Python"]
+REMEMBERING = [
+    "dqn, with a memory",
+    "ppo, with a memory",
+    *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW),
+]
 
 
-@pytest.mark.parametrize("case", [*ALL_AGENTS, "dqn, in the program", *REMEMBERING, "dqn, with a memory, by Python"])
+@pytest.mark.parametrize("case", [*ALL_AGENTS, "dqn, in the program", *REMEMBERING])
 def test_a_resumed_run_is_the_run_that_was_not_stopped_to_the_bit(case, tmp_path, monkeypatch):
     if case.endswith(", by Python"):
         monkeypatch.setattr(from_replay, "in_graph_env", lambda envs: None)

@@ -12,12 +12,12 @@ import envs  # noqa: F401 (registers its environments)
 from agents import dqn
 from agents import relaxed_actor_critic as relaxed
 from rlsample import runs
+from rlsample.learning.remembering import remembering_actor
 from rlsample.learning.ring import add_rows, sequence_places, start_ring
 from rlsample.learning.sequence_replay import SequenceReplay
 from rlsample.rollouts import from_replay
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.in_graph_collector import InGraphCollector, in_graph_env
-from rlsample.rollouts.in_graph_replay import replay_and_learn
 from rlsample.rollouts.in_graph_sequences import WithSequences
 from rlsample.rollouts.recall import Recall
 from rlsample.rollouts.recurrent_policy import RecurrentPolicy
@@ -78,7 +78,7 @@ def drawn_steps(sequences, memory_size, count=2, seed=0):
     return floats | {"starts": starts, "terminated": terminated}
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_rows_and_what_networks_say_of_them_are_those_of_a_slow_loop(jit_compile):
     learner, _ = learner_of(configure("dqn"))
     sequences, state = learner.sequences, learner.state
@@ -209,12 +209,19 @@ def test_the_compiled_loop_keeps_what_was_remembered_before_each_step(name):
     learner, made = learner_of(configure(name, total_steps=20_000))
     kept = WithSequences(learner, 64, 4, masked=False)
     collector = InGraphCollector(in_graph_env(made), 4, 5)
-    turn = tf.function(replay_and_learn(learner, 1)(kept, collector, 5), autograph=False)
-    state, running, finite = kept.start(0), collector.start(tf.constant([0, 1])), tf.ones([4], tf.bool)
-    for index in range(3):  # before there is anything to learn from
-        state, running, *_, finite = turn(state, running, tf.constant(index), tf.constant([index, 2]), finite)
-    rows = kept._unpack([tf.reshape(matrix[:60], [15, 4, -1]) for matrix in state.ring.rows])
-    rows = {key: np.array(column) for key, column in rows.items() if key in ("observation", "starts", "memory")}
+
+    @tf.function(autograph=False)
+    def turn(state, running, seed):
+        act, memory = remembering_actor(kept, state), kept.memory(state)
+        steps, running, _ = collector.collect(act, running, 5, seed, memory, next_masks=True)
+        rows, begun = kept._rows(state, steps)
+        return rows, state._replace(begun=begun), running
+
+    state, running, found = kept.start(0), collector.start(tf.constant([0, 1])), []
+    for index in range(3):
+        rows, state, running = turn(state, running, tf.constant([index, 2]))
+        found.append(rows)
+    rows = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *found)
     assert rows["starts"][0].all()
     assert rows["starts"][1:].any()
     for lane in range(4):
@@ -264,8 +271,15 @@ def test_python_s_loop_keeps_the_same_and_leaves_resets_out(autoreset):
 # ---- agents
 
 
-@pytest.mark.parametrize("env", ["rlsample/GridWorld-v0", "Taxi-v4"])
-@pytest.mark.parametrize("name", ["dqn", "relaxed_actor_critic"])
+@pytest.mark.parametrize(
+    ("name", "env"),
+    [
+        ("dqn", "rlsample/GridWorld-v0"),
+        pytest.param("dqn", "Taxi-v4", marks=pytest.mark.slow),
+        pytest.param("relaxed_actor_critic", "rlsample/GridWorld-v0", marks=pytest.mark.slow),
+        pytest.param("relaxed_actor_critic", "Taxi-v4", marks=pytest.mark.slow),
+    ],
+)
 def test_masks_and_both_loops_are_learned_with(name, env, monkeypatch):
     learn, legal = AGENTS.module(name).Learner.learn_from, []
 
@@ -282,18 +296,27 @@ def test_masks_and_both_loops_are_learned_with(name, env, monkeypatch):
     assert legal[0][0] == 10  # two sequences of five steps after the burn-in
 
 
-def test_a_population_and_priorities():
+@pytest.mark.slow
+def test_a_population_trains():
     run = Silent()
     AGENTS.module("dqn").train(configure("dqn", population=2), run)
     assert run.records[-1]["update"] == 200 - 2 * 10 * 4
+
+
+def test_priorities_are_refused():
     with pytest.raises(runs.ConfigError, match=r"a uniform replay for a network with a memory.*prioritized=false"):
         make_policy(dqn, configure("dqn", prioritized=True))
 
 
-def test_several_factors_and_a_dueling_network():
-    AGENTS.module("relaxed_actor_critic").train(
-        configure("relaxed_actor_critic", "rlsample/RaggedDict-v0", critic="concatenating"), Silent()
-    )
+@pytest.mark.slow
+def test_several_factors_and_another_critic():
+    run = Silent()
+    config = configure("relaxed_actor_critic", "rlsample/RaggedDict-v0", critic="concatenating")
+    AGENTS.module("relaxed_actor_critic").train(config, run)
+    assert np.isfinite(run.records[-1]["losses/critic"])
+
+
+def test_a_dueling_network_has_one_memory():
     learner, _ = learner_of(configure("dqn", dueling=True))
     row = dqn.Batch(**learner.rows(tf.nest.map_structure(tf.constant, drawn_steps(learner.sequences, 5))))
     plain, _ = learner_of(configure("dqn"))
