@@ -20,7 +20,6 @@ from rlsample.rollouts.in_graph_sequences import WithSequences
 from rlsample.rollouts.kept_rows import MASKS, replay_capacity
 from rlsample.rollouts.loop import Watcher, train_in_turns
 from rlsample.rollouts.off_policy import train_off_policy
-from rlsample.rollouts.off_policy_loop import RowMaker
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recall import Recall
 from rlsample.rollouts.replay_learner import ReplayLearner
@@ -138,25 +137,20 @@ def train_from_replay(config: Any, envs: gym.vector.VectorEnv, learner: ReplayLe
             raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
         learner.state, factors = learner.start(0), learner.policy.factors
         collector: Any = collector_for(envs, factors, Streams(config.seed).integer("environments"))
-        kept = learner.kept
-
-        def make_rows() -> RowMaker:
-            return NStep(learner.num_steps, config.agent.discount)
-
+        kept, recall = learner.kept, None
         if learner.sequences is not None:
             shape = envs.num_envs, kept["memory"].shape[0]
-            learner.recall = recall = Recall(learner, factors, shape, lambda: collector.starts)
+            recall = learner.recall = Recall(learner, factors, shape, lambda: collector.starts)
             options = {"masks": masks, "first": ["memory"]}
             replay = SequenceReplay(replay_capacity(config), envs.num_envs, learner.sequences.drawn, **options)
             kept |= {"lane": tf.TensorSpec((), tf.int32)}
-            make_rows = lambda: recall  # noqa: E731 (it holds what is remembered: there is but one)
         return train_off_policy(
             collector,
             learner,
             run,
             kept=kept,
             replay=Replay(replay_capacity(config), masks) if replay is None else replay,
-            make_rows=make_rows,
+            make_rows=lambda: NStep(learner.num_steps, config.agent.discount) if recall is None else recall,
             seed=config.seed,
             temperature=config.temperature,
         )

@@ -1,4 +1,4 @@
-"""A network with a memory as a function of one vector of weights, and of steps in place of observations."""
+"""A network with a memory as a function of its weights, and of steps in place of observations."""
 
 from __future__ import annotations
 
@@ -43,27 +43,29 @@ class SequenceNetwork:
     def __init__(self, model: keras.Model, first: int, head: keras.Model | None = None) -> None:
         self.columns = slice(first, first + model.output[1].shape[-1])
         self._parts = [FlatNetwork(part) for part in (model, head) if part is not None]
-        self._sizes = [len(part.weights()) for part in self._parts]
 
-    def weights(self) -> tf.Tensor:
-        """The models' own weights: float32 `[P]`."""
-        return tf.concat([part.weights() for part in self._parts], 0)
+    def weights(self) -> Any:
+        """The models' own weights, as `FlatNetwork` has them; of two models a list."""
+        own = [part.weights() for part in self._parts]
+        return own if own[1:] else own[0]
 
-    def assign(self, weights: tf.Tensor) -> None:
-        """Copies weights `[P]` into the models."""
-        for part, own in zip(self._parts, np.split(np.asarray(weights), np.cumsum(self._sizes)[:-1]), strict=True):
+    def assign(self, weights: Any) -> None:
+        """Copies such weights into the models."""
+        for part, own in zip(self._parts, self._apart(weights), strict=True):
             part.assign(own)
 
-    def split(self, weights: tf.Tensor) -> list[list[tf.Tensor]]:
-        """`[P]` -> the weights of each layer."""
-        own = [weights] if len(self._sizes) == 1 else tf.split(weights, self._sizes)
-        return [part.split(each) for part, each in zip(self._parts, own, strict=True)]
+    def split(self, weights: Any) -> list[list[tf.Tensor]]:
+        """The weights of each layer of each model, of what `weights` gave."""
+        return [part.split(own) for part, own in zip(self._parts, self._apart(weights), strict=True)]
 
-    def __call__(self, weights: tf.Tensor, observation: Steps | Following, *inputs: Any) -> tf.Tensor:
-        """The outputs `[N, ...]`, with weights `[P]`."""
+    def _apart(self, weights: Any) -> list[Any]:
+        return weights if self._parts[1:] else [weights]
+
+    def __call__(self, weights: Any, observation: Steps | Following, *inputs: Any) -> tf.Tensor:
+        """The outputs `[N, ...]`, with such weights."""
         return self.seeing(weights, observation)(*inputs)
 
-    def seeing(self, weights: tf.Tensor, observation: Steps | Following) -> Callable[..., tf.Tensor]:
+    def seeing(self, weights: Any, observation: Steps | Following) -> Callable[..., tf.Tensor]:
         """The function of other inputs alone that weights and steps make of it; the steps are taken once."""
         layers = self.split(weights)
         if isinstance(observation, Following):
