@@ -132,7 +132,7 @@ def test_each_critic_has_a_memory_of_its_own():
     learner, _ = learner_of(configure("relaxed_actor_critic"))
     drawn = drawn_steps(learner.sequences, 15)
     row = relaxed.Batch(**learner.rows(tf.nest.map_structure(tf.constant, drawn)))
-    critics = learner.state.critics[:1] + [[weights + 0.1 for weights in learner.state.critics[1]]]
+    critics = [learner.state.critics[0], [weights + 0.1 for weights in learner.state.critics[1]]]
     found = learner.judge(critics, row.observation)(row.action).numpy()
     values = []
     for critic, weights in zip(learner.critics, critics, strict=True):
