@@ -35,14 +35,15 @@ from rlsample import checks
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.prioritized_replay import PrioritizedReplay
-from rlsample.learning.replay import Replay, check_memory
+from rlsample.learning.replay import Replay
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.from_replay import train_from_replay
-from rlsample.rollouts.kept_rows import packed_specs, replay_capacity
+from rlsample.rollouts.kept_rows import check_replay
 from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.rollouts.numpy_policy import epsilon_greedy_actor
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent_policy import policy_for
 from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.runs import PopulationConfig, Run, RunConfig
 from rlsample.scale.environments import make_environments
@@ -82,6 +83,10 @@ class Config(PopulationConfig):
     replay_capacity: int = Field(default=100_000, ge=1, description="Rows kept.")
     jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
     warmup_steps: int = Field(default=1000, ge=1, description="Steps before learning; at most a tenth of the run.")
+    sequence_length: int = Field(default=32, ge=2, description="With a memory: steps that are replayed together.")
+    burn_in: int = Field(
+        default=8, ge=0, description="With a memory: the first of them, which only bring it up to date."
+    )
     steps_per_round: int = Field(default=32, ge=1, description="Environment steps between rounds of updates.")
     updates_per_step: float = Field(default=1.0, gt=0, description="Updates per environment step after the warm-up.")
 
@@ -119,16 +124,28 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
             a replay that does not fit into memory.
     """
     spaces = observation_space, action_space
-    policy = Policy(*spaces, config.sampler, config.network, hidden_sizes=(128, 128), activation="relu")
-    check_memory(replay_capacity(config), packed_specs(policy, KEPT))
+    policy = policy_for(*spaces, config.sampler, config.network, hidden_sizes=(128, 128), activation="relu")
+    check_replay(config, policy, KEPT)
+    if config.agent.prioritized and policy.network.state_size:
+        hint = "Set agent.prioritized=false."
+        raise checks.invalid("a uniform replay for a network with a memory", network=policy.network.name, hint=hint)
     if config.agent.dueling:
         if not policy.factors.single:
             hint = "Set agent.dueling=false."
             raise checks.invalid("an action of one factor for a dueling network", action_space=action_space, hint=hint)
-        inputs, advantage = policy.model.input, policy.model.output
-        value = with_outputs(model_of(policy.network, policy.observation_space), 1)(inputs)
-        policy.model = keras.Model(inputs, value + advantage - keras.ops.mean(advantage, -1, keepdims=True))
+        policy.model = dueling(policy)
     return policy
+
+
+def dueling(policy: Policy) -> keras.Model:
+    """The model of a policy with the state's value in it: by a network of its own, but with a memory by the same."""
+    inputs, outputs = policy.model.input, policy.model.output
+    if not policy.network.state_size:
+        value = with_outputs(model_of(policy.network, policy.observation_space), 1)(inputs)
+        return keras.Model(inputs, value + outputs - keras.ops.mean(outputs, -1, keepdims=True))
+    advantage, states = outputs
+    value = keras.layers.Dense(1, kernel_initializer="orthogonal")(policy.head.input)
+    return keras.Model(inputs, (value + advantage - keras.ops.mean(advantage, -1, keepdims=True), states))
 
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
@@ -154,7 +171,7 @@ class Learner(ReplayLearner):
         self.spaces = observation_space, action_space
         self.averaged = make_policy(config, *self.spaces)
         super().__init__(config, make_policy(config, *self.spaces), KEPT)
-        self.num_steps, self.network = self.agent.num_steps, FlatNetwork(self.policy.model)
+        self.num_steps = self.agent.num_steps
         decay_steps = self.updates.total if self.agent.anneal_learning_rate else None
         self.adam = Adam(decay_steps=decay_steps, max_gradient_norm=self.agent.max_gradient_norm)
 
@@ -174,9 +191,8 @@ class Learner(ReplayLearner):
         """How random actions are from here on."""
         return {"policy/epsilon": float(self.exploration(step))}
 
-    def actor(self, seed: np.ndarray, step: int) -> NumpyAct:
+    def quickest_actor(self, seed: np.ndarray, step: int) -> NumpyAct:
         """The greedy action, or at times a random one."""
-        self.network.assign(self.state.network)
         return epsilon_greedy_actor(self.policy, float(self.exploration(step)), seed)
 
     def publish(self, state: State) -> Policy:
@@ -184,13 +200,9 @@ class Learner(ReplayLearner):
         FlatNetwork(self.averaged.model).assign(state.target)
         return self.averaged
 
-    def split(self, state: State) -> list[tf.Tensor]:
-        """The weights that `logits` takes."""
-        return self.network.split(state.network)
-
-    def logits(self, parameters: list[tf.Tensor], observation: Any) -> tf.Tensor:
-        """Observations `[E, ...]` -> values over the policy's temperature, `[E, K]` or `[E, F, K]`."""
-        return self.network.apply(parameters, observation)
+    def weights(self, state: State) -> list[tf.Tensor]:
+        """See `ReplayLearner.weights`."""
+        return [state.network]
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """The greedy action: int32 `[E]` or `[E, F]`."""

@@ -13,11 +13,11 @@ Sources: Haarnoja et al. (2018), arXiv 1812.05905; Christodoulou (2019), arXiv 1
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import gymnasium as gym
 import keras
-import numpy as np
 import tensorflow as tf
 from pydantic import Field
 
@@ -25,15 +25,14 @@ from rlsample import ops, samplers
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import CRITICS, chord_loss, on_the_way
-from rlsample.learning.replay import check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.from_replay import train_from_replay
-from rlsample.rollouts.kept_rows import packed_specs, replay_capacity
-from rlsample.rollouts.numpy_actor import NumpyAct
-from rlsample.rollouts.numpy_policy import quickest_actor
+from rlsample.rollouts.kept_rows import check_replay
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent_policy import policy_for
 from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.rollouts.sampler_metrics import CriticAudit, relaxation_metrics
+from rlsample.rollouts.sequence_network import critic_of
 from rlsample.runs import PopulationConfig, Run, RunConfig
 from rlsample.scale.environments import make_environments
 from rlsample.streams import Streams
@@ -68,6 +67,10 @@ class Config(PopulationConfig):
     replay_capacity: int = Field(default=100_000, ge=1, description="Transitions kept.")
     jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
     warmup_steps: int = Field(default=1000, ge=1, description="Steps before learning; at most a tenth of the run.")
+    sequence_length: int = Field(default=32, ge=2, description="With a memory: steps that are replayed together.")
+    burn_in: int = Field(
+        default=8, ge=0, description="With a memory: the first of them, which only bring it up to date."
+    )
     steps_per_round: int = Field(default=64, ge=1, description="Environment steps between rounds of updates.")
     updates_per_step: float = Field(default=1.0, gt=0, description="Updates per environment step after the warm-up.")
     audit_draws: int = Field(default=0, ge=0, description="Gradient estimates per round, to measure their quality.")
@@ -105,8 +108,8 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
         ValueError: its network does not fit the observations, or the replay would not fit into memory.
     """
     spaces = observation_space, action_space
-    policy = Policy(*spaces, config.sampler, config.network, hidden_sizes=(128, 128), activation="relu")
-    check_memory(replay_capacity(config), packed_specs(policy, Batch._fields))
+    policy = policy_for(*spaces, config.sampler, config.network, hidden_sizes=(128, 128), activation="relu")
+    check_replay(config, policy, Batch._fields, 1 + config.agent.num_critics)
     return policy
 
 
@@ -132,32 +135,29 @@ class Learner(ReplayLearner):
     def __init__(self, config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> None:
         self.spaces = observation_space, action_space
         self.averaged = make_policy(config, *self.spaces)
-        super().__init__(config, make_policy(config, *self.spaces), Batch._fields)
-        self.network, self.critic = FlatNetwork(self.policy.model), FlatNetwork(self._critic())
+        super().__init__(config, make_policy(config, *self.spaces), Batch._fields, 1 + config.agent.num_critics)
+        self.critics = self._critics()
+        self.networks += self.critics
         self.adam = Adam(decay_steps=self.updates.total if self.agent.anneal_learning_rate else None)
         self.coefficient_adam = Adam()
         self.outcomes = self.policy.factors.num_categories**self.policy.factors.num_factors
         draws = self.agent.audit_draws
-        self.audit = CriticAudit(lambda state, *action: self.value(state.critics, *action), draws) if draws else None
+        audit = CriticAudit(lambda state, observation, action: self.judge(state.critics, observation)(action), draws)
+        self.audit = audit if draws else None
 
-    def _critic(self) -> keras.Model:
-        parts = self.policy.network, self.policy.observation_space, self.policy.factors.event_shape
-        return CRITICS[self.agent.critic](*parts)
+    def _critics(self) -> list[Any]:
+        make, numbers = CRITICS[self.agent.critic], range(self.agent.num_critics)
+        return [critic_of(self.policy, make, number) for number in numbers]
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights."""
         keras.utils.set_random_seed(Streams(self.config.seed).integer("weights", member))
         policy = FlatNetwork(make_policy(self.config, *self.spaces).model).weights()
-        critics = [FlatNetwork(self._critic()).weights() for _ in range(self.agent.num_critics)]
+        critics = [critic.weights() for critic in self._critics()]
         initial = self.agent.entropy_coefficient
         log_coefficient = tf.constant(math.log(max(0.2 if initial is None else initial, 1e-30)))
         adams = map(self.adam.start, (policy, critics, log_coefficient))
         return State(policy, policy, critics, critics, log_coefficient, *adams)
-
-    def actor(self, seed: np.ndarray, step: int) -> NumpyAct:
-        """Draws from the policy as it is now."""
-        self.network.assign(self.state.policy)
-        return quickest_actor(self.policy, seed)
 
     def publish(self, state: State) -> Policy:
         """Copies the running average of the policy into `averaged`, and returns it."""
@@ -165,13 +165,9 @@ class Learner(ReplayLearner):
         self.averaged.head.temperature.assign(self.policy.head.temperature)
         return self.averaged
 
-    def split(self, state: State) -> list[tf.Tensor]:
-        """The weights that `logits` takes."""
-        return self.network.split(state.policy)
-
-    def logits(self, parameters: list[tf.Tensor], observation: Any) -> tf.Tensor:
-        """Observations `[E, ...]` -> logits `[E, K]` or `[E, F, K]`."""
-        return self.network.apply(parameters, observation)
+    def weights(self, state: State) -> list[tf.Tensor]:
+        """See `ReplayLearner.weights`."""
+        return [state.policy, *state.critics]
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """Draws factor indices: int32 `[E]` or `[E, F]`."""
@@ -197,16 +193,14 @@ class Learner(ReplayLearner):
             return metrics
         return metrics | self.audit.measure(state, policy, row.observation, ops.fold_in(seed, -1))
 
-    def value(self, critics: list[tf.Tensor], observation: Any, action: tf.Tensor) -> tf.Tensor:
-        """The least of the critics' values of actions, as one-hots or integers: `[B]`."""
-        return tf.reduce_min(tf.stack([self.critic(weights, observation, action) for weights in critics]), 0)
+    def judge(self, critics: list[tf.Tensor], observation: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Actions at observations, as one-hots or integers -> the least of the critics' values `[B]`."""
+        values = [critic.seeing(weights, observation) for critic, weights in zip(self.critics, critics, strict=True)]
+        return lambda action: tf.reduce_min(tf.stack([value(action) for value in values]), 0)
 
     def _ahead(self, state: State, observation: Any, logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """What the targets say of the policy's actions `[B]`: their mean over all, or one drawn of many."""
-
-        def value(action: tf.Tensor) -> tf.Tensor:
-            return self.value(state.targets, observation, action)
-
+        value = self.judge(state.targets, observation)
         if self.outcomes <= EXACT_TARGET_OUTCOMES:
             return samplers.create("exact").expectation(value, logits, seed)
         return value(samplers.create("categorical")(logits, seed).action)
@@ -223,14 +217,17 @@ class Learner(ReplayLearner):
             taken = on_the_way(present.probs(), tf.one_hot(taken, self.policy.factors.num_categories), chord_seed)
         with tf.GradientTape() as tape:
             tape.watch(state.critics)
-            critics = [self.critic.at(weights) for weights in state.critics]
-            errors = [critic(row.observation, taken) - target for critic in critics]
+            pairs = zip(self.critics, state.critics, strict=True)
+            critics = [critic.seeing(weights, row.observation) for critic, weights in pairs]
+            errors = [critic(taken) - target for critic in critics]
             loss = tf.add_n([tf.reduce_mean(tf.square(error)) for error in errors])
             if self.agent.critic == "concatenating" and self.agent.chord_weight:
                 one_hot = tf.one_hot(row.action, self.policy.factors.num_categories)
                 other = samplers.create("categorical")(tf.zeros_like(one_hot), other_seed, mask=row.mask).one_hot
-                chords = [chord_loss(critic, row.observation, one_hot, other, chord_seed) for critic in critics]
-                loss += self.agent.chord_weight * tf.add_n(chords)
+                for critic in critics:
+                    ends = row.observation, one_hot, other
+                    chord = chord_loss(lambda _, action, critic=critic: critic(action), *ends, chord_seed)
+                    loss += self.agent.chord_weight * chord
         gradients = tape.gradient(loss, state.critics)
         rate = self.agent.critic_learning_rate
         weights, adam = self.adam.step(gradients, state.critic_adam, state.critics, rate)
@@ -241,7 +238,7 @@ class Learner(ReplayLearner):
             tape.watch(state.policy)
             logits = self.network(state.policy, row.observation)
             policy = self.policy.head.distribution(logits, row.mask)
-            value = policy.expectation(lambda one_hot: self.value(state.critics, row.observation, one_hot), seed)
+            value = policy.expectation(self.judge(state.critics, row.observation), seed)
             entropy = policy.entropy()
             loss = -tf.reduce_mean(value + tf.exp(state.log_coefficient) * entropy)
         gradient, rate = tape.gradient(loss, state.policy), self.agent.actor_learning_rate

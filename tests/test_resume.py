@@ -11,6 +11,7 @@ import pytest
 
 from rlsample import runs
 from rlsample.learning.replay import Replay
+from rlsample.rollouts import from_replay
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tree_from
 from rlsample.runs import ConfigError, Run, RunFolderError, checkpoint, config_from_dict, config_to_dict, read_metrics
 from rlsample.runs.run_folder import reopen
@@ -56,6 +57,16 @@ def untimed(folder):
 SETTINGS = {
     "dqn": {},
     "dqn, in the program": {"evaluation": {"every": 32, "episodes": 2}, "agent": {"prioritized": False}},
+    "dqn, with a memory": {
+        "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
+        "network": {"name": "recurrent", "units": 3},
+        "agent": {"prioritized": False, "sequence_length": 6, "burn_in": 2},
+    },
+    "relaxed_actor_critic, with a memory": {
+        "env": {"id": "rlsample/GridWorld-v0", "num_envs": 4},
+        "network": {"name": "recurrent", "units": 3},
+        "agent": {"audit_draws": 0, "sequence_length": 6, "burn_in": 2},
+    },
     "multi_agent_actor_critic": {
         "agent": {
             "critic": "interpolated",
@@ -84,8 +95,19 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("case", [*ALL_AGENTS, "dqn, in the program", "ppo, with a memory"])
-def test_a_resumed_run_is_the_run_that_was_not_stopped_to_the_bit(case, tmp_path):
+SLOW = ["relaxed_actor_critic, with a memory", "dqn, with a memory, by Python"]
+REMEMBERING = [
+    "dqn, with a memory",
+    "ppo, with a memory",
+    *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW),
+]
+
+
+@pytest.mark.parametrize("case", [*ALL_AGENTS, "dqn, in the program", *REMEMBERING])
+def test_a_resumed_run_is_the_run_that_was_not_stopped_to_the_bit(case, tmp_path, monkeypatch):
+    if case.endswith(", by Python"):
+        monkeypatch.setattr(from_replay, "in_graph_env", lambda envs: None)
+        case = case.removesuffix(", by Python")
     name, settings = case.split(",")[0], {"evaluation": {"episodes": 2}} | SETTINGS[case]
     config = small_config(name, total_steps=2 * SMALL[name]["total_steps"], **settings)
     begin(tmp_path / "whole", config)

@@ -70,23 +70,27 @@ class Replay:
 
         `B` is from 0 to `capacity`.
         """
+        count = len(tf.nest.flatten(rows)[0])
+        if count > self.capacity:
+            raise checks.invalid(f"at most capacity={self.capacity} rows at once", rows=count)
+        places = (self._next + np.arange(count)) % self.capacity
+        self._write(places, rows, self._size)
+        self._next = (self._next + count) % self.capacity
+        self._size = min(self._size + count, self.capacity)
+        return places
+
+    def _write(self, places: np.ndarray, rows: Mapping[str, Any], size: int) -> None:
+        """Puts rows into places, of which the first `size` of all have held others."""
         if not self._columns:
             self._columns = tf.nest.map_structure(
                 lambda value: np.zeros((self.capacity, *value.shape[1:]), value.dtype),
                 {name: column for name, column in rows.items() if name not in self._mask_names},
             )
-        count = len(tf.nest.flatten(rows)[0])
-        if count > self.capacity:
-            raise checks.invalid(f"at most capacity={self.capacity} rows at once", rows=count)
-        places = (self._next + np.arange(count)) % self.capacity
         kept = {name: rows[name] for name in self._columns}
         for column, new in zip(tf.nest.flatten(self._columns), tf.nest.flatten(kept), strict=True):
             column[places] = new
-        if count:
-            self._masks.set(places, rows, self._size)
-        self._next = (self._next + count) % self.capacity
-        self._size = min(self._size + count, self.capacity)
-        return places
+        if len(places):
+            self._masks.set(places, rows, size)
 
     def sample(self, generator: np.random.Generator, shape: tuple[int, ...]) -> dict[str, Any]:
         """Draws rows uniformly with replacement: trees of arrays `[*shape, ...]`.

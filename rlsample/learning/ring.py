@@ -85,3 +85,29 @@ def draw_rows(ring: Ring, count: int, seed: tf.Tensor) -> Any:
     # Rounding can carry the product up to the size itself.
     places = tf.minimum(places, tf.maximum(ring.size - 1, 0))
     return tf.nest.map_structure(lambda column: tf.gather(column, places), ring.rows)
+
+
+def sequence_places(ring: Ring, shape: tuple[int, int], lanes: int, seed: tf.Tensor) -> tf.Tensor:
+    """Places of sequences drawn uniformly with replacement among those filled: int32 `[count, length]`.
+
+    Args:
+        ring: whose rows are steps of several environments, those of the first step first, each a row for each
+            environment. Its capacity is a multiple of their number, and at least one sequence of each has been filled.
+        shape: (count, length).
+        lanes: E, how many environments there are.
+        seed: int32 `[2]`.
+
+    Examples:
+        >>> from rlsample.learning.ring import add_rows, sequence_places, start_ring
+        >>> ring = add_rows(start_ring(100, tf.TensorSpec([], tf.int32)), tf.range(10))  # 5 steps of 2 environments
+        >>> sequence_places(ring, (3, 4), lanes=2, seed=(0, 1)).numpy()
+        array([[1, 3, 5, 7],
+               [2, 4, 6, 8],
+               [0, 2, 4, 6]], dtype=int32)
+    """
+    steps = tf.nest.flatten(ring.rows)[0].shape[0] // lanes
+    filled, uniforms = ring.size // lanes, ops.uniform([2, shape[0]], seed)
+    choices = tf.stack([filled - shape[1] + 1, lanes])[:, tf.newaxis]
+    first, lane = tf.unstack(tf.minimum(tf.cast(uniforms * tf.cast(choices, tf.float32), tf.int32), choices - 1))
+    oldest = tf.where(filled < steps, 0, ring.position // lanes)
+    return (oldest + first[:, tf.newaxis] + tf.range(shape[1])) % steps * lanes + lane[:, tf.newaxis]

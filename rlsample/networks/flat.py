@@ -86,6 +86,11 @@ class FlatNetwork:
         layers = self.split(weights)
         return lambda *inputs: self.apply(layers, *inputs)
 
+    def seeing(self, weights: Any, observation: Any) -> Callable[..., tf.Tensor]:
+        """The function of other inputs alone that such weights and the first input make of the model."""
+        layers = self.split(weights)
+        return lambda *inputs: self.apply(layers, observation, *inputs)
+
     def assign(self, weights: Any) -> None:
         """Copies such weights into the model."""
         vector, *others = weights if any(self._large) else [weights]

@@ -11,14 +11,17 @@ import tensorflow as tf
 from rlsample import checks
 from rlsample.learning.n_step import NStep
 from rlsample.learning.replay import Replay, size_in_words
+from rlsample.learning.sequence_replay import SequenceReplay
 from rlsample.rollouts.gymnasium_loop import collector_for
 from rlsample.rollouts.in_graph_collector import in_graph_env
 from rlsample.rollouts.in_graph_loop import MAX_TURNS_PER_CALL, InGraphLoop
 from rlsample.rollouts.in_graph_replay import UPDATES, WithReplay, replay_and_learn
+from rlsample.rollouts.in_graph_sequences import WithSequences
 from rlsample.rollouts.kept_rows import MASKS, replay_capacity
 from rlsample.rollouts.loop import Watcher, train_in_turns
 from rlsample.rollouts.off_policy import train_off_policy
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recall import Recall
 from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.streams import Streams
 
@@ -59,14 +62,15 @@ class InGraphReplayLoop(InGraphLoop):
         num_steps = math.ceil(updates.steps_per_round / num_envs)
         self.steps_per_turn = num_steps * num_envs
         before = math.ceil(updates.uniform_steps / self.steps_per_turn) * num_steps
-        if learner.num_steps > before:
+        if learner.sequences is None and learner.num_steps > before:
             rule = f"agent.num_steps of at most the {before} steps of an environment before the first update"
             raise checks.invalid(rule, num_steps=learner.num_steps)
         env = in_graph_env(envs)
         masked = env is not None and env.action_mask(env.initial(tf.constant([0, 0]), 1)) is not None
+        kind = WithReplay if learner.sequences is None else WithSequences
         super().__init__(
             envs,
-            WithReplay(learner, max(agent.replay_capacity, self.steps_per_turn), num_envs, masked),
+            kind(learner, max(agent.replay_capacity, self.steps_per_turn), num_envs, masked),
             num_steps=num_steps,
             metrics=(*learner.metrics, UPDATES),
             seed=config.seed,
@@ -131,14 +135,22 @@ def train_from_replay(config: Any, envs: gym.vector.VectorEnv, learner: ReplayLe
         if population > 1:
             hint = "Such as rlsample/CartPole-v1, and without priorities."
             raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
-        learner.state = learner.start(0)
+        learner.state, factors = learner.start(0), learner.policy.factors
+        collector: Any = collector_for(envs, factors, Streams(config.seed).integer("environments"))
+        kept, recall = learner.kept, None
+        if learner.sequences is not None:
+            shape = envs.num_envs, kept["memory"].shape[0]
+            recall = learner.recall = Recall(learner, factors, shape, lambda: collector.starts)
+            options = {"masks": masks, "first": ["memory"]}
+            replay = SequenceReplay(replay_capacity(config), envs.num_envs, learner.sequences.drawn, **options)
+            kept |= {"lane": tf.TensorSpec((), tf.int32)}
         return train_off_policy(
-            collector_for(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
+            collector,
             learner,
             run,
-            kept=learner.kept,
+            kept=kept,
             replay=Replay(replay_capacity(config), masks) if replay is None else replay,
-            make_rows=lambda: NStep(learner.num_steps, config.agent.discount),
+            make_rows=lambda: NStep(learner.num_steps, config.agent.discount) if recall is None else recall,
             seed=config.seed,
             temperature=config.temperature,
         )

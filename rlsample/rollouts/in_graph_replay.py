@@ -7,19 +7,19 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from rlsample import ops
-from rlsample.in_graph.environment import draw_index
 from rlsample.learning.bits import pack_bits
 from rlsample.learning.loops import repeat
 from rlsample.learning.n_step import join_steps
 from rlsample.learning.population import actor
+from rlsample.learning.remembering import remembering_actor
 from rlsample.learning.ring import Ring, add_rows, draw_rows, start_ring
 from rlsample.learning.shuffle import pack
-from rlsample.rollouts.in_graph_collector import Act, InGraphCollector, Running
+from rlsample.rollouts.exploring import explore
+from rlsample.rollouts.in_graph_collector import InGraphCollector, Running
 from rlsample.rollouts.in_graph_turns import Turn, TurnMaker
 from rlsample.rollouts.kept_rows import MASKS
 from rlsample.rollouts.replay_learner import ReplayLearner
 from rlsample.rollouts.transitions import Transition, finite_steps, specs
-from rlsample.spaces import Factors
 
 UPDATES = "updates"
 """A metric of each turn that is not logged: means over updates need their number."""
@@ -37,7 +37,7 @@ class Replayed(NamedTuple):
 
     learned: Any  # the agent's own state
     ring: Ring  # the replay: matrices [capacity, width] of packed rows
-    begun: dict[str, Any]  # the last n - 1 steps, [n - 1, E, ...], whose rows are not complete
+    begun: dict[str, Any]  # the last n - 1 steps, [n - 1, E, ...], whose rows are not complete; with a memory, that
 
 
 class WithReplay:
@@ -67,25 +67,29 @@ class WithReplay:
     def __init__(self, learner: ReplayLearner, capacity: int, num_envs: int, masked: bool) -> None:
         self.learner, self.capacity, self.num_envs = learner, capacity, num_envs
         self.policy, self.factors = learner.policy, learner.policy.factors
-        self.logits, self.choose = learner.logits, learner.choose
+        self.choose = learner.choose
         self._kept = [name for name in learner.kept if masked or name not in MASKS]
         begun = {*self._kept, "terminated", "truncated"} - {"discount"}
         every = specs(self.policy.observation_space, self.factors)
         self._begun = {name: getattr(every, name) for name in every._fields if name in begun}
+        matrices, self._unpack = self._pack(_zeros({name: learner.kept[name] for name in self._kept}, 1))
+        self._kinds = [tf.TensorSpec(matrix.shape[1:], matrix.dtype) for matrix in matrices]
 
     def start(self, member: int) -> Replayed:
         """See `Learner.start`."""
         ahead = self.learner.num_steps - 1
         begun = _zeros(self._begun, ahead, self.num_envs)
-        matrices, _ = self._pack(_zeros({name: self.learner.kept[name] for name in self._kept}, 1))
-        kinds = [tf.TensorSpec(matrix.shape[1:], matrix.dtype) for matrix in matrices]
         # The first steps complete rows that began before there was any.
-        ring = start_ring(self.capacity, kinds, skip=ahead * self.num_envs)
+        ring = start_ring(self.capacity, self._kinds, skip=ahead * self.num_envs)
         return Replayed(self.learner.start(member), ring, begun)
 
     def split(self, state: Replayed) -> Any:
         """See `Learner.split`."""
         return self.learner.split(state.learned)
+
+    def logits(self, parameters: Any, observation: Any) -> tf.Tensor:
+        """See `Learner.logits`."""
+        return self.learner.logits(parameters, observation)
 
     def learn(
         self, state: Replayed, transitions: Transition, seed: tf.Tensor, finite: tf.Tensor, updates: tf.Tensor
@@ -97,27 +101,34 @@ class WithReplay:
         """
         usable = finite_steps((transitions.observation, transitions.next_observation)) + tf.square(transitions.reward)
         finite &= tf.reduce_all(tf.math.is_finite(usable), 0)
-        new = {name: getattr(transitions, name) for name in self._begun}
-        steps = tf.nest.map_structure(lambda old, column: tf.concat([old, column], 0), state.begun, new)
-        begun = tf.nest.map_structure(lambda column: column[transitions.reward.shape[0] :], steps)
-        rows = join_steps(steps, self.learner.num_steps, self.learner.agent.discount)
-        matrices, unpack = self._pack(
-            tf.nest.map_structure(
-                lambda column: tf.reshape(column, [-1, *column.shape[2:]]), {name: rows[name] for name in self._kept}
-            )
+        rows, begun = self._rows(state, transitions)
+        matrices, _ = self._pack(
+            tf.nest.map_structure(lambda column: tf.reshape(column, [-1, *column.shape[2:]]), rows),
         )
-        ring, batch_size = add_rows(state.ring, matrices), self.learner.agent.batch_size
+        ring = add_rows(state.ring, matrices)
 
         def once(index: tf.Tensor, carry: Any) -> Any:
             learned, sums = carry
             draw_seed, learn_seed = tf.unstack(ops.split(ops.fold_in(seed, index), 2))
-            drawn = self.learner.with_masks(unpack(draw_rows(ring, batch_size, draw_seed)))
-            learned, metrics, _ = self.learner.learn_from(learned, drawn, learn_seed)
+            rows = self.learner.rows(self._draw(ring, draw_seed))
+            learned, metrics, _ = self.learner.learn_from(learned, rows, learn_seed)
             return learned, {name: total + metrics[name] for name, total in sums.items()}
 
         sums = dict.fromkeys(self.learner.metrics, tf.zeros([]))
         learned, sums = repeat(once, updates, (state.learned, sums))
         return Replayed(learned, ring, begun), sums | {UPDATES: tf.cast(updates, tf.float32)}, finite
+
+    def _rows(self, state: Replayed, transitions: Transition) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The rows `[T, E, ...]` that a rollout completes, and what is begun after it."""
+        new = {name: getattr(transitions, name) for name in self._begun}
+        steps = tf.nest.map_structure(lambda old, column: tf.concat([old, column], 0), state.begun, new)
+        begun = tf.nest.map_structure(lambda column: column[transitions.reward.shape[0] :], steps)
+        rows = join_steps(steps, self.learner.num_steps, self.learner.agent.discount)
+        return {name: rows[name] for name in self._kept}, begun
+
+    def _draw(self, ring: Ring, seed: tf.Tensor) -> dict[str, Any]:
+        """Rows of a minibatch, as the replay keeps them."""
+        return self._unpack(draw_rows(ring, self.learner.agent.batch_size, seed))
 
     def _pack(self, rows: dict[str, tf.Tensor]) -> Any:
         bits = {name: pack_bits(rows[name]) for name in rows if name in MASKS and rows[name].dtype == tf.bool}
@@ -126,37 +137,6 @@ class WithReplay:
 
 def _zeros(specs: Any, *leading: int) -> Any:
     return tf.nest.map_structure(lambda spec: tf.zeros([*leading, *spec.shape], spec.dtype), specs)
-
-
-def explore(act: Act, factors: Factors, probability: tf.Tensor) -> Act:
-    """Acts, but with a probability draws uniformly among the legal actions: in each environment by itself.
-
-    Args:
-        act: to act by otherwise.
-        factors: of the actions.
-        probability: float scalar.
-
-    Examples:
-        >>> from rlsample.rollouts.in_graph_replay import explore
-        >>> def act(observation, mask, seed): return tf.zeros([8], tf.int32)
-        >>> at_times = explore(act, spaces.factorise(gym.spaces.Discrete(5)), tf.constant(0.5))
-        >>> at_times(tf.zeros([8, 4]), None, (0, 1)).shape
-        TensorShape([8])
-    """
-
-    def mixed(observation: Any, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
-        act_seed, noise_seed, choice_seed = tf.unstack(ops.split(seed, 3))
-        action = act(observation, mask, act_seed)
-        if mask is None:
-            uniform = draw_index(tf.constant(factors.sizes), [action.shape[0], factors.num_factors], noise_seed)
-            uniform = tf.reshape(uniform, action.shape)
-        else:
-            noise = tf.where(mask, ops.uniform(mask.shape, noise_seed), -1.0)
-            uniform = tf.argmax(noise, -1, output_type=tf.int32)
-        explores = ops.uniform([action.shape[0], *[1] * len(factors.action_shape)], choice_seed) < probability
-        return tf.where(explores, uniform, action)
-
-    return mixed
 
 
 def replay_and_learn(learner: ReplayLearner, size: int) -> TurnMaker:
@@ -188,8 +168,10 @@ def replay_and_learn(learner: ReplayLearner, size: int) -> TurnMaker:
             act_seed, learn_seed = tf.unstack(ops.split(seed, 2))
             before, after = index * taken, (index + 1) * taken
             chance = tf.where(before < updates.uniform_steps, 1.0, learner.exploration(before))
-            act = explore(actor(members, state), factors, chance)
-            rollout, running, ended = collector.collect(act, running, num_steps, act_seed, next_masks=True)
+            remembers = learner.sequences is not None
+            act = explore((remembering_actor if remembers else actor)(members, state), factors, chance)
+            memory = members.memory(state) if remembers else ()
+            rollout, running, ended = collector.collect(act, running, num_steps, act_seed, memory, next_masks=True)
             due = updates.due_in_graph(after) - updates.due_in_graph(before)
             state, metrics, finite = members.learn(state, rollout, learn_seed, finite, due)
             return state, running, ended, metrics, finite

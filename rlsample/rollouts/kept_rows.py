@@ -8,7 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from rlsample.learning.replay import check_memory
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.sequences import Sequences
 from rlsample.rollouts.transitions import specs as transition_specs
 
 MASKS = ("mask", "next_mask")
@@ -31,8 +33,16 @@ def kept_specs(policy: Policy, fields: Sequence[str]) -> dict[str, Any]:
     return {name: getattr(specs, name, tf.TensorSpec(())) for name in fields}
 
 
-def packed_specs(policy: Policy, fields: Sequence[str]) -> dict[str, Any]:
+def packed_specs(policy: Policy, fields: Sequence[str], networks: int = 1) -> dict[str, Any]:
     """What a replay keeps of one row, as `kept_specs`, but masks as bits.
+
+    Where the policy has a memory a row is a single step, with what was remembered before it, and `starts`, whether an
+    episode begins there; the discount follows from the rows after it.
+
+    Args:
+        policy: the policy.
+        fields: names of the fields.
+        networks: how many of its kind remember.
 
     Examples:
         >>> from rlsample.rollouts.policy import Policy
@@ -43,7 +53,30 @@ def packed_specs(policy: Policy, fields: Sequence[str]) -> dict[str, Any]:
     """
     *factors, categories = policy.factors.event_shape
     bits = tf.TensorSpec([*factors, -(-categories // 8)], tf.uint8)
-    return kept_specs(policy, fields) | {name: bits for name in fields if name in MASKS}
+    kept = kept_specs(policy, fields) | {name: bits for name in fields if name in MASKS}
+    if size := networks * policy.network.state_size:
+        kept.pop("discount", None)
+        kept |= {"starts": tf.TensorSpec((), tf.bool), "memory": tf.TensorSpec([size])}
+    return kept
+
+
+def check_replay(config: Any, policy: Policy, fields: Sequence[str], networks: int = 1) -> None:
+    """Raises ValueError for a replay larger than the memory of this machine, or sequences that it cannot hold.
+
+    Examples:
+        >>> from rlsample.rollouts.kept_rows import check_replay
+        >>> from rlsample.rollouts.recurrent_policy import policy_for
+        >>> from rlsample.runs.shipped import known_agents
+        >>> config = runs.load_config("dqn_cartpole", ["network=recurrent", "agent.burn_in=50"], agents=known_agents())
+        >>> env = gym.make("CartPole-v1")
+        >>> policy = policy_for(env.observation_space, env.action_space, config.sampler, config.network)
+        >>> check_replay(config, policy, ["observation", "reward"])
+        Traceback (most recent call last):
+            ...
+        ValueError: Expected agent.burn_in below agent.sequence_length. Received: burn_in=50, sequence_length=32.
+    """
+    check_memory(replay_capacity(config), packed_specs(policy, fields, networks))
+    Sequences.planned(config)
 
 
 def steps_taken(total_steps: int, num_envs: int) -> int:

@@ -15,6 +15,7 @@ from rlsample.rollouts.collecting import Collector
 from rlsample.rollouts.loop import Watcher, all_finite, raise_for_divergence
 from rlsample.rollouts.numpy_actor import NumpyAct, uniform_actions
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recall import Recall
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, generator_state, tensors_from
 from rlsample.rollouts.transitions import specs as transition_specs
 from rlsample.rollouts.updates import Updates
@@ -149,6 +150,8 @@ class OffPolicyLoop:
         self._action_seed: np.ndarray | None = None
         self._acted = False
         self._all_finite = tf.function(all_finite, autograph=False)
+        if isinstance(self._n_step, Recall):  # Of the steps of uniform actions something is to be remembered too.
+            self._act_anew()
 
     @property
     def steps_per_take(self) -> int:

@@ -17,7 +17,10 @@ from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recall import Recall
 from rlsample.rollouts.sampler_metrics import CriticAudit
+from rlsample.rollouts.sequence_network import network_of
+from rlsample.rollouts.sequences import Sequences, one_step
 from rlsample.rollouts.updates import Updates
 from rlsample.streams import Streams
 
@@ -25,9 +28,10 @@ from rlsample.streams import Streams
 class ReplayLearner:
     """Base of learners from a replay: pure functions of a state, which an agent writes, and rounds of updates.
 
-    An agent writes what `learning.population.Learner` says of acting (`start`, `split`, `logits`, `choose`), and
-    `publish` and `learn_from`. `rollouts.in_graph_replay` compiles them together with the environment; where Python
-    steps it, `learn` makes the updates of a round in one call of a compiled program.
+    An agent writes `start`, `weights`, `choose`, `publish` and `learn_from`. `rollouts.in_graph_replay` compiles them
+    together with the environment; where Python steps it, `learn` makes the updates of a round in one call of a compiled
+    program. With a memory the networks are of the kind `sequence_network.SequenceNetwork`, and observations among rows
+    are `sequences.Steps` and `sequences.Following`: the same code of an agent learns with both.
 
     Attributes:
         metrics: names of what `learn_from` measures.
@@ -39,11 +43,16 @@ class ReplayLearner:
         update: updates so far, likewise.
         updates: how many there are; learning rates end with them.
         kept: what the replay keeps of a row: trees of `tf.TensorSpec` by name.
+        network: computes the policy's logits.
+        networks: that, and with a memory the others that remember.
+        sequences: what a minibatch is drawn as; None without a memory.
+        recall: what is remembered where Python steps the environments; None without a memory, or elsewhere.
 
     Args:
         config: of the run; its agent has `batch_size`, `jit_compile` and what `Updates.planned` takes.
         policy: as above.
         fields: names of the fields of a row, as `Transition` has them; and `discount`, of the value after it.
+        remembering: how many networks do, with a memory.
 
     Examples:
         >>> from agents import dqn
@@ -65,11 +74,18 @@ class ReplayLearner:
     num_steps = 1
     audit: CriticAudit | None = None
 
-    def __init__(self, config: Any, policy: Policy, fields: Sequence[str]) -> None:
-        self.config, self.agent, self.policy = config, config.agent, policy
-        self.updates = Updates.planned(self.agent, config.total_steps)
-        self.kept = packed_specs(policy, fields)
-        self.per_call = batches_per_call(self.updates.per_call, self.agent.batch_size, self.kept)
+    def __init__(self, config: Any, policy: Policy, fields: Sequence[str], remembering: int = 1) -> None:
+        self.config, self.agent, self.policy, self._fields = config, config.agent, policy, tuple(fields)
+        self.network: Any = network_of(policy)
+        self.networks: list[Any] = [self.network]
+        self.kept, self.sequences = packed_specs(policy, fields, remembering), Sequences.planned(config)
+        self.recall: Recall | None = None
+        first_steps, self._per_batch, rows = 0, self.agent.batch_size, self.agent.batch_size
+        if self.sequences is not None:
+            first_steps, self._per_batch = self.sequences.first_steps(config.env.num_envs), self.sequences.per_batch
+            rows = self._per_batch * self.sequences.drawn
+        self.updates = Updates.planned(self.agent, config.total_steps, first_steps)
+        self.per_call = batches_per_call(self.updates.per_call, rows, self.kept)
         self.state: Any = None
         self.update, self.update_seeds = 0, Streams(config.seed).generator("updates")
         self._round = tf.function(self._learn_round, jit_compile=self.agent.jit_compile, autograph=False)
@@ -83,13 +99,26 @@ class ReplayLearner:
         """The state before training, with fresh weights."""
         raise NotImplementedError
 
-    def split(self, state: Any) -> Any:
-        """See `learning.population.Learner`."""
+    def weights(self, state: Any) -> list[tf.Tensor]:
+        """Of the policy's network; and then of the others that remember, in the order of `networks`."""
         raise NotImplementedError
 
+    def split(self, state: Any) -> Any:
+        """The weights that `logits` takes, or `logits_and_memory`."""
+        weights = self.weights(state)
+        if self.sequences is None:
+            return self.network.split(weights[0])
+        return [network.split(own) for network, own in zip(self.networks, weights, strict=True)]
+
     def logits(self, parameters: Any, observation: Any) -> tf.Tensor:
-        """See `learning.population.Learner`."""
-        raise NotImplementedError
+        """Observations `[E, ...]` -> logits `[E, K]` or `[E, F, K]`."""
+        return self.network.apply(parameters, observation)
+
+    def logits_and_memory(self, parameters: Any, observation: Any, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `learning.remembering.RememberingLearner`; what networks remember stands side by side: `[E, M]`."""
+        steps = one_step(observation, memory)
+        found = [network.go(own, steps) for network, own in zip(self.networks, parameters, strict=True)]
+        return found[0][0], tf.concat([states for _, states in found], -1)
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """See `learning.population.Learner`."""
@@ -125,7 +154,15 @@ class ReplayLearner:
         return {}
 
     def actor(self, seed: np.ndarray, step: int) -> NumpyAct:
-        """How to act outside of compiled code to the end of a round: draws from the policy as it is now."""
+        """How to act outside of compiled code to the end of a round, as the policy is now."""
+        if self.recall is not None:
+            exploration = 1.0 if step < self.updates.uniform_steps else float(self.exploration(step))
+            return self.recall.actor(self.state, exploration, seed)
+        self.network.assign(self.weights(self.state)[0])
+        return self.quickest_actor(seed, step)
+
+    def quickest_actor(self, seed: np.ndarray, step: int) -> NumpyAct:
+        """How to act by the `policy`, without a memory: draws from it."""
         return quickest_actor(self.policy, seed)
 
     def publish_averaged(self) -> Policy:
@@ -150,7 +187,7 @@ class ReplayLearner:
         due, per_call = self.updates.due(step), self.per_call
         while self.update < due:
             count = min(per_call, due - self.update)
-            drawn = self.draw(replay, generator, (per_call, self.agent.batch_size), step)
+            drawn = self.draw(replay, generator, (per_call, self._per_batch), step)
             rows = {name: column for name, column in drawn.items() if name != "place"}
             seed = self.update_seeds.integers(-(2**31), 2**31, 2, np.int32)
             state, errors, values = self._round(self.state, *tf.nest.map_structure(tf.constant, (rows, count, seed)))
@@ -159,10 +196,17 @@ class ReplayLearner:
             self.state, self.update = state, self.update + count
         return metrics | (self.told(step) if metrics else {})
 
-    def with_masks(self, rows: dict[str, Any]) -> dict[str, Any]:
-        """Rows `[B, ...]` with masks as bools instead of bits; where there are none, with what exists, or None."""
+    def rows(self, drawn: dict[str, Any]) -> dict[str, Any]:
+        """The rows `[B, ...]` of a minibatch, of rows or sequences as a replay gives them.
+
+        Masks are bools instead of bits; where there are none, what exists, or None.
+        """
+        rows = drawn
+        if self.sequences is not None:
+            every = self.sequences.rows(drawn, self.agent.discount)
+            rows = {name: every[name] for name in self._fields if name in every}
         factors = self.policy.factors
-        exists, shape = factors.padding_mask, [self.agent.batch_size, *factors.event_shape]
+        exists, shape = factors.padding_mask, [rows["reward"].shape[0], *factors.event_shape]
         everything = None if exists is None else tf.broadcast_to(tf.constant(exists), shape)
         masks = {name: rows.get(name, everything) for name in self.kept if name in MASKS}
         for name, mask in masks.items():
@@ -177,13 +221,14 @@ class ReplayLearner:
         """One update for each of the first `count` minibatches; the errors `[U, B]`, and the metrics of the last."""
 
         def minibatch(index: Any) -> dict[str, Any]:
-            return self.with_masks(tf.nest.map_structure(lambda column: column[index], rows))
+            return self.rows(tf.nest.map_structure(lambda column: column[index], rows))
 
         def once(index: tf.Tensor, carry: Any) -> Any:
             state, errors, _ = carry
             state, metrics, error = self.learn_from(state, minibatch(index), ops.fold_in(seed, index))
             return state, tf.tensor_scatter_nd_update(errors, [[index]], [error]), metrics
 
-        nothing = tf.zeros_like(rows["reward"]), dict.fromkeys(self.metrics, tf.zeros([]))
+        shape = minibatch(0)["reward"].shape
+        nothing = tf.zeros([self.per_call, *shape]), dict.fromkeys(self.metrics, tf.zeros([]))
         state, errors, metrics = repeat(once, count, (state, *nothing))
         return state, errors, metrics | self.measure(state, minibatch(-1), seed)

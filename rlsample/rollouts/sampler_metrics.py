@@ -10,6 +10,7 @@ import tensorflow as tf
 from rlsample import lab, ops
 from rlsample.distributions import CategoricalDistribution
 from rlsample.rollouts.in_graph_collector import InGraphCollector
+from rlsample.rollouts.sequences import one_step
 from rlsample.types import TensorLike
 
 RELAXATION = ("sampler/one_hot_gap", "sampler/relaxed_entropy")
@@ -120,6 +121,8 @@ class CriticAudit(NamedTuple):
         What is learned is given with its replay, as `in_graph_replay.Replayed` has it.
         """
         observation, _ = collector.observe(state)
+        if "memory" in learned.begun:
+            observation = one_step(observation, learned.begun["memory"])
         return self.measure(learned.learned, policy, observation, seed)
 
     def measure(

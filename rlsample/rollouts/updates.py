@@ -31,10 +31,13 @@ class Updates:
     steps_per_round: int
 
     @classmethod
-    def planned(cls, agent: Any, total_steps: int) -> Updates:
-        """By an agent's `updates_per_step`, `steps_per_round` and `warmup_steps`, at most a tenth of the run."""
+    def planned(cls, agent: Any, total_steps: int, first_steps: int = 0) -> Updates:
+        """By an agent's `updates_per_step`, `steps_per_round` and `warmup_steps`, at most a tenth of the run.
+
+        The warm-up lasts `first_steps` at least, before which there is nothing to learn from.
+        """
         return cls(
-            warmup_steps=min(agent.warmup_steps, total_steps // 10),
+            warmup_steps=max(first_steps, min(agent.warmup_steps, total_steps // 10)),
             total_steps=total_steps,
             per_step=agent.updates_per_step,
             steps_per_round=agent.steps_per_round,
