@@ -57,6 +57,14 @@ class Acrobot(FunctionalEnv):
 
     ## Version History
     v1: first version here; the number is that of Gymnasium's environment with the same limits.
+
+    Examples:
+        >>> from envs.acrobot import Acrobot
+        >>> env, torque = Acrobot(), tf.Variable([[0.0, 0.0, 1.0]])
+        >>> with tf.GradientTape() as tape:
+        ...     turning = env.step(env.initial((0, 1)), torque, (0, 2)).observation[:, 5]
+        >>> print(tape.gradient(turning, torque).numpy())
+        [[-0.333  0.     0.333]]
     """
 
     max_episode_steps = 500

@@ -46,6 +46,12 @@ class Bandit(FunctionalEnv):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.bandit import Bandit
+        >>> env, logits = Bandit(means=[0.0, 1.0]), tf.zeros([2])
+        >>> float(env.expected_reward(logits)), env.exact_gradient(logits).numpy()
+        (0.5, array([-0.25,  0.25], dtype=float32))
     """
 
     max_episode_steps = 1

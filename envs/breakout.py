@@ -26,6 +26,12 @@ class BreakoutState(NamedTuple):
         bricks: bool `[B, 3, 10]`.
         passing: whether the ball is still inside the wall after breaking a brick, bool `[B]`.
         played: what every game remembers.
+
+    Examples:
+        >>> from envs.breakout import Breakout
+        >>> state = Breakout().initial((0, 1), num_envs=2)
+        >>> state.paddle.numpy(), state.bricks.shape, state.ball.numpy().tolist()
+        (array([4, 4], dtype=int32), TensorShape([2, 3, 10]), [[3, 9], [3, 9]])
     """
 
     paddle: tf.Tensor
@@ -77,6 +83,13 @@ class Breakout(MiniatureGame):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.breakout import Breakout
+        >>> env = Breakout()
+        >>> step = env.step(env.initial((0, 1), num_envs=8), tf.zeros([8], tf.int32), (0, 2))
+        >>> step.observation.shape, env.differentiable
+        (TensorShape([8, 10, 10, 4]), False)
     """
 
     max_episode_steps = 1000

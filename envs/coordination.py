@@ -51,6 +51,13 @@ class Coordination(SeveralAgentsEnv):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.coordination import Coordination
+        >>> env = Coordination()
+        >>> step = env.step(env.initial((0, 1), num_envs=2), tf.constant([[0, 0], [0, 1]]), (0, 2))
+        >>> step.reward.numpy(), float(env.optimum)
+        (array([ 11., -30.], dtype=float32), 11.0)
     """
 
     max_episode_steps = 1

@@ -28,6 +28,12 @@ class Field(NamedTuple):
         food: float `[B, F, cells]`, one-hot cells of the food.
         food_level: float `[B, F]`.
         left: float `[B, F]`, the probability that it is still there.
+
+    Examples:
+        >>> from envs.foraging import Foraging
+        >>> field = Foraging(rows=5, columns=5, agents=2, foods=2).initial((0, 1), num_envs=3)
+        >>> field.place.shape, field.food.shape, field.left.numpy()[0]
+        (TensorShape([3, 2, 25]), TensorShape([3, 2, 25]), array([1., 1.], dtype=float32))
     """
 
     place: tf.Tensor
@@ -76,6 +82,14 @@ class Foraging(SeveralAgentsEnv):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.foraging import Foraging
+        >>> env = Foraging()
+        >>> state = env.initial((0, 1), num_envs=8)
+        >>> step = env.step(state, tf.zeros([8, 2], tf.int32), (0, 2))  # nobody moves
+        >>> step.observation.shape, env.action_mask(state).shape, float(tf.reduce_sum(step.reward))
+        (TensorShape([8, 2, 12]), TensorShape([8, 2, 6]), 0.0)
     """
 
     max_episode_steps = 30

@@ -63,6 +63,15 @@ class GridWorld(FunctionalEnv):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.grid_world import GridWorld
+        >>> env, move = GridWorld(["S.G"]), tf.Variable([[0.0, 1.0, 0.0, 0.0]])  # to the right
+        >>> with tf.GradientTape() as tape:
+        ...     step = env.step(env.initial((0, 1)), move, (0, 2))
+        ...     reward = env.step(step.state, tf.constant([1]), (0, 3)).reward
+        >>> print(tape.gradient(reward, move).numpy())  # of the first move, by what the second one finds
+        [[0. 1. 0. 0.]]
     """
 
     max_episode_steps = 100

@@ -46,6 +46,13 @@ class Identity(FunctionalEnv):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.identity import Identity
+        >>> env = Identity(num_actions=4)
+        >>> state = env.initial((0, 1), num_envs=3)
+        >>> env.step(state, tf.argmax(state, -1, tf.int32), (0, 2)).reward.numpy()
+        array([1., 1., 1.], dtype=float32)
     """
 
     max_episode_steps = 32

@@ -51,6 +51,14 @@ class MountainCar(FunctionalEnv):
 
     ## Version History
     v0: first version here; the number is that of Gymnasium's environment with the same limits.
+
+    Examples:
+        >>> from envs.mountain_car import MountainCar
+        >>> env = MountainCar()
+        >>> state = env.initial((0, 1), num_envs=3)
+        >>> step = env.step(state, tf.constant([0, 1, 2]), (0, 2))
+        >>> step.reward.numpy(), step.terminated.numpy()
+        (array([-1., -1., -1.], dtype=float32), array([False, False, False]))
     """
 
     max_episode_steps = 200

@@ -48,6 +48,13 @@ class MultiDiscrete(FunctionalEnv):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.multi_discrete import MultiDiscrete
+        >>> env = MultiDiscrete(nvec=(2, 5, 3))
+        >>> state = env.initial((0, 1), num_envs=4)  # the positions shown
+        >>> env.step(state, tf.argmax(state, -1, tf.int32), (0, 2)).reward.numpy()
+        array([1., 1., 1., 1.], dtype=float32)
     """
 
     max_episode_steps = 32
@@ -85,17 +92,38 @@ class MultiDiscrete(FunctionalEnv):
 
 
 def draw_targets(sizes: tuple[int, ...], num_envs: int, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Draws a category for each factor uniformly: one-hot float `[B, F, K]`, zero in the padding."""
+    """Draws a category for each factor uniformly: one-hot float `[B, F, K]`, zero in the padding.
+
+    Examples:
+        >>> from envs.multi_discrete import draw_targets
+        >>> print(draw_targets((2, 3), num_envs=1, seed=(0, 1), dtype=tf.float32).numpy()[0])
+        [[0. 1. 0.]
+         [0. 0. 1.]]
+    """
     return tf.one_hot(draw_index(sizes, [num_envs, len(sizes)], seed), max(sizes), dtype=dtype)
 
 
 def flatten_factors(padded: tf.Tensor, sizes: tuple[int, ...]) -> tf.Tensor:
-    """Concatenates the factors without their padding: `[B, F, K]` to `[B, sum(sizes)]`."""
+    """Concatenates the factors without their padding: `[B, F, K]` to `[B, sum(sizes)]`.
+
+    Examples:
+        >>> from envs.multi_discrete import flatten_factors
+        >>> padded = tf.constant([[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
+        >>> print(flatten_factors(padded, sizes=(2, 3)).numpy())
+        [[1. 0. 0. 0. 1.]]
+    """
     return tf.concat([padded[:, factor, :size] for factor, size in enumerate(sizes)], axis=1)
 
 
 def shade_factors(weights: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    """Colours the weight of each category, padding in grey: float `[F, K]` to uint8 `[F, K, 3]`."""
+    """Colours the weight of each category, padding in grey: float `[F, K]` to uint8 `[F, K, 3]`.
+
+    Examples:
+        >>> from envs.multi_discrete import shade_factors
+        >>> picture = shade_factors(np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]), sizes=(2, 3))
+        >>> picture.shape, picture[0, 2].tolist()
+        ((2, 3, 3), [150, 150, 150])
+    """
     colours = raster.shades(weights)
     colours[np.arange(max(sizes)) >= np.array(sizes)[:, np.newaxis]] = raster.GREY
     return colours

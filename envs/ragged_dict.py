@@ -16,7 +16,14 @@ from .multi_discrete import draw_targets, flatten_factors, shade_factors
 
 
 class RaggedState(NamedTuple):
-    """The choices to be made, one-hot float `[B, F, K]`, and the legal ones, bool `[B, F, K]`."""
+    """The choices to be made, one-hot float `[B, F, K]`, and the legal ones, bool `[B, F, K]`.
+
+    Examples:
+        >>> from envs.ragged_dict import RaggedDict
+        >>> state = RaggedDict().initial((0, 1), num_envs=2)
+        >>> [part.shape.as_list() for part in state]
+        [[2, 5, 5], [2, 5, 5]]
+    """
 
     target: tf.Tensor
     legal: tf.Tensor
@@ -57,6 +64,16 @@ class RaggedDict(FunctionalEnv):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.ragged_dict import RaggedDict
+        >>> env = RaggedDict()
+        >>> state = env.initial((0, 1), num_envs=8)
+        >>> head = heads.for_space(env.action_space)
+        >>> sample = head.sample(head(env.observation(state)), seed=(0, 2), mask=env.action_mask(state))
+        >>> step = env.step(state, sample.action, (0, 3))
+        >>> bool(tf.reduce_all(step.reward >= 0))  # nothing illegal was drawn
+        True
     """
 
     max_episode_steps = 32

@@ -20,6 +20,12 @@ class Conversation(NamedTuple):
         target: float `[B, targets]`, one-hot.
         heard: float `[B, messages + 1]`, the word said last, one-hot; the last entry is silence.
         chosen: bool `[B]`, whether the listener has picked a target.
+
+    Examples:
+        >>> from envs.speaker_listener import SpeakerListener
+        >>> state = SpeakerListener(targets=4).initial((0, 1), num_envs=2)
+        >>> print(state.heard.numpy()[0], state.chosen.numpy())  # silence
+        [0. 0. 0. 0. 1.] [False False]
     """
 
     target: tf.Tensor
@@ -64,6 +70,12 @@ class SpeakerListener(SeveralAgentsEnv):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.speaker_listener import SpeakerListener
+        >>> env = SpeakerListener(targets=4, messages=2)
+        >>> env.optimum, env.action_space
+        (0.5, Dict('speaker_0': Discrete(2), 'listener_0': Discrete(4)))
     """
 
     max_episode_steps = 2

@@ -22,6 +22,13 @@ class TMazeState(NamedTuple):
         sign: float `[B, 2]`, one-hot: left or right.
         cell: float `[B, length + 2]`, probability of each cell of the corridor, of the junction, of having turned; a
             corner of the simplex when all actions were hard.
+
+    Examples:
+        >>> from envs.t_maze import TMaze
+        >>> state = TMaze(length=3).initial((0, 1), num_envs=2)
+        >>> print(state.sign.numpy(), state.cell.numpy()[0])
+        [[0. 1.]
+         [0. 1.]] [1. 0. 0. 0. 0.]
     """
 
     sign: tf.Tensor
@@ -66,6 +73,18 @@ class TMaze(FunctionalEnv):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.t_maze import TMaze
+        >>> env = TMaze(length=3)
+        >>> state, seen = env.initial((0, 1)), []
+        >>> for time in range(3):
+        ...     seen.append(env.observation(state).numpy()[0])
+        ...     state = env.step(state, tf.constant([0]), (0, time)).state
+        >>> print(np.array(seen))  # the sign is out of sight after the first step
+        [[0. 1. 1. 0.]
+         [0. 0. 1. 0.]
+         [0. 0. 1. 0.]]
     """
 
     max_episode_steps = 200

@@ -36,6 +36,8 @@ COMMANDS = {
 def main() -> int:
     """The program: runs the command that `sys.argv` names; returns the exit code."""
     end_at_once_by_signal()
+    # Where `python -m` finds modules to `--import`; last, so that a file here takes no name from a package.
+    sys.path.append(os.getcwd())
     if "_ARGCOMPLETE" in os.environ:  # The shell asks what it can offer.
         importlib.import_module(module_of("completion")).answer(COMMANDS)
     protect_output()

@@ -29,11 +29,15 @@ CELL_OPTIONS = r"(?:---\n(?:[^\n`]*\n)*?---\n)?"
 """What a cell of a notebook says of itself before its code, such as the text of its picture."""
 
 
+SKIPPED = ":tags: [skip-execution]\n"
+"""What a cell begins with that is for hosted notebooks alone."""
+
+
 def blocks(name, language=r"(?:python|\{code-cell\} ipython3)"):
     """The fenced blocks of a page, cells of notebooks among them: (line number, code)."""
     text = pages()[name].read_text()
     found = re.finditer(rf"^```{language}\n{CELL_OPTIONS}(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [(text.count("\n", 0, match.start(1)), match[1]) for match in found]
+    return [(text.count("\n", 0, match.start(1)), match[1]) for match in found if not match[1].startswith(SKIPPED)]
 
 
 @functools.cache

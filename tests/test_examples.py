@@ -1,4 +1,4 @@
-"""The examples in docstrings: every public name of the gradient core has one, and each prints what it says."""
+"""The examples in docstrings: every public name of the library has one, and each prints what it says."""
 
 from __future__ import annotations
 
@@ -14,24 +14,35 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import envs
 import rlsample
 from rlsample import samplers
-from scripts.site.reference import modules_of, public_names
+from scripts.site.reference import ROOMS, defined_in, modules_of, public_names
 
 # What the reference says that examples take for granted.
 GIVEN = {"dataclasses": dataclasses, "gym": gym, "keras": keras, "np": np, "tf": tf, "rlsample": rlsample}
 GIVEN |= {name: getattr(rlsample, name) for name in rlsample.__all__}
-# Rooms in which every public name has an example: what `__all__` of the package names, else all without underscore.
-ROOMS = ["types", "ops", "samplers", "schedules", "spaces", "streams", "distributions", "heads", "layers"]
-ROOMS += ["functional", "tfp", "lab", "learning", "in_graph", "checks", "networks", "registry", "wrappers"]
-ROOMS += ["rollouts", "runs"]
+# Every room of the library, and the environments.
+NAMES = {room: public_names(room) for room in ROOMS} | {"envs": defined_in(envs)}
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", NAMES)
 def test_every_public_name_has_an_example(room):
-    names = public_names(room)
-    assert names
-    assert not [each.name for each in names if "\nExamples:\n    >>> " not in inspect.getdoc(each.value)]
+    assert NAMES[room]
+    assert not [each.name for each in NAMES[room] if "\nExamples:\n    >>> " not in inspect.getdoc(each.value)]
+
+
+@pytest.mark.parametrize("room", NAMES)
+def test_every_public_name_and_method_has_a_docstring(room):
+    """Properties too; not what a named tuple or a parent of another library brings."""
+    missing = []
+    for each in NAMES[room]:
+        own = vars(each.value).items() if inspect.isclass(each.value) else ()
+        functions = [(name, getattr(value, "fget", value)) for name, value in own if not name.startswith("_")]
+        functions = [(name, value) for name, value in functions if inspect.isfunction(value)]
+        code = [(each.name, each.value), *((f"{each.name}.{name}", value) for name, value in functions)]
+        missing += [name for name, value in code if not (value.__doc__ or "").strip()]
+    assert not missing
 
 
 # ---- what they print
@@ -53,7 +64,7 @@ class UpToRounding(doctest.OutputChecker):
 def examples():
     """Those of every class and function of the library, and of their methods."""
     finder = doctest.DocTestFinder(exclude_empty=True)
-    for module in modules_of(rlsample):
+    for module in (*modules_of(rlsample), *modules_of(envs)):
         for name, value in vars(module).items():
             if getattr(value, "__module__", "") == module.__name__ and (
                 inspect.isclass(value) or inspect.isfunction(value)
@@ -61,7 +72,14 @@ def examples():
                 yield from finder.find(value, f"{module.__name__.removeprefix('rlsample.')}.{name}", globs=GIVEN)
 
 
-@pytest.mark.parametrize("example", [pytest.param(each, id=each.name) for each in examples() if each.examples])
+def marks(example):
+    """A cluster takes seconds to start."""
+    return [pytest.mark.slow] if "scale.ray_" in example.name else []
+
+
+@pytest.mark.parametrize(
+    "example", [pytest.param(each, id=each.name, marks=marks(each)) for each in examples() if each.examples]
+)
 def test_example(example, monkeypatch, tmp_path):
     monkeypatch.setattr(samplers._registry, "registered", {})
     monkeypatch.chdir(tmp_path)

@@ -37,6 +37,21 @@ class ScaledCollector:
         engine: drives the runners.
         scale: how.
         seed: of the environments; runner r has those from `seed + r * E` on.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import NumpyActor, NumpyNetwork
+        >>> from rlsample.runs.scale_config import ScaleConfig
+        >>> from rlsample.scale.collector import ScaledCollector
+        >>> from rlsample.scale.local_engine import LocalEngine
+        >>> from rlsample.scale.runner import RunnerPlan
+        >>> envs, scale = gym.make_vec("CartPole-v1", num_envs=8), ScaleConfig(runners=2)
+        >>> engine = LocalEngine(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4))
+        >>> collector = ScaledCollector(envs, engine, scale, seed=0)
+        >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
+        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> transitions = collector.collect(NumpyActor(network, np.array([0, 1], np.int32)), num_steps=16)
+        >>> transitions.reward.shape, transitions.observation.shape
+        ((16, 8), (16, 8, 4))
     """
 
     def __init__(self, envs: Any, engine: Engine, scale: ScaleConfig, seed: int) -> None:

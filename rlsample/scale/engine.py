@@ -9,7 +9,14 @@ from rlsample.scale.runner import Failure, Fragment, Networks, Request
 
 
 class RunnerFault(EnvironmentFault):
-    """A runner was lost more often than it may be, or none could be started; the message says which, and why."""
+    """A runner was lost more often than it may be, or none could be started; the message says which, and why.
+
+    Examples:
+        >>> from rlsample.rollouts.environment_faults import EnvironmentFault
+        >>> from rlsample.scale.engine import RunnerFault
+        >>> issubclass(RunnerFault, EnvironmentFault)  # what a loop that collects has to expect anyway
+        True
+    """
 
 
 class Answer(NamedTuple):
@@ -19,6 +26,12 @@ class Answer(NamedTuple):
         runner: whose.
         fragment: what it collected, or its environments' failure; None if the runner was lost.
         loss: then how, a clause.
+
+    Examples:
+        >>> from rlsample.scale.engine import Answer
+        >>> answer = Answer(runner=1, fragment=None, loss="took longer than 60 s")
+        >>> answer.fragment is None, answer.loss
+        (True, 'took longer than 60 s')
     """
 
     runner: int
@@ -27,7 +40,22 @@ class Answer(NamedTuple):
 
 
 class Engine(Protocol):
-    """Runners, numbered from 0, each with one request at a time."""
+    """Runners, numbered from 0, each with one request at a time.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.scale.local_engine import LocalEngine
+        >>> from rlsample.scale.runner import Request, RunnerPlan
+        >>> engine = LocalEngine(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4))  # an Engine
+        >>> engine.start(0, seed=0)
+        >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
+        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
+        >>> engine.request(0, engine.publish(network), request)
+        >>> answer = engine.answer()
+        >>> answer.runner, answer.fragment.transitions.reward.shape
+        (0, (16, 4))
+    """
 
     def start(self, runner: int, seed: int) -> None:
         """Makes a runner whose environments have this seed, in the place of the one before if there was one."""

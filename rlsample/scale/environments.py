@@ -21,6 +21,15 @@ def make_environments(config: RunConfig[Any], population: int = 1) -> gym.vector
     Args:
         config: the run.
         population: how often as many as `env.num_envs`.
+
+    Examples:
+        >>> from agents import ppo
+        >>> from rlsample.scale.environments import make_environments
+        >>> settings = {"agent": {"name": "ppo"}, "env": {"id": "CartPole-v1", "num_envs": 8}, "total_steps": 1000}
+        >>> config = runs.config_from_dict(settings | {"scale": {"runners": 2}}, agents={"ppo": ppo.Config})
+        >>> envs = make_environments(config)
+        >>> type(envs).__name__, envs.num_envs
+        ('DistantEnvs', 8)
     """
     if config.scale.spread:
         return DistantEnvs(config)
@@ -28,7 +37,17 @@ def make_environments(config: RunConfig[Any], population: int = 1) -> gym.vector
 
 
 class DistantEnvs(gym.vector.VectorEnv):
-    """Environments that runners step: spaces, how many, and who collects from them."""
+    """Environments that runners step: spaces, how many, and who collects from them.
+
+    Examples:
+        >>> from agents import ppo
+        >>> from rlsample.scale.environments import DistantEnvs
+        >>> settings = {"agent": {"name": "ppo"}, "env": {"id": "CartPole-v1", "num_envs": 8}, "total_steps": 1000}
+        >>> config = runs.config_from_dict(settings | {"scale": {"runners": 2}}, agents={"ppo": ppo.Config})
+        >>> envs = DistantEnvs(config)
+        >>> envs.single_action_space, envs.observation_space.shape
+        (Discrete(2), (8, 4))
+    """
 
     def __init__(self, config: RunConfig[Any]) -> None:
         one = config.env.make(num_envs=1)

@@ -11,7 +11,16 @@ from rlsample.scale.runner import Fragment
 
 
 class Measures:
-    """Counts that `pop` turns into metrics."""
+    """Counts that `pop` turns into metrics.
+
+    Examples:
+        >>> from rlsample.scale.measures import Measures
+        >>> measures = Measures()
+        >>> measures.restarts += 1
+        >>> metrics = measures.pop(unfinished=30)
+        >>> metrics["scale/restarts"], metrics["scale/waiting"]
+        (1.0, 0.0)
+    """
 
     def __init__(self) -> None:
         self.restarts = 0

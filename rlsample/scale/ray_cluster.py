@@ -31,6 +31,13 @@ class RayCluster:
 
     Raises:
         RunnerFault: it did not answer, or did not start.
+
+    Examples:
+        >>> from rlsample.scale.ray_cluster import RayCluster
+        >>> cluster = RayCluster(address=None, seconds=60, cpus=2)
+        >>> cluster.ray.cluster_resources()["CPU"]
+        2.0
+        >>> cluster.close()
     """
 
     def __init__(self, address: str | None, seconds: float, cpus: float) -> None:

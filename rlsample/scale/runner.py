@@ -31,6 +31,12 @@ class Request(NamedTuple):
         num_steps: T.
         with_log_prob: whether what learns from the fragment may be another policy by then.
         epsilon: as of `NumpyActor`.
+
+    Examples:
+        >>> from rlsample.scale.runner import Request
+        >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
+        >>> request.num_steps, request.with_log_prob
+        (16, False)
     """
 
     version: int
@@ -55,6 +61,16 @@ class Fragment(NamedTuple):
         lengths: of those episodes.
         unfinished: steps so far of the longest episode under way.
         seconds: how long it took.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.scale.runner import Request, Runner, RunnerPlan
+        >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
+        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
+        >>> fragment = Runner(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4), seed=0).collect(network, request)
+        >>> fragment.version, fragment.transitions.observation.shape, fragment.unfinished
+        (0, (16, 4, 4), 16)
     """
 
     version: int
@@ -76,6 +92,16 @@ class Failure(NamedTuple):
     Attributes:
         kind: the type's name of the error.
         text: what it says, with the runner's traceback where it is not an environment's own.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.scale.runner import Failure, Request, Runner, RunnerPlan
+        >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
+        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
+        >>> failure = Runner(RunnerPlan(env={"id": "Missing-v0"}, num_envs=4), seed=0).collect(network, request)
+        >>> isinstance(failure, Failure), failure.kind
+        (True, 'ValidationError')
     """
 
     kind: str
@@ -90,6 +116,13 @@ class RunnerPlan:
         env: fields of an `EnvConfig`.
         num_envs: E, of each runner.
         imports: modules that register environments.
+
+    Examples:
+        >>> import pickle
+        >>> from rlsample.scale.runner import RunnerPlan
+        >>> plan = RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4, imports=("my_package",))
+        >>> pickle.loads(pickle.dumps(plan)) == plan
+        True
     """
 
     env: dict[str, Any]
@@ -105,6 +138,17 @@ class Runner:
     Args:
         plan: what it is made of.
         seed: of the environments.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.scale.runner import Request, Runner, RunnerPlan
+        >>> runner = Runner(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4), seed=0)
+        >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
+        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
+        >>> fragment = runner.collect(network, request)
+        >>> fragment.transitions.reward.shape, fragment.transitions.observation.shape
+        ((16, 4), (16, 4, 4))
     """
 
     def __init__(self, plan: RunnerPlan, seed: int) -> None:

@@ -59,7 +59,7 @@ def public_names(room: str) -> list[Public]:
     module = importlib.import_module(f"rlsample.{room}")
     names = list(getattr(module, "__all__", []))
     if not names:
-        return [each for part in modules_of(module) for each in _defined_in(part)]
+        return defined_in(module)
     if module is samplers:
         names += [sampler.__name__ for sampler in samplers.SAMPLERS.values()]
     found = (Public(module.__name__, name, getattr(module, name)) for name in names)
@@ -71,6 +71,11 @@ def modules_of(module: ModuleType) -> Iterator[ModuleType]:
     yield module
     for found in pkgutil.iter_modules(getattr(module, "__path__", []), f"{module.__name__}."):
         yield from modules_of(importlib.import_module(found.name))
+
+
+def defined_in(package: ModuleType) -> list[Public]:
+    """The public classes and functions that stand in the modules of a package."""
+    return [each for part in modules_of(package) for each in _defined_in(part)]
 
 
 def documented_at() -> dict[str, str]:
