@@ -6,7 +6,7 @@ from pathlib import Path
 from sphinx.util.nodes import make_refnode
 
 from rlsample import __version__
-from scripts.site import configuration, docstrings, reference
+from scripts.site import configuration, docstrings, errors, mathematics, reference
 
 DOCS = Path(__file__).parent
 
@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "scripts.site.mathematics",
 ]
 exclude_patterns = ["_build", "images/audit/*.csv"]
 templates_path = ["_templates"]
@@ -50,6 +51,7 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Source", ("Call arguments", "params_style")]
 
+html_math_renderer = mathematics.NAME
 html_theme = "pydata_sphinx_theme"
 html_title = "rlsample"
 html_static_path = ["_static"]
@@ -78,6 +80,7 @@ def write_pages(app, config):
     reference.write(DOCS / "generated" / "reference")
     config.autosummary_generate = [f"generated/reference/{room}.rst" for room in reference.ROOMS]
     configuration.write(DOCS / "generated")
+    errors.write(DOCS / "generated")
 
 
 def read_docstring(app, what, name, obj, options, lines):

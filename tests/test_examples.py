@@ -32,16 +32,18 @@ def test_every_public_name_has_an_example(room):
     assert not [each.name for each in NAMES[room] if "\nExamples:\n    >>> " not in inspect.getdoc(each.value)]
 
 
+def is_code(value):
+    return inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod))
+
+
 @pytest.mark.parametrize("room", NAMES)
 def test_every_public_name_and_method_has_a_docstring(room):
     """Properties too; not what a named tuple or a parent of another library brings."""
     missing = []
     for each in NAMES[room]:
         own = vars(each.value).items() if inspect.isclass(each.value) else ()
-        functions = [(name, getattr(value, "fget", value)) for name, value in own if not name.startswith("_")]
-        functions = [(name, value) for name, value in functions if inspect.isfunction(value)]
-        code = [(each.name, each.value), *((f"{each.name}.{name}", value) for name, value in functions)]
-        missing += [name for name, value in code if not (value.__doc__ or "").strip()]
+        code = [(f"{each.name}.{name}", value) for name, value in own if not name.startswith("_") and is_code(value)]
+        missing += [name for name, value in [(each.name, each.value), *code] if not (value.__doc__ or "").strip()]
     assert not missing
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rlsample.runs.describe import describe_fields
 from scripts.catalogue import known_agents
-from scripts.site import configuration, docstrings, reference
+from scripts.site import configuration, docstrings, errors, reference
 
 
 def converted(text):
@@ -75,3 +75,19 @@ def test_the_rooms_of_the_reference_are_those_of_the_library():
     from tests.test_layout import LEVEL
 
     assert set(reference.ROOMS) == set(LEVEL) - {"lazy"}
+
+
+def test_an_error_is_read_from_its_source_with_the_way_out():
+    source = """
+hint = "Pad it."
+if x:
+    raise checks.invalid(f"{name} of size {n}", size=3, hint=hint)
+raise invalid("a rule", hint=f"{other}")
+"""
+    assert list(errors.messages(source)) == [("... of size ...", "Pad it."), ("a rule", "")]
+
+
+def test_every_error_is_on_the_page():
+    page = errors.page()
+    assert page.count("\n| `") > 200
+    assert "| `logits to be a dense tensor [..., K]` | Pad and pass a mask. |" in page
