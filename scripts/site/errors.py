@@ -11,8 +11,8 @@ LIBRARY = Path(__file__).parents[2] / "rlsample"
 
 INTRODUCTION = """# Every error
 
-What the library asks for and does not get, by where it is told: `Expected RULE. Received: ...`. In a rule `...` stands for
-what differs. [Questions and errors](../errors.md) explains those that are met most often.
+What the library asks for and does not get, by where it is told: `Expected RULE. Received: ...`. In a rule `...`
+stands for what differs. [Questions and errors](../errors.md) explains those that are met most often.
 """
 
 
