@@ -26,6 +26,12 @@ class Passing(NamedTuple):
         column: int32.
         right: whether it goes right, bool.
         gold: whether it is gold, and no enemy, bool.
+
+    Examples:
+        >>> from envs.asterix import Asterix
+        >>> state = Asterix().initial((0, 1), num_envs=2)
+        >>> state.passing.present.shape, bool(tf.reduce_any(state.passing.present))  # nobody yet
+        (TensorShape([2, 8]), False)
     """
 
     present: tf.Tensor
@@ -48,6 +54,12 @@ class AsterixState(NamedTuple):
         move_interval: steps from one move to the next.
         ramps: how often it became harder.
         played: what every game remembers.
+
+    Examples:
+        >>> from envs.asterix import Asterix
+        >>> state = Asterix().initial((0, 1), num_envs=2)
+        >>> state.row.numpy(), state.column.numpy(), state.until_spawn.numpy()
+        (array([5, 5], dtype=int32), array([5, 5], dtype=int32), array([10, 10], dtype=int32))
     """
 
     row: tf.Tensor
@@ -99,6 +111,13 @@ class Asterix(MiniatureGame):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.asterix import Asterix
+        >>> env = Asterix()
+        >>> step = env.step(env.initial((0, 1), num_envs=8), tf.zeros([8], tf.int32), (0, 2))
+        >>> step.observation.shape, env.action_space
+        (TensorShape([8, 10, 10, 4]), Discrete(5))
     """
 
     max_episode_steps = 1000

@@ -29,6 +29,12 @@ class FreewayState(NamedTuple):
         until_move: steps until each car moves, `[B, 8]`.
         speed: steps between its moves, negative where it goes left, `[B, 8]`.
         played: what every game remembers.
+
+    Examples:
+        >>> from envs.freeway import Freeway
+        >>> state = Freeway().initial((0, 1), num_envs=2)
+        >>> state.row.numpy(), state.speed.shape
+        (array([9, 9], dtype=int32), TensorShape([2, 8]))
     """
 
     row: tf.Tensor
@@ -77,6 +83,13 @@ class Freeway(MiniatureGame):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.freeway import Freeway
+        >>> env = Freeway()
+        >>> step = env.step(env.initial((0, 1), num_envs=8), tf.zeros([8], tf.int32), (0, 2))
+        >>> step.observation.shape, env.action_space
+        (TensorShape([8, 10, 10, 7]), Discrete(3))
     """
 
     max_episode_steps = 2500

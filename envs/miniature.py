@@ -26,6 +26,12 @@ class Played(NamedTuple):
         button: what was pressed last, which a sticky step repeats, int32 `[B]`.
         earned: reward of the step that led here, float `[B]`.
         lost: whether the game is over, bool `[B]`.
+
+    Examples:
+        >>> from envs.freeway import Freeway
+        >>> played = Freeway().initial((0, 1), num_envs=2).played
+        >>> played.earned.numpy(), played.lost.numpy()
+        (array([0., 0.], dtype=float32), array([False, False]))
     """
 
     button: tf.Tensor
@@ -47,6 +53,11 @@ class MiniatureGame(FunctionalEnv):
 
     Raises:
         ValueError: a probability outside [0, 1].
+
+    Examples:
+        >>> from envs.freeway import Freeway
+        >>> Freeway().action_space, Freeway(minimal_actions=False).action_space, list(Freeway.channels)
+        (Discrete(3), Discrete(6), ['chicken', 'cars', 'speed 1', 'speed 2', 'speed 3', 'speed 4', 'speed 5'])
     """
 
     buttons: tuple[int, ...]
@@ -117,11 +128,24 @@ class MiniatureGame(FunctionalEnv):
 
 
 def cell(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-    """Marks one cell of each board: int32 `[B]` twice -> bool `[B, 10, 10]`, all False where it lies outside."""
+    """Marks one cell of each board: int32 `[B]` twice -> bool `[B, 10, 10]`, all False where it lies outside.
+
+    Examples:
+        >>> from envs.miniature import cell
+        >>> marks = cell(tf.constant([2, 10]), tf.constant([3, 3]))
+        >>> marks.shape, tf.where(marks).numpy().tolist()  # row 10 lies outside
+        (TensorShape([2, 10, 10]), [[0, 2, 3]])
+    """
     in_row, in_column = (tf.range(SIZE) == index[:, tf.newaxis] for index in (row, column))
     return in_row[:, :, tf.newaxis] & in_column[:, tf.newaxis, :]
 
 
 def towards(button: tf.Tensor, less: int, more: int) -> tf.Tensor:
-    """-1 where the button is `less`, 1 where it is `more`, else 0: int32 `[B]`."""
+    """-1 where the button is `less`, 1 where it is `more`, else 0: int32 `[B]`.
+
+    Examples:
+        >>> from envs.miniature import LEFT, NONE, RIGHT, towards
+        >>> towards(tf.constant([LEFT, NONE, RIGHT]), less=LEFT, more=RIGHT).numpy()
+        array([-1,  0,  1], dtype=int32)
+    """
     return tf.cast(button == more, tf.int32) - tf.cast(button == less, tf.int32)

@@ -32,6 +32,12 @@ class InvadersState(NamedTuple):
         until_bomb: steps until one of them shoots.
         move_interval: steps from one move of a full fleet to the next.
         played: what every game remembers.
+
+    Examples:
+        >>> from envs.space_invaders import SpaceInvaders
+        >>> state = SpaceInvaders().initial((0, 1), num_envs=2)
+        >>> sorted({tuple(part.shape) for part in tf.nest.flatten(state)})
+        [(2,), (2, 10, 10)]
     """
 
     column: tf.Tensor
@@ -84,6 +90,13 @@ class SpaceInvaders(MiniatureGame):
 
     ## Version History
     v0: first version.
+
+    Examples:
+        >>> from envs.space_invaders import SpaceInvaders
+        >>> env = SpaceInvaders()
+        >>> step = env.step(env.initial((0, 1), num_envs=8), tf.zeros([8], tf.int32), (0, 2))
+        >>> step.observation.shape, env.action_space
+        (TensorShape([8, 10, 10, 6]), Discrete(4))
     """
 
     max_episode_steps = 1000
