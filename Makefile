@@ -44,6 +44,7 @@ package: setup
 
 docs: $(DOCS_STAMP)
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --builder html docs docs/_build/html $(ARGS)
+	@$(BIN)/python -m scripts.site.links docs/_build/html
 
 $(DOCS_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'

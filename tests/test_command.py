@@ -156,6 +156,22 @@ def test_a_wheel_knows_its_own_agents_beside_another_package_of_that_name(tmp_pa
     assert alone.stdout == "None\nFalse\n"
 
 
+def test_the_installed_command_imports_modules_of_the_working_folder(tmp_path):
+    """An installed program, unlike `python -m`, does not have the folder it is called in on its path."""
+    site, work = laid_out(ROOT, tmp_path / "site"), tmp_path / "work"
+    work.mkdir()
+    (work / "mine.py").write_text("print('mine was imported')")
+    (work / "yaml.py").write_text("raise AssertionError('a file that has the name of a package')")
+    program = (
+        f"import sys; sys.path.insert(0, {str(site)!r})\nfrom rlsample.scripts.__main__ import main\nsys.exit(main())"
+    )
+    words = ["train", "cartpole", "--import", "mine", "--help"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program, *words], cwd=work, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("mine was imported\nusage: rlsample train ")
+
+
 @pytest.mark.parametrize(
     ("command", "words", "beginning", "offered"),
     [

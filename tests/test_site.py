@@ -8,7 +8,7 @@ import pytest
 
 from rlsample.runs.describe import describe_fields
 from scripts.catalogue import known_agents
-from scripts.site import configuration, docstrings, errors, reference
+from scripts.site import configuration, docstrings, errors, links, reference
 
 
 def converted(text):
@@ -83,11 +83,35 @@ hint = "Pad it."
 if x:
     raise checks.invalid(f"{name} of size {n}", size=3, hint=hint)
 raise invalid("a rule", hint=f"{other}")
+raise checks.unknown("sampler", name, names)
+raise ConfigError(f"Expected {path} as it was. Received: {what}, or {nothing}. {hint} Or not.")
+raise ValueError("Expected a rule. Received: none.")
+raise ValueError("something else")
 """
-    assert list(errors.messages(source)) == [("... of size ...", "Pad it."), ("a rule", "")]
+    assert list(errors.messages(source)) == [
+        ("Expected ... of size ...", "Pad it."),
+        ("Expected a rule", ""),
+        ("Unknown sampler ...", ""),
+        ("Expected ... as it was", "Pad it. Or not."),
+        ("Expected a rule", ""),
+    ]
 
 
 def test_every_error_is_on_the_page():
     page = errors.page()
-    assert page.count("\n| `") > 200
-    assert "| `logits to be a dense tensor [..., K]` | Pad and pass a mask. |" in page
+    assert page.count("\n| `") > 250
+    assert "| `Expected logits to be a dense tensor [..., K]` | Pad and pass a mask. |" in page
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path, capsys):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "index.html").write_text('<h1 id="a b">A</h1><a name="old"></a><a href="../page.html">up</a>')
+    good = ["below", "below/#a%20b", "below/index.html?x=1#old", "#top", "https://a.b/c#d", "mailto:a@b.c", "below#old"]
+    text = "".join(f'<a href="{link}">x</a>' for link in good)
+    (tmp_path / "page.html").write_text(f'<p id="top">{text}<img src="data:image/png,"></p>')
+    assert links.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "6 links inside of the site, 0 of them dead; 3 to others\n"
+    (tmp_path / "worse.html").write_text('<a href="page.html#gone">x</a><img src="gone.png"><a href="#gone">x</a>')
+    assert links.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "worse.html: page.html#gone\nworse.html: gone.png\nworse.html: #gone\n"
+    assert links.main([str(tmp_path / "nowhere")]) == 1
