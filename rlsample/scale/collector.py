@@ -39,7 +39,8 @@ class ScaledCollector:
         seed: of the environments; runner r has those from `seed + r * E` on.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import NumpyActor, NumpyNetwork
+        >>> from rlsample.rollouts.numpy_actor import NumpyActor
+        >>> from rlsample.rollouts.numpy_network import dense_network
         >>> from rlsample.runs.scale_config import ScaleConfig
         >>> from rlsample.scale.collector import ScaledCollector
         >>> from rlsample.scale.local_engine import LocalEngine
@@ -48,7 +49,7 @@ class ScaledCollector:
         >>> engine = LocalEngine(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4))
         >>> collector = ScaledCollector(envs, engine, scale, seed=0)
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
-        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> network = dense_network(weights, [], event_shape=(2,))
         >>> transitions = collector.collect(NumpyActor(network, np.array([0, 1], np.int32)), num_steps=16)
         >>> transitions.reward.shape, transitions.observation.shape
         ((16, 8), (16, 8, 4))

@@ -43,15 +43,15 @@ class Engine(Protocol):
     """Runners, numbered from 0, each with one request at a time.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.rollouts.numpy_network import dense_network
         >>> from rlsample.scale.local_engine import LocalEngine
         >>> from rlsample.scale.runner import Request, RunnerPlan
         >>> engine = LocalEngine(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4))  # an Engine
         >>> engine.start(0, seed=0)
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
-        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> network = dense_network(weights, [], event_shape=(2,))
         >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
-        >>> engine.request(0, engine.publish(network), request)
+        >>> engine.request(0, engine.publish((network,)), request)
         >>> answer = engine.answer()
         >>> answer.runner, answer.fragment.transitions.reward.shape
         (0, (16, 4))

@@ -15,15 +15,15 @@ class LocalEngine:
         plan: what the runners are made of.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.rollouts.numpy_network import dense_network
         >>> from rlsample.scale.local_engine import LocalEngine
         >>> from rlsample.scale.runner import Request, RunnerPlan
         >>> engine = LocalEngine(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4))
         >>> engine.start(0, seed=0)
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
-        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> network = dense_network(weights, [], event_shape=(2,))
         >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
-        >>> engine.request(0, network, request)
+        >>> engine.request(0, (network,), request)
         >>> engine.answer().fragment.transitions.action.shape
         (16, 4)
     """

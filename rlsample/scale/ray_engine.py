@@ -25,16 +25,16 @@ class RayEngine:
         RunnerFault: the cluster does not answer.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.rollouts.numpy_network import dense_network
         >>> from rlsample.runs.scale_config import ScaleConfig
         >>> from rlsample.scale.ray_engine import RayEngine
         >>> from rlsample.scale.runner import Request, RunnerPlan
         >>> engine = RayEngine(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4), ScaleConfig(engine="ray"))
         >>> engine.start(0, seed=0)
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
-        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> network = dense_network(weights, [], event_shape=(2,))
         >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
-        >>> engine.request(0, engine.publish(network), request)
+        >>> engine.request(0, engine.publish((network,)), request)
         >>> engine.answer().fragment.transitions.reward.shape
         (16, 4)
         >>> engine.close()

@@ -63,12 +63,12 @@ class Fragment(NamedTuple):
         seconds: how long it took.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.rollouts.numpy_network import dense_network
         >>> from rlsample.scale.runner import Request, Runner, RunnerPlan
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
-        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> network = dense_network(weights, [], event_shape=(2,))
         >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
-        >>> fragment = Runner(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4), seed=0).collect(network, request)
+        >>> fragment = Runner(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4), seed=0).collect((network,), request)
         >>> fragment.version, fragment.transitions.observation.shape, fragment.unfinished
         (0, (16, 4, 4), 16)
     """
@@ -94,12 +94,12 @@ class Failure(NamedTuple):
         text: what it says, with the runner's traceback where it is not an environment's own.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.rollouts.numpy_network import dense_network
         >>> from rlsample.scale.runner import Failure, Request, Runner, RunnerPlan
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
-        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> network = dense_network(weights, [], event_shape=(2,))
         >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
-        >>> failure = Runner(RunnerPlan(env={"id": "Missing-v0"}, num_envs=4), seed=0).collect(network, request)
+        >>> failure = Runner(RunnerPlan(env={"id": "Missing-v0"}, num_envs=4), seed=0).collect((network,), request)
         >>> isinstance(failure, Failure), failure.kind
         (True, 'ValidationError')
     """
@@ -140,13 +140,13 @@ class Runner:
         seed: of the environments.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import NumpyNetwork
+        >>> from rlsample.rollouts.numpy_network import dense_network
         >>> from rlsample.scale.runner import Request, Runner, RunnerPlan
         >>> runner = Runner(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4), seed=0)
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
-        >>> network = NumpyNetwork(None, weights, [], event_shape=(2,))
+        >>> network = dense_network(weights, [], event_shape=(2,))
         >>> request = Request(version=0, seed=np.array([0, 1], np.int32), stream=0, num_steps=16, with_log_prob=False)
-        >>> fragment = runner.collect(network, request)
+        >>> fragment = runner.collect((network,), request)
         >>> fragment.transitions.reward.shape, fragment.transitions.observation.shape
         ((16, 4), (16, 4, 4))
     """
