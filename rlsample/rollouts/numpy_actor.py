@@ -34,7 +34,7 @@ def explored(
     Examples:
         >>> from rlsample.rollouts.numpy_actor import explored
         >>> explored(np.random.default_rng(0), np.ones([4, 2], bool), 0.5, greedy=lambda: np.ones(4, np.int32))
-        array([1, 1, 0, 1], dtype=int32)
+        array([1, 1, 1, 0], dtype=int32)
     """
     explores = generator.random((len(mask), *[1] * (mask.ndim - 2))) < epsilon
     return np.where(explores, uniform_actions(generator, mask), greedy())

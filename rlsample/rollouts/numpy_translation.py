@@ -19,17 +19,26 @@ from rlsample.rollouts.numpy_network import Layer, NumpyNetwork
 
 
 class NotInNumPy(ValueError):  # noqa: N818 (nothing went wrong)
-    """A network that only Keras computes; the message says why."""
+    """A network that only Keras computes; the message says why.
+
+    Examples:
+        >>> from rlsample.rollouts.numpy_translation import NotInNumPy, translated
+        >>> try:
+        ...     translated(keras.Sequential([keras.Input((3,)), keras.layers.GaussianNoise(1.0)]), event_shape=(3,))
+        ... except NotInNumPy as error:
+        ...     "GaussianNoise" in str(error)
+        True
+    """
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class _Place:
     """Where a value of a network is."""
 
     index: int
 
 
-class Part(NamedTuple):
+class _Part(NamedTuple):
     """What a layer of Keras is computed by: as of `Layer`."""
 
     function: str
@@ -64,16 +73,16 @@ def translated(model: keras.Model, event_shape: tuple[int, ...], state_size: int
         inner = _graph(operation)
         if inner is not None:
             return inner._run_through_graph(arguments[0], call_fn=record)
-        read = keras.tree.flatten([arguments, [each for each in options.values() if isinstance(each, Place)]])
+        read = keras.tree.flatten([arguments, [each for each in options.values() if isinstance(each, _Place)]])
         for part in _parts(operation):
-            if not all(isinstance(each, Place) for each in read):
+            if not all(isinstance(each, _Place) for each in read):
                 raise _unknown(operation)
             places = tuple(each.index for each in read)
             layers.append(Layer(part.function, places, [np.asarray(each) for each in part.weights], part.options))
-            read = [Place(count + len(layers) - 1)]
+            read = [_Place(count + len(layers) - 1)]
         return read[0]
 
-    outputs = graph._run_through_graph([Place(index) for index in range(count)], call_fn=record)
+    outputs = graph._run_through_graph([_Place(index) for index in range(count)], call_fn=record)
     places = tuple(place.index for place in keras.tree.flatten(outputs))
     return NumpyNetwork(layers, count, places, event_shape, state_size)
 
@@ -111,7 +120,7 @@ def _refused(rule: str, **received: Any) -> NotInNumPy:
     return NotInNumPy(str(checks.invalid(rule, **received)))
 
 
-def _parts(operation: Any) -> list[Part]:
+def _parts(operation: Any) -> list[_Part]:
     """What a layer is computed by: one part, or more, one after the other."""
     kind = type(operation)
     name = kind.__name__.removeprefix("_")
@@ -135,55 +144,55 @@ def _name(activation: Any) -> str:
     return name if getattr(keras.activations, name, None) is activation else f"{name} of your own"
 
 
-def _dense(layer: Any) -> list[Part]:
+def _dense(layer: Any) -> list[_Part]:
     weights = [layer.kernel, layer.bias] if layer.use_bias else [layer.kernel]
-    return [Part("dense", weights, {"activation": _name(layer.activation)})]
+    return [_Part("dense", weights, {"activation": _name(layer.activation)})]
 
 
-def _convolution(layer: Any) -> list[Part]:
+def _convolution(layer: Any) -> list[_Part]:
     plain = layer.data_format == "channels_last" and layer.groups == 1 and set(layer.dilation_rate) == {1}
     if not plain or layer.padding not in ("valid", "same"):
         raise _refused("convolutions with channels last, one group and no dilation, for NumPy", layer=layer.name)
     weights = [layer.kernel, layer.bias] if layer.use_bias else [layer.kernel]
     options = {"strides": tuple(layer.strides), "padding": layer.padding, "activation": _name(layer.activation)}
-    return [Part("convolution", weights, options)]
+    return [_Part("convolution", weights, options)]
 
 
-def _head(head: FactoredHead) -> list[Part]:
+def _head(head: FactoredHead) -> list[_Part]:
     if head.parameterisation != "softmax" or head.unimix or head.logit_clip is not None:
         raise _refused("a head whose logits are those of its last layer, for NumPy", head=head.name)
     return [part for layer in (*head._hidden, head._output) for part in _dense(layer)]
 
 
-def _layer_normalization(layer: Any) -> list[Part]:
+def _layer_normalization(layer: Any) -> list[_Part]:
     if layer.axis not in (-1, [-1], (-1,)) or layer.rms_scaling or layer.gamma is None or layer.beta is None:
         raise _refused("a normalisation over the last axis, with centre and scale, for NumPy", layer=layer.name)
-    return [Part("layer_normalization", [layer.gamma, layer.beta], {"epsilon": layer.epsilon})]
+    return [_Part("layer_normalization", [layer.gamma, layer.beta], {"epsilon": layer.epsilon})]
 
 
-def _cells(layer: Cells) -> list[Part]:
-    return [Part("cells", [] if layer.embedding_size is None else [layer.table], {"sizes": layer.sizes})]
+def _cells(layer: Cells) -> list[_Part]:
+    return [_Part("cells", [] if layer.embedding_size is None else [layer.table], {"sizes": layer.sizes})]
 
 
-def _recurrence(layer: Recurrence) -> list[Part]:
+def _recurrence(layer: Recurrence) -> list[_Part]:
     cell = layer.cell
-    return [Part("recurrence", [cell.kernel, cell.recurrent_kernel, cell.bias], {})]
+    return [_Part("recurrence", [cell.kernel, cell.recurrent_kernel, cell.bias], {})]
 
 
-def _rescaling(layer: Any) -> list[Part]:
-    return [Part("rescaling", [], {"scale": layer.scale, "offset": layer.offset})]
+def _rescaling(layer: Any) -> list[_Part]:
+    return [_Part("rescaling", [], {"scale": layer.scale, "offset": layer.offset})]
 
 
-def _mean(operation: Any) -> list[Part]:
+def _mean(operation: Any) -> list[_Part]:
     axis = operation.axis if isinstance(operation.axis, int) else tuple(operation.axis or ())
-    return [Part("mean", [], {"axis": axis, "keepdims": operation.keepdims})]
+    return [_Part("mean", [], {"axis": axis, "keepdims": operation.keepdims})]
 
 
-def _simple(function: str, **options: Callable[[Any], Any]) -> Callable[[Any], list[Part]]:
-    return lambda layer: [Part(function, [], {name: of(layer) for name, of in options.items()})]
+def _simple(function: str, **options: Callable[[Any], Any]) -> Callable[[Any], list[_Part]]:
+    return lambda layer: [_Part(function, [], {name: of(layer) for name, of in options.items()})]
 
 
-KNOWN: dict[str, Callable[[Any], list[Part]]] = {
+KNOWN: dict[str, Callable[[Any], list[_Part]]] = {
     "Activation": _simple("activation", activation=lambda layer: _name(layer.activation)),
     "Add": _simple("add"),
     "CategoricalHead": _head,

@@ -50,7 +50,8 @@ def page() -> str:
         found = dict.fromkeys(each for file in files if file.suffix == ".py" for each in messages(file.read_text()))
         if found:
             rows = "\n".join(f"| {_code(each.rule)} | {_plain(each.hint)} |" for each in found)
-            parts.append(f"## `rlsample.{room.stem}`\n\n| message | way out |\n|---|---|\n{rows}\n")
+            name = f"rlsample.{room.stem}".removesuffix(".__init__")
+            parts.append(f"## `{name}`\n\n| message | way out |\n|---|---|\n{rows}\n")
     return "\n".join(parts)
 
 
