@@ -101,8 +101,8 @@ def sequence_places(ring: Ring, shape: tuple[int, int], lanes: int, seed: tf.Ten
         >>> from rlsample.learning.ring import add_rows, sequence_places, start_ring
         >>> ring = add_rows(start_ring(100, tf.TensorSpec([], tf.int32)), tf.range(10))  # 5 steps of 2 environments
         >>> sequence_places(ring, (3, 4), lanes=2, seed=(0, 1)).numpy()
-        array([[1, 3, 5, 7],
-               [2, 4, 6, 8],
+        array([[3, 5, 7, 9],
+               [3, 5, 7, 9],
                [0, 2, 4, 6]], dtype=int32)
     """
     steps = tf.nest.flatten(ring.rows)[0].shape[0] // lanes

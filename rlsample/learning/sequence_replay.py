@@ -31,8 +31,8 @@ class SequenceReplay(Replay):
         ...     places = replay.add({"step": np.array([step, 10 + step]), "lane": np.array([0, 1])})
         >>> replay.sample(np.random.default_rng(0), (4,))["step"]
         array([[12, 13, 14],
-               [11, 12, 13],
-               [11, 12, 13],
+               [10, 11, 12],
+               [10, 11, 12],
                [ 1,  2,  3]])
     """
 
