@@ -16,8 +16,8 @@ from tests.helpers_pages import ROOT, blocks, pages, run_page
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 
 
-# A thousand studies, to see how often an interval holds the truth; notebooks, which train.
-LONG = {"comparing"} | {name for name in pages() if name.startswith("notebooks/")}
+# A thousand studies, to see how often an interval holds the truth; a policy that is exported; notebooks, which train.
+LONG = {"comparing", "serving"} | {name for name in pages() if name.startswith("notebooks/")}
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,11 @@ def test_a_network_of_ones_own():
 def test_runs():
     page = run_page("runs")
     assert page.run.step == 2400
+
+
+@pytest.mark.slow
+def test_serving():
+    page = run_page("serving")
     np.testing.assert_array_equal(page.outcome["probabilities"][:, 1], 0)
     np.testing.assert_array_equal(page.outcome["action"], 0)
     assert page.actions.shape == (4,)
