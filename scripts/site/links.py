@@ -7,6 +7,7 @@ Links to other sites are counted, not fetched: the build needs no network. Ends 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -80,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _leads_somewhere(page: Path, link: str, pages: Mapping[Path, Page]) -> bool:
     path, place = urldefrag(link)
-    file = (page.parent / unquote(path.partition("?")[0])).resolve() if path else page
-    file = file / "index.html" if file.is_dir() else file
+    file = Path(os.path.normpath(page.parent / unquote(path.partition("?")[0]))) if path else page
+    file = file / "index.html" if file not in pages and file.is_dir() else file
     if not place or file not in pages:
         return file.exists()
     return unquote(place) in pages[file].places
