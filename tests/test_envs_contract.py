@@ -35,6 +35,9 @@ HEADINGS = [
 ]
 
 NUM_ENVS = 5
+# Those that take longest to compile; their own tests compile them too.
+LONG = ("rlsample/Asterix-v0", "rlsample/Freeway-v0", "rlsample/SpaceInvaders-v0")
+COMPILED_ENVS = [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in ALL_ENVS]
 
 
 @functools.cache
@@ -87,7 +90,7 @@ def test_docstring_has_gymnasiums_headings_in_order(name):
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == HEADINGS
 
 
-@pytest.mark.parametrize("name", ALL_ENVS)
+@pytest.mark.parametrize("name", COMPILED_ENVS)
 def test_modes_agree(name):
     state, outputs = walk(name, "eager")
     for mode in ("graph", "xla"):
@@ -138,7 +141,7 @@ def test_a_corner_of_the_simplex_is_the_integer_action(name):
     assert_equal_states(whole, hot, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ALL_ENVS)
+@pytest.mark.parametrize("name", COMPILED_ENVS)
 def test_gymnasiums_faces_take_one_hots(name):
     for make, width in ((gym.make, 1), (lambda env_id: gym.make_vec(env_id, num_envs=3), 3)):
         env, other = make(name), make(name)

@@ -16,8 +16,10 @@ from tests.helpers_pages import ROOT, blocks, pages, run_page
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 
 
-# A thousand studies, to see how often an interval holds the truth; a policy that is exported; notebooks, which train.
-LONG = {"comparing", "serving"} | {name for name in pages() if name.startswith("notebooks/")}
+# A thousand studies, to see how often an interval holds the truth; policies that are trained or exported; notebooks.
+LONG = {"coming_from", "comparing", "custom_agents", "memory", "runs", "serving"} | {
+    name for name in pages() if name.startswith("notebooks/")
+}
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,7 @@ def test_the_errors_explained_are_those_of_the_code():
 # ---- pages that promise something
 
 
+@pytest.mark.slow
 def test_custom_agents():
     page = run_page("custom_agents")
     assert gym.spaces.Discrete(4, start=1).contains(page.actions[0])
@@ -147,6 +150,7 @@ def test_a_network_of_ones_own():
     assert page.run.step == 1024
 
 
+@pytest.mark.slow
 def test_runs():
     page = run_page("runs")
     assert page.run.step == 2400
