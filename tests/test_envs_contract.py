@@ -35,8 +35,20 @@ HEADINGS = [
 ]
 
 NUM_ENVS = 5
-# Those that take longest to compile; their own tests compile them too.
-LONG = ("rlsample/Asterix-v0", "rlsample/Freeway-v0", "rlsample/SpaceInvaders-v0")
+# Those that take longest to compile.
+LONG = tuple(
+    f"rlsample/{name}"
+    for name in (
+        "Acrobot-v1",
+        "Asterix-v0",
+        "Foraging-v0",
+        "Freeway-v0",
+        "MultiDiscrete-v0",
+        "RaggedDict-v0",
+        "SpaceInvaders-v0",
+        "SpeakerListener-v0",
+    )
+)
 COMPILED_ENVS = [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in ALL_ENVS]
 
 

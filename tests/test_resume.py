@@ -98,12 +98,13 @@ SETTINGS = {
 }
 
 
-# Those that take longest to compile, while another of their kind is among the quick ones.
+# Those that take longest to compile.
 SLOW = {
     "dqn, with a memory, by Python",
     "multi_agent_ppo",
     "reinforce",
     "relaxed_actor_critic, with a memory",
+    "short_horizon_actor_critic",
     "world_model_actor_critic",
 }
 REMEMBERING = [f"{name}, with a memory" for name in ("dqn", "ppo", "relaxed_actor_critic")]
