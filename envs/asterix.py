@@ -11,9 +11,8 @@ from rlsample import ops
 from rlsample.in_graph import raster
 from rlsample.in_graph.environment import draw_index
 
-from .miniature import DOWN, LEFT, NONE, RIGHT, SIZE, UP, MiniatureGame, Played, cell, towards
+from .miniature import DOWN, LANES, LEFT, NONE, RIGHT, SIZE, UP, Played, RampingGame, cell, in_lanes, lane_of, towards
 
-ROWS = SIZE - 2  # those between the first and the last, each for one passer-by
 SPAWN_INTERVAL, MOVE_INTERVAL, RAMP_INTERVAL = 10, 5, 100
 GOLD_SHARE = 1 / 3
 
@@ -74,7 +73,7 @@ class AsterixState(NamedTuple):
     played: Played
 
 
-class Asterix(MiniatureGame):
+class Asterix(RampingGame):
     """Gather the gold that passes by, and keep out of everybody else's way.
 
     ## Description
@@ -126,20 +125,13 @@ class Asterix(MiniatureGame):
         {"player": raster.BLUE, "enemies": raster.BLACK, "trail": raster.GREY, "gold": raster.ORANGE}
     )
 
-    def __init__(
-        self, ramping: bool = True, sticky_action: float = 0.1, minimal_actions: bool = True, dtype: str = "float32"
-    ):
-        """See the class."""
-        self.ramping = ramping
-        super().__init__(sticky_action, minimal_actions, dtype)
-
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> AsterixState:
         """The one starting state."""
 
         def all_of(number: int) -> tf.Tensor:
             return tf.fill([num_envs], number)
 
-        nobody = tf.zeros([num_envs, ROWS], tf.bool)
+        nobody = tf.zeros([num_envs, LANES], tf.bool)
         passing = Passing(nobody, tf.zeros_like(nobody, tf.int32), nobody, nobody)
         return AsterixState(
             row=all_of(5),
@@ -197,21 +189,14 @@ class Asterix(MiniatureGame):
         """Player, enemies, the cell behind each passer-by, and gold."""
         present, column, right, gold = state.passing
         behind = column - tf.where(right, 1, -1)
-        there, trail = (_cells(present, place) for place in (column, behind))
+        there, trail = (in_lanes(tf.where(present, place, -1)) for place in (column, behind))
         gilded = tf.pad(gold, [[0, 0], [1, 1]])[:, :, tf.newaxis]
         return cell(state.row, state.column), there & ~gilded, trail, there & gilded
 
 
-def _cells(present: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-    """Marks the columns of those who are there: bool and int32 `[B, 8]` -> bool `[B, 10, 10]`."""
-    marks = present[..., tf.newaxis] & (column[..., tf.newaxis] == tf.range(SIZE))
-    return tf.pad(marks, [[0, 0], [1, 1], [0, 0]])
-
-
 def _meet(passing: Passing, row: tf.Tensor, column: tf.Tensor) -> tuple[Passing, tf.Tensor, tf.Tensor]:
     """Who is left, and whether the player met gold or an enemy, bool `[B]` each. An enemy stays."""
-    same_row = tf.range(1, ROWS + 1) == row[:, tf.newaxis]
-    met = passing.present & same_row & (passing.column == column[:, tf.newaxis])
+    met = passing.present & lane_of(row) & (passing.column == column[:, tf.newaxis])
     gold = met & passing.gold
     left = passing._replace(present=passing.present & ~gold)
     return left, tf.reduce_any(gold, 1), tf.reduce_any(met & ~gold, 1)

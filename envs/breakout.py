@@ -10,7 +10,7 @@ import tensorflow as tf
 from rlsample.in_graph import raster
 from rlsample.in_graph.environment import draw_index
 
-from .miniature import LEFT, NONE, RIGHT, SIZE, MiniatureGame, Played, cell, towards
+from .miniature import LEFT, NONE, RIGHT, SIZE, MiniatureGame, Played, cell, in_last_row, towards
 
 BRICK_ROWS = (1, 2, 3)
 
@@ -153,7 +153,7 @@ class Breakout(MiniatureGame):
 
     def channel_cells(self, state: BreakoutState) -> tuple[tf.Tensor, ...]:
         """Paddle, ball, where the ball was, and bricks."""
-        paddle = cell(tf.fill(state.paddle.shape, SIZE - 1), state.paddle)
+        paddle = in_last_row(state.paddle)
         ball, trail = (cell(place[:, 0], place[:, 1]) for place in (state.ball, state.trail))
         bricks = tf.pad(state.bricks, [[0, 0], [BRICK_ROWS[0], SIZE - 1 - BRICK_ROWS[-1]], [0, 0]])
         return paddle, ball, trail, bricks

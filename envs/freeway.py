@@ -11,9 +11,8 @@ from rlsample import ops
 from rlsample.in_graph import raster
 from rlsample.in_graph.environment import draw_index
 
-from .miniature import DOWN, NONE, SIZE, UP, MiniatureGame, Played, cell, towards
+from .miniature import DOWN, LANES, NONE, SIZE, UP, MiniatureGame, Played, cell, in_lanes, lane_of, towards
 
-LANES = SIZE - 2
 SPEEDS = 5
 COLUMN = 4  # of the chicken
 WAIT = 3  # steps from one of its moves to the next
@@ -127,8 +126,7 @@ class Freeway(MiniatureGame):
 
         moves = until_move == 0
         column = tf.math.floormod(state.column + tf.where(moves, tf.sign(speed), 0), SIZE)
-        lane = tf.range(1, LANES + 1) == row[:, tf.newaxis]
-        hit = lane & ((state.column == COLUMN) | (column == COLUMN))
+        hit = lane_of(row) & ((state.column == COLUMN) | (column == COLUMN))
         return FreewayState(
             row=tf.where(tf.reduce_any(hit, 1), SIZE - 1, row),
             wait=tf.maximum(wait - 1, 0),
@@ -141,12 +139,7 @@ class Freeway(MiniatureGame):
     def channel_cells(self, state: FreewayState) -> tuple[tf.Tensor, ...]:
         """Chicken, cars, and the cell behind each car in the channel of its speed."""
         behind = tf.math.floormod(state.column - tf.sign(state.speed), SIZE)
-        cars, trail = (_cells(column == tf.range(SIZE)) for column in (state.column[..., None], behind[..., None]))
+        cars, trail = in_lanes(state.column), in_lanes(behind)
         pace = tf.pad(tf.abs(state.speed), [[0, 0], [1, 1]])[:, :, tf.newaxis]
         speeds = (trail & (pace == each) for each in range(1, SPEEDS + 1))
         return cell(state.row, tf.fill(state.row.shape, COLUMN)), cars, *speeds
-
-
-def _cells(marks: tf.Tensor) -> tf.Tensor:
-    """The lanes' `[B, 8, 10]` between the two sides of the road: bool `[B, 10, 10]`."""
-    return tf.pad(marks, [[0, 0], [1, 1], [0, 0]])

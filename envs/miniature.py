@@ -14,6 +14,7 @@ from rlsample.in_graph import actions, raster
 from rlsample.in_graph.environment import FunctionalEnv, select
 
 SIZE = 10
+LANES = SIZE - 2  # the rows between the first and the last
 NONE, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
 STICKINESS = 1_000_003
 """Folded into the seed of a step: what sticks is not drawn from the numbers that the game draws from."""
@@ -127,6 +128,27 @@ class MiniatureGame(FunctionalEnv):
         return tf.where(sticks, last, button)
 
 
+class RampingGame(MiniatureGame):
+    """Base of the games that become harder with time, if they are to.
+
+    Args:
+        ramping: whether they do.
+        sticky_action: as of `MiniatureGame`, like all others.
+
+    Examples:
+        >>> from envs.asterix import Asterix
+        >>> Asterix().ramping, Asterix(ramping=False).ramping
+        (True, False)
+    """
+
+    def __init__(
+        self, ramping: bool = True, sticky_action: float = 0.1, minimal_actions: bool = True, dtype: str = "float32"
+    ):
+        """See the class."""
+        self.ramping = ramping
+        super().__init__(sticky_action, minimal_actions, dtype)
+
+
 def cell(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
     """Marks one cell of each board: int32 `[B]` twice -> bool `[B, 10, 10]`, all False where it lies outside.
 
@@ -138,6 +160,41 @@ def cell(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
     """
     in_row, in_column = (tf.range(SIZE) == index[:, tf.newaxis] for index in (row, column))
     return in_row[:, :, tf.newaxis] & in_column[:, tf.newaxis, :]
+
+
+def in_last_row(column: tf.Tensor) -> tf.Tensor:
+    """Marks a cell of the last row: int32 `[B]` -> bool `[B, 10, 10]`.
+
+    Examples:
+        >>> from envs.miniature import in_last_row
+        >>> tf.where(in_last_row(tf.constant([2]))).numpy()
+        array([[0, 9, 2]])
+    """
+    return cell(tf.fill(column.shape, SIZE - 1), column)
+
+
+def in_lanes(column: tf.Tensor) -> tf.Tensor:
+    """Marks a cell of each lane: int32 `[B, 8]` -> bool `[B, 10, 10]`, none where it lies outside.
+
+    Examples:
+        >>> from envs.miniature import in_lanes
+        >>> tf.where(in_lanes(tf.constant([[4, -1, -1, -1, -1, -1, 10, 0]]))).numpy()
+        array([[0, 1, 4],
+               [0, 8, 0]])
+    """
+    return tf.pad(column[..., tf.newaxis] == tf.range(SIZE), [[0, 0], [1, 1], [0, 0]])
+
+
+def lane_of(row: tf.Tensor) -> tf.Tensor:
+    """Which lane a row is: int32 `[B]` -> bool `[B, 8]`, none for the first and the last row.
+
+    Examples:
+        >>> from envs.miniature import lane_of
+        >>> tf.where(lane_of(tf.constant([0, 1, 8, 9]))).numpy()
+        array([[1, 0],
+               [2, 7]])
+    """
+    return tf.range(1, LANES + 1) == row[:, tf.newaxis]
 
 
 def towards(button: tf.Tensor, less: int, more: int) -> tf.Tensor:

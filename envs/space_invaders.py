@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from rlsample.in_graph import raster
 
-from .miniature import FIRE, LEFT, NONE, RIGHT, SIZE, MiniatureGame, Played, cell, towards
+from .miniature import FIRE, LEFT, NONE, RIGHT, SIZE, Played, RampingGame, in_last_row, towards
 
 COOL_DOWN = 5
 MOVE_INTERVAL, LEAST_MOVE_INTERVAL, SHOT_INTERVAL = 12, 6, 10
@@ -52,7 +52,7 @@ class InvadersState(NamedTuple):
     played: Played
 
 
-class SpaceInvaders(MiniatureGame):
+class SpaceInvaders(RampingGame):
     """Shoot down aliens that come nearer, and keep out of the way of their bombs.
 
     ## Description
@@ -112,13 +112,6 @@ class SpaceInvaders(MiniatureGame):
         }
     )
 
-    def __init__(
-        self, ramping: bool = True, sticky_action: float = 0.1, minimal_actions: bool = True, dtype: str = "float32"
-    ):
-        """See the class."""
-        self.ramping = ramping
-        super().__init__(sticky_action, minimal_actions, dtype)
-
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> InvadersState:
         """The one starting state."""
 
@@ -142,11 +135,11 @@ class SpaceInvaders(MiniatureGame):
     def play(self, state: InvadersState, button: tf.Tensor, seed: tf.Tensor | None) -> InvadersState:
         """The cannon, then bullets and bombs, then the aliens."""
         fires = (button == FIRE) & (state.cool_down == 0)
-        cannon = cell(tf.fill(state.column.shape, SIZE - 1), state.column)
+        cannon = in_last_row(state.column)
         bullets = _down(state.bullets | (cannon & fires[:, None, None]), -1)
         cool_down = tf.where(fires, COOL_DOWN, state.cool_down)
         column = tf.clip_by_value(state.column + towards(button, LEFT, RIGHT), 0, SIZE - 1)
-        cannon = cell(tf.fill(column.shape, SIZE - 1), column)
+        cannon = in_last_row(column)
 
         bombs = _down(state.bombs, 1)
         lost = _any(cannon & (bombs | state.aliens))
@@ -178,7 +171,7 @@ class SpaceInvaders(MiniatureGame):
 
     def channel_cells(self, state: InvadersState) -> tuple[tf.Tensor, ...]:
         """Cannon, aliens, aliens by their direction, bullets and bombs."""
-        cannon = cell(tf.fill(state.column.shape, SIZE - 1), state.column)
+        cannon = in_last_row(state.column)
         left, right = (state.aliens & (state.direction == side)[:, None, None] for side in (-1, 1))
         return cannon, state.aliens, left, right, state.bullets, state.bombs
 
