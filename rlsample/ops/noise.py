@@ -7,7 +7,6 @@ not. Uniforms are therefore built from bits, in float32, in the open interval, a
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import tensorflow as tf
@@ -28,12 +27,12 @@ def bits(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
     """Uniform uint32 bits of the given shape, identical in eager, graph and XLA."""
     seed = checks.check_seed(seed)
     known = None if tf.executing_eagerly() else tf.get_static_value(tf.convert_to_tensor(shape, tf.int32))
-    if known is None or np.prod(known) < WORTH_A_BRANCH or tf.config.list_physical_devices("GPU"):
+    if known is None or (size := np.prod(known)) < WORTH_A_BRANCH or tf.config.list_physical_devices("GPU"):
         return _philox(shape, seed)
     # XLA on a CPU fuses the generator into whatever reads the noise, and then computes each block of four words once
     # for every word: 3 to 4 times the work. A branch keeps the two apart. It is always taken (twice a number is even),
     # but the compiler does not know that.
-    if math.prod(known) >= WORTH_AN_AXIS:
+    if size >= WORTH_AN_AXIS:
         shape = [*[1] * (next(_large_draws) % MOST_AXES), *known]
     words = tf.cond(2 * seed[0] != 1, lambda: _philox(shape, seed), lambda: tf.zeros(shape, tf.uint32))
     return tf.reshape(words, known)

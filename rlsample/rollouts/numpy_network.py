@@ -78,6 +78,11 @@ class NumpyNetwork:
         """All there are."""
         return [weight for layer in self.layers for weight in layer.weights]
 
+    @property
+    def nbytes(self) -> int:
+        """What they take."""
+        return sum(weight.nbytes for weight in self.weights)
+
     def logits(self, observation: Any) -> np.ndarray:
         """Observations, a tree of arrays `[B, ...]` -> `[B, K]` or `[B, F, K]`; with a memory (observations, state).
 

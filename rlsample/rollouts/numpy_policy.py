@@ -42,8 +42,7 @@ def quickest_actor(policy: Policy, seed: np.ndarray) -> NumpyAct:
         >>> act(np.zeros([8, 4], np.float32), np.array([[True, False]] * 8))
         array([0, 0, 0, 0, 0, 0, 0, 0], dtype=int32)
     """
-    network = _quick_network(policy)
-    return OtherActor(policy, seed) if network is None else NumpyActor(network, seed)
+    return _quickest(policy, seed)
 
 
 def epsilon_greedy_actor(policy: Policy, epsilon: float, seed: np.ndarray) -> NumpyAct:
@@ -66,8 +65,7 @@ def epsilon_greedy_actor(policy: Policy, epsilon: float, seed: np.ndarray) -> Nu
         >>> len(set(act(np.ones([64, 4], np.float32), np.ones([64, 2], bool))))  # without noise all would do the same
         2
     """
-    network = _quick_network(policy)
-    return OtherActor(policy, seed, epsilon) if network is None else NumpyActor(network, seed, epsilon=epsilon)
+    return _quickest(policy, seed, epsilon)
 
 
 class OtherActor:
@@ -216,6 +214,11 @@ def network_of(policy: Policy) -> NumpyNetwork:
         rule = "a sampler that draws from softmax(logits), for NumPy"
         raise NotInNumPy(str(checks.invalid(rule, sampler=sampler.name)))
     return translated(policy.model, policy.factors.event_shape, policy.network.state_size)
+
+
+def _quickest(policy: Policy, seed: np.ndarray, epsilon: float | None = None) -> NumpyAct:
+    network = _quick_network(policy)
+    return OtherActor(policy, seed, epsilon) if network is None else NumpyActor(network, seed, epsilon=epsilon)
 
 
 def _quick_network(policy: Policy) -> NumpyNetwork | None:

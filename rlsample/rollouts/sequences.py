@@ -130,9 +130,6 @@ class Sequences:
         """
         if not config.network.state_size:
             return None
-        if config.scale.spread:
-            hint = "Leave scale out, or take network=mlp."
-            raise checks.invalid("no runners for a memory that learns from a replay", hint=hint, runners="scale")
         agent, num_envs = config.agent, config.env.num_envs
         length, burn_in = agent.sequence_length, agent.burn_in
         if burn_in >= length:

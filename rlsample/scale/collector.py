@@ -103,7 +103,7 @@ class ScaledCollector:
         lagging, everyone = self._scale.mode == "async", range(self._scale.runners)
         sent = act.network, *act.beside
         networks = self._engine.publish(sent)
-        size = sum(weight.nbytes for network in sent for weight in network.weights)
+        size = sum(network.nbytes for network in sent)
 
         def ask(runner: int) -> None:
             stream = runner + self._scale.runners * self._asked[runner]

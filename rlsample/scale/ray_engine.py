@@ -62,7 +62,7 @@ class RayEngine:
 
     def publish(self, networks: Networks) -> Any:
         """See `Engine`. Large ones are sent to each machine once; small ones go with the requests, which is quicker."""
-        size = sum(weight.nbytes for network in networks for weight in network.weights)
+        size = sum(network.nbytes for network in networks)
         return self._ray.put(networks) if size > MOST_BYTES_ALONG else networks
 
     def request(self, runner: int, networks: Any, request: Request) -> None:
