@@ -66,19 +66,20 @@ def _compiled(options: Options) -> Iterator[Table]:
 
 def _networks(options: Options) -> Iterator[Table]:
     """Wider layers, convolutions and a memory, beside PureJaxRL's program with the same."""
-    num_envs, steps = (4, 1) if options.tiny else (64, 2**17)
-    case = {"num_envs": num_envs, "steps": steps}
+    num_envs = 4 if options.tiny else 64
+    many, some, few = (1, 1, 1) if options.tiny else (2**17, 2**15, 2**14)
 
     def table(name: str, title: str, ours: Competitor, **theirs: Any) -> Table:
+        case = {"num_envs": num_envs, "steps": ours.case["steps"]}
         peer = Competitor("PureJaxRL", "purejaxrl_training", case | theirs, peer=True)
         title = f"PPO, {title}, {num_envs} environments, 128 steps a rollout"
         return speeds(name, title, [ours, *([peer] if options.purejaxrl else [])], options)
 
     wide = (256, 256)
-    row = _ours("rlsample", IN_GRAPH, num_envs, steps, network={"hidden_sizes": wide})
+    row = _ours("rlsample", IN_GRAPH, num_envs, many, network={"hidden_sizes": wide})
     yield table("network-wide", "CartPole, two layers of 256", row, hidden_sizes=wide)
     planes = {"name": "convolutional", "filters": [16], "kernel_sizes": [3], "strides": [1], "hidden_sizes": [64]}
-    row = _ours("rlsample", "rlsample/Breakout-v0", num_envs, steps, network=planes)
+    row = _ours("rlsample", "rlsample/Breakout-v0", num_envs, few, network=planes)
     title = "Breakout on 10 x 10 cells, a convolution of 16 filters and a layer of 64"
     yield table("network-convolution", title, row, env="Breakout-MinAtar", hidden_sizes=(64,), filters=16)
     memory = {
@@ -87,7 +88,7 @@ def _networks(options: Options) -> Iterator[Table]:
         "encoder": {"name": "mlp", "hidden_sizes": [128], "activation": "relu"},
     }
     hidden = [{"name": "SelectEntries", "entries": POSITIONS}]
-    row = _ours("rlsample", IN_GRAPH, num_envs, steps, network=memory, wrappers=hidden)
+    row = _ours("rlsample", IN_GRAPH, num_envs, some, network=memory, wrappers=hidden)
     yield table("network-memory", "CartPole without velocities, a GRU of 128 units", row, entries=POSITIONS)
 
 

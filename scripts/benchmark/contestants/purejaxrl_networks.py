@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,46 @@ def actor_critic(hidden_sizes: Sequence[int], filters: int | None) -> Any:
             return nn.Dense(units, kernel_init=orthogonal(gain), bias_init=constant(0.0))(features)
 
     return ActorCritic
+
+
+class Recurrence(nn.Module):
+    """Its `ScannedRNN`, as the flax of today spells it: a GRUCell is told its units first."""
+
+    @functools.partial(nn.scan, variable_broadcast="params", in_axes=0, out_axes=0, split_rngs={"params": False})
+    @nn.compact
+    def __call__(self, state: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """(state `[B, H]`, (features `[B, H]`, whether an episode starts `[B]`)) -> (state, state)."""
+        features, starts = inputs
+        return nn.GRUCell(features.shape[-1])(jnp.where(starts[:, np.newaxis], 0.0, state), features)
+
+
+class TwoMemories:
+    """Stands for its `ScannedRNN`, which its program asks for the first state: a policy's and a critic's."""
+
+    @staticmethod
+    def initialize_carry(rows: int, units: int) -> jax.Array:
+        """Nothing remembered: `[B, 2 H]`."""
+        return jnp.zeros([rows, 2 * units])
+
+
+class RecurrentActorCritic(nn.Module):
+    """A policy and a critic of their own, as its `ActorCriticRNN`, each a layer and a GRU of as many units."""
+
+    action_dim: int
+    config: dict[str, Any]
+
+    @nn.compact
+    def __call__(self, state: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
+        """(state `[B, 2 H]`, (observations `[T, B, D]`, starts `[T, B]`)) -> (state, distribution, values `[T, B]`)."""
+        policy, critic = jnp.split(state, 2, axis=-1)
+        policy, logits = self._outputs(policy, *inputs, self.action_dim, 0.01)
+        critic, values = self._outputs(critic, *inputs, 1, 1.0)
+        return jnp.concatenate([policy, critic], -1), distrax.Categorical(logits=logits), jnp.squeeze(values, -1)
+
+    def _outputs(self, state: Any, observation: Any, starts: Any, units: int, gain: float) -> tuple[Any, Any]:
+        layer = nn.Dense(state.shape[-1], kernel_init=orthogonal(np.sqrt(2)), bias_init=constant(0.0))
+        state, features = Recurrence()(state, (nn.relu(layer(observation)), starts))
+        return state, nn.Dense(units, kernel_init=orthogonal(gain), bias_init=constant(0.0))(features)
 
 
 def showing(wrapper: Any, entries: Sequence[int]) -> Any:

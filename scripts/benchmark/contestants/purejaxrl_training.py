@@ -55,6 +55,8 @@ def prepare(
     _stand_in("navix")
     program: Any = importlib.import_module("ppo" if entries is None else "ppo_rnn")
     if entries is not None:
+        program.ScannedRNN = purejaxrl_networks.TwoMemories
+        program.ActorCriticRNN = purejaxrl_networks.RecurrentActorCritic
         program.FlattenObservationWrapper = purejaxrl_networks.showing(program.FlattenObservationWrapper, entries)
     if hidden_sizes is not None:
         program.ActorCritic = purejaxrl_networks.actor_critic(hidden_sizes, filters)

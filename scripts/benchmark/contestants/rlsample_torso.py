@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -28,22 +29,24 @@ def prepare(rows: int, size: int, steps: int, convolution: str = "quick") -> Cal
     network = FlatNetwork(model)
     images = tf.constant(np.random.default_rng(0).random((rows, size, size, 4)), tf.float32)
 
-    def features(weights: tf.Tensor) -> tf.Tensor:
+    def features(weights: Any) -> tf.Tensor:
         if convolution == "quick":
             return network(weights, images)
         return model.stateless_call(network.split(weights), [], images)[0]
 
-    def descend(index: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def descend(index: tf.Tensor, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(weights)
             loss = tf.reduce_mean(tf.square(features(weights)))
-        return weights - 1e-3 * tape.gradient(loss, weights)
+        slope = tape.gradient(loss, weights)
+        return tf.nest.map_structure(lambda weight, change: weight - 1e-3 * change, weights, slope)
 
     program = tf.function(lambda weights: repeat(descend, steps, weights), jit_compile=True, autograph=False)
     weights = network.weights()
 
     def run() -> None:
-        np.asarray(program(weights))
+        for weight in tf.nest.flatten(program(weights)):
+            np.asarray(weight)
 
     run()
     return run
