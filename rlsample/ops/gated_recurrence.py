@@ -73,7 +73,7 @@ def _recurrence(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, state: tf
     def step(index: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
         kept = state * goes_on[index]
         recurrent = tf.split(kept @ kernel + bias, 3, -1)
-        update, reset, new = _gates([gate[index] for gate in incoming], recurrent)
+        update, _, new = _gates([gate[index] for gate in incoming], recurrent)
         return update * kept + (1 - update) * new
 
     states = _stack_over(range(inputs.shape[0]), step, state)
