@@ -25,6 +25,7 @@ from rlsample import ops, samplers
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import CRITICS, chord_loss, on_the_way
+from rlsample.learning.replicas import mean_over_replicas, mirrored
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.from_replay import train_from_replay
 from rlsample.rollouts.kept_rows import check_replay
@@ -47,6 +48,7 @@ class Config(PopulationConfig):
     """Hyper-parameters of the relaxed actor-critic."""
 
     scales: ClassVar = True
+    shares_minibatches: ClassVar = True
 
     name: str = "relaxed_actor_critic"
     critic: Literal["linear", "concatenating", "interpolated"] = Field(
@@ -144,6 +146,7 @@ class Learner(ReplayLearner):
         draws = self.agent.audit_draws
         audit = CriticAudit(lambda state, observation, action: self.judge(state.critics, observation)(action), draws)
         self.audit = audit if draws else None
+        self.strategy = mirrored(config.scale.devices) if config.scale.devices > 1 else None
 
     def _critics(self) -> list[Any]:
         make, numbers = CRITICS[self.agent.critic], range(self.agent.num_critics)
@@ -206,6 +209,13 @@ class Learner(ReplayLearner):
         return value(samplers.create("categorical")(logits, seed).action)
 
     def _update_critics(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[State, tf.Tensor, tf.Tensor]:
+        gradients, loss, error = self._over_devices(lambda *share: self._critic_gradients(state, *share), row, seed)
+        rate = self.agent.critic_learning_rate
+        weights, adam = self.adam.step(gradients, state.critic_adam, state.critics, rate)
+        return state._replace(critics=weights, critic_adam=adam), loss, error
+
+    def _critic_gradients(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:
+        """Gradients of the critics' loss, the loss, and the errors `[B]`."""
         target_seed, chord_seed, other_seed = tf.unstack(ops.split(seed, 3))
         policy = self.policy.head.distribution(self.network(state.policy, row.next_observation), row.next_mask)
         value = self._ahead(state, row.next_observation, policy.drawn_logits, target_seed)
@@ -228,12 +238,23 @@ class Learner(ReplayLearner):
                     ends = row.observation, one_hot, other
                     chord = chord_loss(lambda _, action, critic=critic: critic(action), *ends, chord_seed)
                     loss += self.agent.chord_weight * chord
-        gradients = tape.gradient(loss, state.critics)
-        rate = self.agent.critic_learning_rate
-        weights, adam = self.adam.step(gradients, state.critic_adam, state.critics, rate)
-        return state._replace(critics=weights, critic_adam=adam), loss, tf.add_n(errors) / len(errors)
+        return tape.gradient(loss, state.critics), loss, tf.add_n(errors) / len(errors)
 
     def _update_actor(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[State, tf.Tensor, tf.Tensor]:
+        found = self._over_devices(lambda *share: (*self._actor_gradient(state, *share), ()), row, seed)
+        gradient, loss, entropy, surplus, _ = found
+        rate = self.agent.actor_learning_rate
+        weights, adam = self.adam.step(gradient, state.policy_adam, state.policy, rate)
+        state = state._replace(policy=weights, policy_adam=adam)
+        if self.agent.entropy_coefficient is None:
+            slope, rate = surplus * tf.exp(state.log_coefficient), self.agent.entropy_learning_rate
+            adam = state.coefficient_adam
+            coefficient, adam = self.coefficient_adam.step(slope, adam, state.log_coefficient, rate)
+            state = state._replace(log_coefficient=coefficient, coefficient_adam=adam)
+        return state, loss, entropy
+
+    def _actor_gradient(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Gradient of the actor's loss, the loss, the mean entropy, and by how much it exceeds what is aimed at."""
         with tf.GradientTape() as tape:
             tape.watch(state.policy)
             logits = self.network(state.policy, row.observation)
@@ -241,16 +262,29 @@ class Learner(ReplayLearner):
             value = policy.expectation(self.judge(state.critics, row.observation), seed)
             entropy = policy.entropy()
             loss = -tf.reduce_mean(value + tf.exp(state.log_coefficient) * entropy)
-        gradient, rate = tape.gradient(loss, state.policy), self.agent.actor_learning_rate
-        weights, adam = self.adam.step(gradient, state.policy_adam, state.policy, rate)
-        state = state._replace(policy=weights, policy_adam=adam)
-        if self.agent.entropy_coefficient is None:
-            surplus = tf.reduce_mean(entropy - self.agent.target_entropy_ratio * self._most_entropy(row.mask))
-            slope, rate = surplus * tf.exp(state.log_coefficient), self.agent.entropy_learning_rate
-            adam = state.coefficient_adam
-            coefficient, adam = self.coefficient_adam.step(slope, adam, state.log_coefficient, rate)
-            state = state._replace(log_coefficient=coefficient, coefficient_adam=adam)
-        return state, loss, tf.reduce_mean(entropy)
+        surplus = tf.reduce_mean(entropy - self.agent.target_entropy_ratio * self._most_entropy(row.mask))
+        return tape.gradient(loss, state.policy), loss, tf.reduce_mean(entropy), surplus
+
+    def _over_devices(self, function: Callable[[Batch, tf.Tensor], Any], row: Batch, seed: tf.Tensor) -> Any:
+        """What a function of rows and a seed says: means over rows, and last of all something for each row.
+
+        Several devices compute it each of a share of the rows, with noise of its own.
+        """
+        if self.strategy is None:
+            return function(row, seed)
+        count, size, variable = self.agent.batch_size, self.strategy.num_replicas_in_sync, self.policy.head.temperature
+        temperature = tf.convert_to_tensor(variable)  # Which a program of another device could not read.
+
+        def share(place: tf.Tensor, columns: dict[str, Any]) -> Any:
+            row = Batch(**dict.fromkeys(Batch._fields) | columns)
+            with keras.StatelessScope([(variable, temperature)]):
+                *means, each = function(row, ops.fold_in(seed, place[0]))
+            # A mean over the devices, too: zeros where another device has the row.
+            return *means, tf.nest.map_structure(lambda own: tf.scatter_nd(place[:, None], size * own, [count]), each)
+
+        columns = {name: column for name, column in row._asdict().items() if column is not None}
+        compiled = tf.function(share, jit_compile=self.agent.jit_compile, autograph=False)
+        return mean_over_replicas(self.strategy, lambda pair: compiled(*pair), (tf.range(count), columns))
 
     def _most_entropy(self, mask: tf.Tensor | None) -> Any:
         """The most entropy there can be in each row: the logarithm of its number of legal joint actions."""

@@ -20,8 +20,10 @@ import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from agents import ppo
+from agents import ppo, relaxed_actor_critic
 from rlsample.learning.replicas import mean_over_replicas, mirrored
+from rlsample import runs
+from rlsample.runs.shipped import known_agents
 from tests.helpers_runs import Silent
 from tests.test_scale import configure
 
@@ -43,7 +45,16 @@ for devices in (1, 2):
     run = Silent()
     policy = ppo.train(configure({"devices": devices}, turns=2, agent=hyper), run)
     learned.append([np.asarray(weight).ravel().tolist() for weight in policy.model.trainable_variables])
-print(json.dumps({"counted": float(counted), "plain": float(plain), "learned": learned}))
+replayed = []
+for devices in (1, 2):
+    words = ["env.id=CartPole-v1", "total_steps=300", "sampler=exact", f"scale.devices={devices}", "env.num_envs=2"]
+    words += ["agent.batch_size=32", "agent.warmup_steps=30", "agent.critic=linear", "temperature=1.0"]
+    words += ["network.hidden_sizes=[16]"]
+    run = Silent()
+    policy = relaxed_actor_critic.train(runs.load_config("cartpole", words, agents=known_agents()), run)
+    weights = [np.asarray(weight).ravel().tolist() for weight in policy.model.trainable_variables]
+    replayed.append([weights, run.records[-1]["losses/critic"], run.records[-1]["policy/coefficient"]])
+print(json.dumps({"counted": float(counted), "plain": float(plain), "learned": learned, "replayed": replayed}))
 """
 
 
@@ -56,6 +67,10 @@ def test_two_devices_learn_what_one_does():
     one, two = ([np.array(weight) for weight in weights] for weights in found["learned"])
     for here, there in zip(one, two, strict=True):
         np.testing.assert_allclose(there, here, atol=2e-5)
+    (one, *measured), (two, *measured_by_two) = found["replayed"]
+    np.testing.assert_allclose(measured_by_two, measured, rtol=1e-3)
+    for here, there in zip(one, two, strict=True):
+        np.testing.assert_allclose(there, here, atol=2e-4)
 
 
 def test_more_devices_than_there_are_and_rows_that_do_not_divide_are_refused():

@@ -88,7 +88,8 @@ class ReplayLearner:
         self.per_call = batches_per_call(self.updates.per_call, rows, self.kept)
         self.state: Any = None
         self.update, self.update_seeds = 0, Streams(config.seed).generator("updates")
-        self._round = tf.function(self._learn_round, jit_compile=self.agent.jit_compile, autograph=False)
+        whole = self.agent.jit_compile and config.scale.devices == 1  # Else each device's part alone.
+        self._round = tf.function(self._learn_round, jit_compile=whole, autograph=False)
 
     @property
     def traces(self) -> int:

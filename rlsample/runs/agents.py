@@ -161,10 +161,10 @@ def make_policy(agent: ModuleType, config: RunConfig) -> SupportsAct:
             from rlsample.rollouts.numpy_policy import check_for_runners
 
             check_for_runners(policy)
-            size = policy.network.state_size
-            if size and not config.agent.scales_memory:
-                rule = "a network without a memory, for runners of this agent"
-                raise checks.invalid(rule, network=policy.network.name, hint="The agent ppo can use one.")
+        several = config.scale.spread or config.scale.devices > 1
+        if several and policy.network.state_size and not config.agent.scales_memory:
+            rule = "a network without a memory, for runners or several devices of this agent"
+            raise checks.invalid(rule, network=policy.network.name, hint="The agent ppo can use one.")
         return policy
     except ValueError as error:
         raise ConfigError(f"{config.agent.name} in {config.env.id}: {error}") from error

@@ -64,7 +64,7 @@ class AgentConfig(Block):
     """Whether the agent learns from what runners collect: see `ScaleConfig`."""
 
     scales_memory: ClassVar[bool] = False
-    """Whether it does so with a network that has a memory."""
+    """Whether runners and several devices can be used with a network that has a memory."""
 
     shares_minibatches: ClassVar[bool] = False
     """Whether several devices can share its minibatches."""
