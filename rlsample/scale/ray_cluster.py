@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from typing import Any
 
@@ -74,9 +75,21 @@ class RayCluster:
             where = f"at scale.address={address}" if address else "on this machine"
             hint = "scale.connect_seconds says how long to wait."
             raise RunnerFault(f"Expected a Ray cluster {where}. Received: {what}. {hint}")
+        _hear_again(signal.SIGTERM)
 
     def close(self) -> None:
         """Stops what was started, leaves what was joined."""
         if self._own and self.ray.is_initialized():
             self.ray.shutdown()
         self._closed.set()
+
+
+def _hear_again(number: signal.Signals) -> None:
+    """Gives a signal back to its handler in Python.
+
+    Ray's core puts one of its own before it, which lets the process live for three seconds: not long enough for a run
+    to save what it learned.
+    """
+    handler = signal.getsignal(number)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(number, handler)
