@@ -183,8 +183,13 @@ def test_gymnasiums_faces_take_relaxed_actions():
         env.step([np.nan, 1.0])
 
 
-@pytest.mark.parametrize("name", ALL_ENVS)
-@pytest.mark.parametrize("mode", ["eager", "xla"])
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        *(("eager", name) for name in ALL_ENVS),
+        *(pytest.param("xla", *each.values, marks=each.marks) for each in COMPILED_ENVS),
+    ],
+)
 def test_bad_actions_make_the_reward_nan(name, mode):
     env = functional_env(name)
     state = env.initial(seed_of(7), NUM_ENVS)
