@@ -15,6 +15,7 @@ from rlsample import heads, networks, runs, samplers
 from rlsample.learning.population import member_of, members_of
 from rlsample.learning.remembering import remembering_actor
 from rlsample.networks.flat import FlatNetwork
+from rlsample.networks.recurrent_layers import LongShortTermMemory, Recurrence
 from rlsample.rollouts import memory
 from rlsample.rollouts.gymnasium_loop import GymnasiumLoop
 from rlsample.rollouts.in_graph_collector import InGraphCollector
@@ -26,8 +27,10 @@ from tests.helpers_agents import AGENTS, ALL_AGENTS, small_config
 from tests.helpers_networks import batch_of
 from tests.helpers_runs import Silent
 
-T, B, S = 6, 3, 5
-NETWORK = {"name": "recurrent", "units": S, "encoder": {"name": "mlp", "hidden_sizes": [7]}}
+T, B, H = 6, 3, 5
+AUTORESETS = list(gym.vector.AutoresetMode)[:2]
+CELLS = {"gru": 1, "lstm": 2}  # how often H numbers each remembers
+NETWORK = {"name": "recurrent", "units": H, "encoder": {"name": "mlp", "hidden_sizes": [7]}}
 SPACE = Dict(x=Box(-1, 1, (3,)), kind=Discrete(4))
 STARTS = np.random.default_rng(3).random((T, B)) < 0.3
 
@@ -37,10 +40,11 @@ def far_from_zero(model):
         weight.assign(np.random.default_rng(number).normal(size=weight.shape))
 
 
-@pytest.fixture(scope="module")
-def policy():
-    made = policy_for(SPACE, Discrete(4), samplers.create("categorical"), NETWORK)
+@pytest.fixture(scope="module", params=CELLS)
+def policy(request):
+    made = policy_for(SPACE, Discrete(4), samplers.create("categorical"), NETWORK | {"cell": request.param})
     assert isinstance(made, RecurrentPolicy)
+    assert made.network.state_size == CELLS[request.param] * H
     far_from_zero(made.model)
     return made
 
@@ -49,6 +53,12 @@ def policy():
 def steps():
     """Observations [T, B, ...]."""
     return tf.nest.map_structure(lambda part: tf.reshape(part, [T, B, *part.shape[1:]]), batch_of(SPACE, T * B))
+
+
+def remembered(policy, rows=B, seed=0):
+    """A state that is nothing special: float32 [rows, S]."""
+    shape = rows, policy.network.state_size
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def numpy_of(steps, index):
@@ -60,7 +70,7 @@ def numpy_of(steps, index):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_rollout_is_its_steps_one_by_one(policy, steps, jit_compile):
-    before = tf.constant(np.random.default_rng(0).normal(size=(B, S)), tf.float32)
+    before = tf.constant(remembered(policy))
     flat = FlatNetwork(policy.model)
     weights = flat.weights()
 
@@ -68,6 +78,7 @@ def test_a_rollout_is_its_steps_one_by_one(policy, steps, jit_compile):
         return memory.over_rollout(flat.at(weights), steps, before, tf.constant(STARTS))
 
     logits, states = tf.function(whole, jit_compile=jit_compile)(weights)
+    assert states.shape == (T, B, policy.network.state_size)
     state = before.numpy()
     for step in range(T):
         state = np.where(STARTS[step][:, None], np.float32(0), state)
@@ -79,7 +90,7 @@ def test_a_rollout_is_its_steps_one_by_one(policy, steps, jit_compile):
 
 def test_units_remember_for_spans_of_their_own_before_training():
     """Without anything to see, unit i keeps 1 - 1 / t_i of its state at each step."""
-    layer = networks.recurrent.Recurrence(3, span=12)
+    layer = Recurrence(3, span=12)
     state = layer(tf.zeros([1, 2]), tf.constant([[1.0, 1.0, 1.0]]) * 1e-4, tf.zeros([1, 1], tf.bool))
     kept, recurrent = np.log([1, 6, 11]), layer.cell.recurrent_kernel.numpy().sum(0) * 1e-4
     kept, reset, new = np.split(np.concatenate([kept, np.zeros(6)]) + recurrent, 3)
@@ -89,12 +100,45 @@ def test_units_remember_for_spans_of_their_own_before_training():
     np.testing.assert_allclose(state[0], kept * 1e-4 + (1 - kept) * new, rtol=1e-4)
 
 
+def test_an_lstm_keeps_for_as_long_and_lets_as_little_in():
+    """Without anything to see, the cell state keeps 1 - 1 / t_i of itself and takes 1 / t_i of what is new."""
+    layer = LongShortTermMemory(3, span=12)
+    layer.build((None, 2))
+    enter, keep, new, show = np.split(layer.cell.bias.numpy(), 4)
+    np.testing.assert_allclose(1 / (1 + np.exp(-keep)), [1 / 2, 6 / 7, 11 / 12], rtol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-enter)), [1 / 2, 1 / 7, 1 / 12], rtol=1e-5)
+    assert not np.any([new, show])
+    state = layer(tf.zeros([1, 2]), tf.constant([[0.0, 0.0, 0.0, 0.1, 0.1, 0.1]]), tf.zeros([1, 1], tf.bool))
+    np.testing.assert_allclose(state[0, 3:], [0.1 / 2, 0.6 / 7, 1.1 / 12], rtol=1e-5)
+    np.testing.assert_allclose(state[0, :3], np.tanh(state[0, 3:]) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Recurrence, LongShortTermMemory])
+@pytest.mark.parametrize("length", [1, T])
+def test_the_layer_is_keras_s_cell_step_by_step(kind, length):
+    layer, rows = kind(H, span=9), np.random.default_rng(5).normal(size=(length, B, 4)).astype(np.float32)
+    state = np.random.default_rng(6).normal(size=(B, layer.parts * H)).astype(np.float32)
+    found = layer(rows.reshape(-1, 4), tf.constant(state), tf.constant(STARTS[:length]))
+    for step in range(length):
+        state = np.where(STARTS[step][:, None], np.float32(0), state)
+        _, parts = layer.cell(rows[step], np.split(state, layer.parts, -1))
+        state = np.concatenate([np.reshape(part, (B, H)) for part in parts], -1)
+        np.testing.assert_allclose(found[step * B : (step + 1) * B], state, atol=1e-6)
+
+
+def test_the_features_are_the_hidden_state(policy, steps):
+    model = networks.recurrent_model_of(policy.network, SPACE)
+    features, states = model((numpy_of(steps, 0), remembered(policy), np.zeros((1, B), bool)))
+    assert features.shape == (B, H)
+    np.testing.assert_array_equal(features, states[:, :H])
+
+
 def test_gradients_reach_every_weight(policy, steps):
     flat = FlatNetwork(policy.model)
     weights = flat.weights()
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        logits, _ = memory.over_rollout(flat.at(weights), steps, tf.zeros([B, S]), tf.constant(STARTS))
+        logits, _ = memory.over_rollout(flat.at(weights), steps, tf.constant(remembered(policy)), tf.constant(STARTS))
         loss = tf.reduce_sum(tf.square(logits[-1]))
     for part in flat.split(tf.convert_to_tensor(tape.gradient(loss, weights))):
         assert np.any(part != 0)
@@ -103,7 +147,8 @@ def test_gradients_reach_every_weight(policy, steps):
 def test_it_is_its_own_configuration_and_is_fitted():
     network = networks.create(NETWORK)
     assert networks.create(network.to_config()) == network
-    assert (network.state_size, networks.create("mlp").state_size) == (S, 0)
+    assert (network.state_size, networks.create("mlp").state_size) == (H, 0)
+    assert networks.create(NETWORK | {"cell": "lstm"}).state_size == 2 * H
     fitted = networks.create("recurrent").fitted(SPACE, hidden_sizes=(9,), activation="elu")
     assert fitted.encoder == networks.MLP(hidden_sizes=(9,), activation="elu")
 
@@ -111,7 +156,7 @@ def test_it_is_its_own_configuration_and_is_fitted():
 def test_a_policy_with_memory_is_saved_loaded_and_exported_step_by_step(policy, steps, tmp_path):
     policy.model.save(tmp_path / "policy.keras")
     again = keras.models.load_model(tmp_path / "policy.keras")
-    inputs = numpy_of(steps, 0), np.ones((B, S), np.float32), np.zeros((1, B), bool)
+    inputs = numpy_of(steps, 0), remembered(policy), np.zeros((1, B), bool)
     for ours, theirs in zip(policy.model(inputs), again(inputs), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     heads.export(policy.step_model(), tmp_path / "exported", inputs[:2])  # compares
@@ -122,6 +167,8 @@ def test_a_policy_with_memory_is_saved_loaded_and_exported_step_by_step(policy, 
     [
         ({"name": "recurrent", "units": 0}, "units"),
         ({"name": "recurrent", "span": 1}, "span"),
+        ({"name": "recurrent", "cell": "lsmt"}, "Unknown cell 'lsmt'. Did you mean 'lstm'. Choose one of: gru, lstm"),
+        ({"name": "recurrent", "cell": ["lstm"]}, "Unknown cell .'lstm'."),
         ({"name": "recurrent", "encoder": {"name": "recurrent"}}, "without memory here. Received: network='recurrent'"),
         ({"name": "recurrent", "encoder": "mpl"}, "Unknown network 'mpl'. Did you mean 'mlp'"),
         ({"name": "joined", "parts": {"x": {"name": "recurrent"}}}, "without memory here"),
@@ -141,7 +188,7 @@ def test_a_recurrent_model_needs_a_memory():
 
 
 def test_one_observation_is_acted_on_as_a_row_of_a_batch(policy, steps):
-    batch, state = numpy_of(steps, 0), np.random.default_rng(1).normal(size=(B, S))
+    batch, state = numpy_of(steps, 0), remembered(policy, seed=1)
     actions, after = policy.act(batch, state=state)
     probabilities = policy.action_probabilities(batch, state=state)
     for row in range(B):
@@ -159,8 +206,8 @@ def test_no_state_is_that_of_an_episode_that_begins(policy, steps):
     _, none = policy.act(batch)
     _, zeros = policy.act(batch, state=policy.initial_state(B))
     np.testing.assert_array_equal(none, zeros)
-    assert policy.initial_state().shape == (S,)
-    with pytest.raises(ValueError, match=r"state to have shape \(3, 5\). Received: shape=\(3, 4\)"):
+    assert policy.initial_state().shape == (policy.network.state_size,)
+    with pytest.raises(ValueError, match=r"state to have shape \(3, (5|10)\). Received: shape=\(3, 4\)"):
         policy.act(batch, state=np.zeros((B, 4)))
 
 
@@ -190,7 +237,7 @@ def test_evaluation_forgets_where_an_episode_begins(policy, steps):
 # ---- rollouts
 
 
-def configure(collector="in_graph", env="rlsample/TMaze-v0", **hyper):
+def configure(collector="in_graph", env="rlsample/TMaze-v0", cell="gru", **hyper):
     where = {"id": env, "num_envs": 8}
     if env == "rlsample/TMaze-v0":
         where["kwargs"] = {"length": 3, "max_episode_steps": 7}
@@ -200,7 +247,7 @@ def configure(collector="in_graph", env="rlsample/TMaze-v0", **hyper):
         {
             "agent": {"name": "ppo", "num_steps": 16, "learning_rate": 1e-2, "clip_values": False, **hyper},
             "env": where,
-            "network": NETWORK | {"units": 16},
+            "network": NETWORK | {"units": 16, "cell": cell},
             "sampler": "categorical",
             "total_steps": 256,
             "evaluation": {"episodes": 40},
@@ -212,9 +259,10 @@ def configure(collector="in_graph", env="rlsample/TMaze-v0", **hyper):
 QUICK = {"num_epochs": 1, "num_minibatches": 1, "jit_compile": False}
 
 
-def test_the_compiled_loop_remembers_what_the_learner_does():
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_compiled_loop_remembers_what_the_learner_does(cell):
     """Without noise each action is the most probable one by the learner's own states, rollout after rollout."""
-    config = configure(**QUICK)
+    config = configure(cell=cell, **QUICK)
     vector = config.env.make(8)
     learner = recurrent_ppo.Learner(config, vector, num_turns=2)
     learner.choose = lambda logits, mask, seed: tf.argmax(logits, -1, output_type=tf.int32)
@@ -240,13 +288,14 @@ def test_the_compiled_loop_remembers_what_the_learner_does():
     assert ended
 
 
-def test_a_population_remembers_as_its_members_do():
-    config = configure(population=2, **QUICK)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_population_remembers_as_its_members_do(cell):
+    config = configure(population=2, cell=cell, **QUICK)
     learner = recurrent_ppo.Learner(config, config.env.make(16), num_turns=2)
     population = members_of(learner, 2)
     states, observation = population.start(0), batch_of(Box(0, 1, (4,)), 16)
-    before = tf.constant(np.random.default_rng(0).normal(size=(16, 16)), tf.float32)
-    assert population.memory(states).shape == (16, 16)
+    before = tf.constant(remembered(learner.policy, rows=16))
+    assert population.memory(states).shape == before.shape
     logits, after = population.logits_and_memory(population.split(states), observation, before)
     for member, own in enumerate((slice(0, 8), slice(8, 16))):
         parameters = learner.split(member_of(states, member))
@@ -255,9 +304,9 @@ def test_a_population_remembers_as_its_members_do():
         np.testing.assert_allclose(after[own], expected[1], atol=1e-5)
 
 
-@pytest.mark.parametrize("autoreset", list(gym.vector.AutoresetMode)[:2])
-def test_the_gymnasium_loop_remembers_what_the_learner_does(autoreset):
-    config = configure("gymnasium", **QUICK)
+@pytest.mark.parametrize(("autoreset", "cell"), list(zip(AUTORESETS, CELLS, strict=True)))
+def test_the_gymnasium_loop_remembers_what_the_learner_does(autoreset, cell):
+    config = configure("gymnasium", cell=cell, **QUICK)
     vector = gym.make_vec(
         config.env.id,
         8,
@@ -316,8 +365,9 @@ def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on):
     assert np.isfinite(resumed.advance()["losses/policy"])
 
 
-def test_values_of_what_follows_go_on_from_the_state_of_their_row():
-    config = configure(jit_compile=False)
+@pytest.mark.parametrize("cell", CELLS)
+def test_values_of_what_follows_go_on_from_the_state_of_their_row(cell):
+    config = configure(jit_compile=False, cell=cell)
     vector = config.env.make(8)
     learner = recurrent_ppo.Learner(config, vector, num_turns=2)
     state = learner.start(0)
@@ -333,7 +383,7 @@ def test_values_of_what_follows_go_on_from_the_state_of_their_row():
     first = max(np.flatnonzero(memory.starts(steps).numpy()[: ended + 1, env]), default=0)
     episode = tf.concat([steps.observation[first : ended + 1, env], steps.next_observation[ended : ended + 1, env]], 0)
     starts = tf.zeros([len(episode), 1], tf.bool)
-    values, _ = memory.over_rollout(critic, episode[:, None], tf.zeros([1, 16]), starts)
+    values, _ = memory.over_rollout(critic, episode[:, None], tf.zeros([1, CELLS[cell] * 16]), starts)
     np.testing.assert_allclose(rollout.next_value[ended, env], values[-1, 0, 0], atol=1e-5)
 
 
@@ -355,8 +405,11 @@ def test_it_solves_what_nothing_solves_without_memory(solved):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [["agent.population=2"], ["env.vectorization_mode=sync", "agent.jit_compile=false"]])
-def test_a_population_and_gymnasium_solve_a_longer_one(words):
+@pytest.mark.parametrize(
+    "words",
+    [["agent.population=2"], ["env.vectorization_mode=sync", "agent.jit_compile=false"], ["network.cell=lstm"]],
+)
+def test_a_population_gymnasium_and_an_lstm_solve_a_longer_one(words):
     config = runs.load_config("agents/configs/ppo_t_maze.yaml", words, agents=AGENTS)
     assert runs.evaluate(ppo.train(config, Silent()), config).mean_return == 1
 
@@ -379,8 +432,9 @@ def test_acting_in_a_loop_of_ones_own(solved):
         assert reward == 1
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("env", ["rlsample/GridWorld-v0", "Shown-v0"])
-def test_masks_and_gymnasium_are_learned_with_too(env, monkeypatch):
+def test_masks_and_gymnasium_are_learned_with_too(env, cell, monkeypatch):
     learn = recurrent_ppo.Learner.learn
 
     def refuse_the_illegal(self, state, transitions, seed, finite):
@@ -390,7 +444,7 @@ def test_masks_and_gymnasium_are_learned_with_too(env, monkeypatch):
 
     monkeypatch.setattr(recurrent_ppo.Learner, "learn", refuse_the_illegal)
     run = Silent()
-    config = configure(env=env, jit_compile=False)
+    config = configure(env=env, jit_compile=False, cell=cell)
     sampler = samplers.create("straight_through_gumbel_softmax")
     policy = ppo.train(config.model_copy(update={"sampler": sampler}), run)
     assert isinstance(policy, RecurrentPolicy)

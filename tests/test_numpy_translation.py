@@ -40,10 +40,10 @@ def moved(policy):
     return policy
 
 
-def made(name, recurrent=False, actions=ACTIONS):
+def made(name, cell=None, actions=ACTIONS):
     network, space = network_and_space(name)
-    if recurrent:
-        network = networks.Recurrent(units=8, encoder=networks.create(network))
+    if cell:
+        network = networks.Recurrent(cell=cell, units=8, encoder=networks.create(network))
     return moved(policy_for(space, actions, samplers.create("categorical"), network)), batch_of(space, ROWS)
 
 
@@ -63,13 +63,14 @@ def test_logits_are_those_of_the_model(name):
     np.testing.assert_allclose(existing(policy, logits), existing(policy, policy.logits(batch)), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ALL_NETWORKS)
-def test_logits_and_state_with_a_memory_are_those_of_the_model(name):
-    policy, batch = made(name, recurrent=True)
-    state = np.random.default_rng(2).normal(size=(ROWS, 8)).astype(np.float32)
+@pytest.mark.parametrize(("name", "cell"), [*((name, "gru") for name in ALL_NETWORKS), ("mlp", "lstm")])
+def test_logits_and_state_with_a_memory_are_those_of_the_model(name, cell):
+    policy, batch = made(name, cell)
+    state = np.random.default_rng(2).normal(size=(ROWS, policy.network.state_size)).astype(np.float32)
     logits, after = network_of(policy).after(arrays(batch), state)
     expected, expected_after = policy.model((batch, tf.constant(state), tf.zeros([1, ROWS], tf.bool)))
     np.testing.assert_allclose(existing(policy, logits), existing(policy, expected), atol=1e-5)
+    assert after.dtype == np.float32
     np.testing.assert_allclose(after, expected_after, atol=1e-5)
 
 
@@ -162,8 +163,9 @@ def test_a_small_convolution_acts_in_numpy_also_on_a_single_observation():
     assert quick.act(seen[0]) == policy.act(seen[0])
 
 
-def test_a_memory_is_carried_through_a_rollout_and_lost_where_an_episode_begins():
-    policy, batch = made("mlp", recurrent=True, actions=Discrete(3))
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_memory_is_carried_through_a_rollout_and_lost_where_an_episode_begins(cell):
+    policy, batch = made("mlp", cell, actions=Discrete(3))
     seen, starts = arrays(batch), [np.zeros(ROWS, bool), np.array([False, True, False, False, True])]
     begins = iter(starts)
     act = rollout_actor(policy, policy.initial_state(ROWS), lambda: next(begins), SEED)

@@ -60,7 +60,7 @@ SETTINGS = {
     "dqn, with a memory": {
         "evaluation": {"every": 32, "episodes": 2},
         "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
-        "network": {"name": "recurrent", "units": 3},
+        "network": {"name": "recurrent", "cell": "lstm", "units": 3},
         "agent": {"prioritized": False, "sequence_length": 6, "burn_in": 2},
     },
     "relaxed_actor_critic, with a memory": {

@@ -353,8 +353,9 @@ def test_a_memory_by_one_runner_learns_what_it_does_without(monkeypatch):
                 np.testing.assert_allclose(other[name], record[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_a_fragment_says_what_was_remembered_before_it_and_how_probable_its_actions_were():
-    config = configure({"mode": "async", "runners": 2}, network=RECURRENT)
+@pytest.mark.parametrize(("cell", "size"), [("gru", 4), ("lstm", 8)])
+def test_a_fragment_says_what_was_remembered_before_it_and_how_probable_its_actions_were(cell, size):
+    config = configure({"mode": "async", "runners": 2}, network=RECURRENT | {"cell": cell})
     learner = recurrent_ppo.Learner(config, make_environments(config), 3)
     state = learner.start(0)
     learner.publish(state)
@@ -362,7 +363,7 @@ def test_a_fragment_says_what_was_remembered_before_it_and_how_probable_its_acti
     scaled = collector(each=2, mode="async")
     zero, one = (scaled.collect(act, 30) for _ in range(2))
     assert all(not part.any() for part in zero.memory), "episodes begin"
-    assert [part.shape for part in one.memory] == [(1, 4, 4)] * 2
+    assert [part.shape for part in one.memory] == [(1, 4, size)] * 2
     assert zero.terminated.any()
     for transitions in (zero, one):
         tensors = tf.nest.map_structure(tf.constant, transitions)

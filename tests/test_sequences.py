@@ -27,16 +27,17 @@ from tests.helpers_agents import AGENTS, small_config
 from tests.helpers_runs import Silent
 
 NETWORK = {"name": "recurrent", "units": 5, "encoder": {"name": "mlp", "hidden_sizes": [7]}}
+CELLS = {"gru": 1, "lstm": 2}  # how often 5 numbers each remembers
 AGENT = {"dqn": {"prioritized": False, "num_steps": 3}, "relaxed_actor_critic": {"audit_draws": 0}}
 ENDS = "rlsample/TMaze-v0"
 
 
-def configure(name, env=ENDS, num_envs=4, total_steps=200, **hyper):
+def configure(name, env=ENDS, num_envs=4, total_steps=200, cell="gru", **hyper):
     where = {"id": env, "num_envs": num_envs}
     if env == ENDS:
         where["kwargs"] = {"length": 2, "max_episode_steps": 5}
     agent = {"sequence_length": 8, "burn_in": 3, **AGENT[name], **hyper}
-    return small_config(name, env=where, network=NETWORK, agent=agent, total_steps=total_steps)
+    return small_config(name, env=where, network=NETWORK | {"cell": cell}, agent=agent, total_steps=total_steps)
 
 
 def learner_of(config):
@@ -78,11 +79,12 @@ def drawn_steps(sequences, memory_size, count=2, seed=0):
     return floats | {"starts": starts, "terminated": terminated}
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_rows_and_what_networks_say_of_them_are_those_of_a_slow_loop(jit_compile):
-    learner, _ = learner_of(configure("dqn"))
+def test_rows_and_what_networks_say_of_them_are_those_of_a_slow_loop(jit_compile, cell):
+    learner, _ = learner_of(configure("dqn", cell=cell))
     sequences, state = learner.sequences, learner.state
-    drawn = drawn_steps(sequences, 5)
+    drawn = drawn_steps(sequences, 5 * CELLS[cell])
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def program(drawn):
@@ -128,9 +130,10 @@ def test_burn_in_has_no_gradient_and_every_step_after_it_has():
     np.testing.assert_array_equal(reached, [[False] * 3 + [True] * 5 + [False] * 2] * 2)  # two steps of rewards alone
 
 
-def test_each_critic_has_a_memory_of_its_own():
-    learner, _ = learner_of(configure("relaxed_actor_critic"))
-    drawn = drawn_steps(learner.sequences, 15)
+@pytest.mark.parametrize("cell", CELLS)
+def test_each_critic_has_a_memory_of_its_own(cell):
+    learner, _ = learner_of(configure("relaxed_actor_critic", cell=cell))
+    drawn = drawn_steps(learner.sequences, 3 * 5 * CELLS[cell])
     row = relaxed.Batch(**learner.rows(tf.nest.map_structure(tf.constant, drawn)))
     critics = [learner.state.critics[0], [weights + 0.1 for weights in learner.state.critics[1]]]
     found = learner.judge(critics, row.observation)(row.action).numpy()
@@ -204,9 +207,9 @@ def test_sequences_on_the_host_are_steps_of_one_lane_and_uniform():
 # ---- what is kept
 
 
-@pytest.mark.parametrize("name", ["dqn", "relaxed_actor_critic"])
-def test_the_compiled_loop_keeps_what_was_remembered_before_each_step(name):
-    learner, made = learner_of(configure(name, total_steps=20_000))
+@pytest.mark.parametrize(("name", "cell"), [("dqn", "lstm"), ("relaxed_actor_critic", "gru")])
+def test_the_compiled_loop_keeps_what_was_remembered_before_each_step(name, cell):
+    learner, made = learner_of(configure(name, total_steps=20_000, cell=cell))
     kept = WithSequences(learner, 64, 4, masked=False)
     collector = InGraphCollector(in_graph_env(made), 4, 5)
 
@@ -240,12 +243,13 @@ def check_memory(learner, observation, starts, found):
         np.testing.assert_allclose(found[:, network.columns], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("autoreset", list(gym.vector.AutoresetMode)[:2])
-def test_python_s_loop_keeps_the_same_and_leaves_resets_out(autoreset):
-    learner, _ = learner_of(configure("relaxed_actor_critic"))
+def test_python_s_loop_keeps_the_same_and_leaves_resets_out(autoreset, cell):
+    learner, _ = learner_of(configure("relaxed_actor_critic", cell=cell))
     kwargs = {"length": 2, "max_episode_steps": 5, "vector_kwargs": {"autoreset_mode": autoreset}}
     collector = GymnasiumCollector(gym.make_vec(ENDS, 3, "sync", **kwargs), learner.policy.factors, seed=0)
-    recall = Recall(learner, learner.policy.factors, (3, 15), lambda: collector.starts)
+    recall = Recall(learner, learner.policy.factors, (3, 3 * 5 * CELLS[cell]), lambda: collector.starts)
     act, rows = recall.actor(learner.state, 0.5, np.array([1, 2], np.int32)), []
     resets = 0
     for _ in range(15):
@@ -272,15 +276,18 @@ def test_python_s_loop_keeps_the_same_and_leaves_resets_out(autoreset):
 
 
 @pytest.mark.parametrize(
-    ("name", "env"),
+    ("name", "env", "cell"),
     [
-        ("dqn", "rlsample/GridWorld-v0"),
-        pytest.param("dqn", "Taxi-v4", marks=pytest.mark.slow),
-        pytest.param("relaxed_actor_critic", "rlsample/GridWorld-v0", marks=pytest.mark.slow),
-        pytest.param("relaxed_actor_critic", "Taxi-v4", marks=pytest.mark.slow),
+        ("dqn", "rlsample/GridWorld-v0", "gru"),
+        ("dqn", "rlsample/GridWorld-v0", "lstm"),
+        pytest.param("dqn", "Taxi-v4", "gru", marks=pytest.mark.slow),
+        pytest.param("dqn", "Taxi-v4", "lstm", marks=pytest.mark.slow),
+        pytest.param("relaxed_actor_critic", "rlsample/GridWorld-v0", "gru", marks=pytest.mark.slow),
+        pytest.param("relaxed_actor_critic", "rlsample/GridWorld-v0", "lstm", marks=pytest.mark.slow),
+        pytest.param("relaxed_actor_critic", "Taxi-v4", "gru", marks=pytest.mark.slow),
     ],
 )
-def test_masks_and_both_loops_are_learned_with(name, env, monkeypatch):
+def test_masks_and_both_loops_are_learned_with(name, env, cell, monkeypatch):
     learn, legal = AGENTS.module(name).Learner.learn_from, []
 
     def look(self, state, rows, seed):
@@ -290,7 +297,7 @@ def test_masks_and_both_loops_are_learned_with(name, env, monkeypatch):
 
     monkeypatch.setattr(AGENTS.module(name).Learner, "learn_from", look)
     run = Silent()
-    policy = AGENTS.module(name).train(configure(name, env), run)
+    policy = AGENTS.module(name).train(configure(name, env, cell=cell), run)
     assert isinstance(policy, RecurrentPolicy)
     assert np.isfinite([value for record in run.records for value in record.values()]).all()
     assert legal[0][0] == 10  # two sequences of five steps after the burn-in
@@ -316,10 +323,12 @@ def test_several_factors_and_another_critic():
     assert np.isfinite(run.records[-1]["losses/critic"])
 
 
-def test_a_dueling_network_has_one_memory():
-    learner, _ = learner_of(configure("dqn", dueling=True))
-    row = dqn.Batch(**learner.rows(tf.nest.map_structure(tf.constant, drawn_steps(learner.sequences, 5))))
-    plain, _ = learner_of(configure("dqn"))
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_dueling_network_has_one_memory(cell):
+    learner, _ = learner_of(configure("dqn", dueling=True, cell=cell))
+    drawn = drawn_steps(learner.sequences, 5 * CELLS[cell])
+    row = dqn.Batch(**learner.rows(tf.nest.map_structure(tf.constant, drawn)))
+    plain, _ = learner_of(configure("dqn", cell=cell))
     assert len(learner.state.network) == len(plain.state.network) + 5 + 1
     assert learner.values(learner.state.network, row.observation).shape == (10, 3)
 

@@ -5,6 +5,7 @@ from rlsample.ops.catnat import catnat, catnat_given_legal
 from rlsample.ops.convolution import convolution
 from rlsample.ops.cross_entropy import softmax_cross_entropy, sparse_softmax_cross_entropy
 from rlsample.ops.gated_recurrence import gated_recurrence
+from rlsample.ops.long_short_term_memory import long_short_term_memory
 from rlsample.ops.noise import exponential, fold_in, gumbel, split, uniform
 from rlsample.ops.products import narrow_matmul
 from rlsample.ops.rounders import ROUNDERS, SHARPNESS
@@ -36,6 +37,7 @@ __all__ = [
     "kl_divergence",
     "legal_logits",
     "log_prob",
+    "long_short_term_memory",
     "mode",
     "narrow_matmul",
     "normalise",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from rlsample import checks
+from rlsample.ops.over_time import before, fits, going_on, next_steps, shapes_of, stack_over
 from rlsample.types import TensorLike
 
 
@@ -52,15 +52,10 @@ def gated_recurrence(
     """
     inputs = tf.convert_to_tensor(inputs)
     kernel, bias, state = (tf.convert_to_tensor(each, inputs.dtype) for each in (kernel, bias, state))
-    goes_on = tf.cast(~tf.cast(starts, tf.bool), inputs.dtype)[..., None]
-    units = kernel.shape[0]
-    fits = inputs.shape.rank == 3 and inputs.shape[0] is not None and kernel.shape == (units, 3 * units)
-    fits = fits and bias.shape == (3 * units,) and state.shape.is_compatible_with([inputs.shape[1], units])
-    if not (fits and inputs.shape[2] == 3 * units and goes_on.shape[:2].is_compatible_with(inputs.shape[:2])):
-        tensors = {"inputs": inputs, "kernel": kernel, "bias": bias, "state": state, "starts": goes_on[..., 0]}
-        shapes: dict[str, Any] = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    goes_on = going_on(starts, inputs.dtype)
+    if not (fits(3, inputs, kernel, [state], goes_on) and bias.shape == inputs.shape[2:]):
         rule = "inputs [T, B, 3 H], kernel [H, 3 H], bias [3 H], state [B, H] and starts [T, B]"
-        raise checks.invalid(rule, **shapes)
+        raise checks.invalid(rule, **shapes_of(goes_on, inputs=inputs, kernel=kernel, bias=bias, state=state))
     return _recurrence(inputs, kernel, bias, state, goes_on)
 
 
@@ -76,11 +71,11 @@ def _recurrence(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, state: tf
         update, _, new = _gates([gate[index] for gate in incoming], recurrent)
         return update * kept + (1 - update) * new
 
-    states = _stack_over(range(inputs.shape[0]), step, state)
+    states = stack_over(range(inputs.shape[0]), step, state)
 
     def backward(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
         # What every step computed, for all steps at once: quicker than to have stored it step by step.
-        kept = tf.concat([state[None], states[:-1]], 0) * goes_on
+        kept = before(state, states, goes_on)
         recurrent = tf.split(tf.tensordot(kept, kernel, 1) + bias, 3, -1)
         update, reset, new = _gates(incoming, recurrent)
         # The slopes of h_t, by what each of its parts depends on.
@@ -96,8 +91,8 @@ def _recurrence(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, state: tf
             by_recurrent = tf.concat([here * slope[index] for slope in slopes], -1)
             return (here * update[index] + by_recurrent @ turned) * goes_on[index]
 
-        from_later = _stack_over(range(inputs.shape[0])[::-1], step, tf.zeros_like(state))
-        here = upstream + tf.concat([from_later[1:], tf.zeros_like(from_later[:1])], 0)
+        from_later = stack_over(range(inputs.shape[0])[::-1], step, tf.zeros_like(state))
+        here = upstream + next_steps(from_later)
         by_update, by_reset, by_candidate = (here * slope for slope in slopes)
         by_recurrent = tf.concat([by_update, by_reset, by_candidate], -1)
         by_inputs = tf.concat([by_update, by_reset, here * to_new], -1)
@@ -111,17 +106,3 @@ def _gates(incoming: list[tf.Tensor], recurrent: list[tf.Tensor]) -> tuple[tf.Te
     """Update gate, reset gate and new state."""
     update, reset = (tf.sigmoid(part + again) for part, again in zip(incoming[:2], recurrent[:2], strict=True))
     return update, reset, tf.tanh(incoming[2] + reset * recurrent[2])
-
-
-def _stack_over(steps: range, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], state: tf.Tensor) -> tf.Tensor:
-    """All states of state = function(step, state), each in the row of its step: `[T, B, H]`."""
-
-    def body(count: tf.Tensor, state: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        index = steps.start + steps.step * count
-        state = function(index, state)
-        # Not a TensorArray, which XLA does not compile for several members at once.
-        return count + 1, state, tf.tensor_scatter_nd_update(rows, [[index]], state[None])
-
-    rows = tf.tile(tf.zeros_like(state)[None], [len(steps), 1, 1])
-    loop = (tf.constant(0), state, rows)
-    return tf.while_loop(lambda count, *_: count < len(steps), body, loop, maximum_iterations=len(steps))[2]

@@ -107,6 +107,16 @@ def _recurrence(inputs: Sequence[Array], weights: Sequence[Array], options: dict
     return update * state + (1 - update) * new
 
 
+def _long_short_term_memory(inputs: Sequence[Array], weights: Sequence[Array], options: dict[str, Any]) -> Array:
+    """One step of a long short-term memory, its states side by side `[B, 2 H]`; see `ops.long_short_term_memory`."""
+    values, state = inputs[:2]
+    kernel, recurrent_kernel, bias = weights
+    hidden, cell = np.split(state, 2, -1)
+    enter, keep, new, show = np.split(values @ kernel + bias + hidden @ recurrent_kernel, 4, -1)
+    after = sigmoid(keep) * cell + sigmoid(enter) * np.tanh(new)
+    return np.concatenate([sigmoid(show) * np.tanh(after), after], -1)
+
+
 def _layer_normalization(inputs: Sequence[Array], weights: Sequence[Array], options: dict[str, Any]) -> Array:
     centred = inputs[0] - inputs[0].mean(-1, keepdims=True)
     deviation = np.sqrt(np.square(centred).mean(-1, keepdims=True) + options["epsilon"])
@@ -120,9 +130,11 @@ FUNCTIONS: dict[str, Function] = {
     "concatenate": lambda inputs, weights, options: np.concatenate(inputs, options["axis"]),
     "convolution": _convolution,
     "dense": _dense,
+    "first_columns": lambda inputs, weights, options: inputs[0][:, : options["number"]],
     "flattening": lambda inputs, weights, options: features.flat(options["parts"], list(inputs)),
     "identity": lambda inputs, weights, options: inputs[0],
     "layer_normalization": _layer_normalization,
+    "long_short_term_memory": _long_short_term_memory,
     "mean": lambda inputs, weights, options: inputs[0].mean(options["axis"], keepdims=options["keepdims"]),
     "permute": lambda inputs, weights, options: inputs[0].transpose(0, *options["axes"]),
     "recurrence": _recurrence,

@@ -13,7 +13,7 @@ import numpy as np
 from rlsample import checks
 from rlsample.heads import FactoredHead
 from rlsample.networks.grid import Cells
-from rlsample.networks.recurrent import Recurrence
+from rlsample.networks.recurrent_layers import OverSteps
 from rlsample.rollouts.numpy_layers import ACTIVATIONS
 from rlsample.rollouts.numpy_network import Layer, NumpyNetwork
 
@@ -174,9 +174,11 @@ def _cells(layer: Cells) -> list[_Part]:
     return [_Part("cells", [] if layer.embedding_size is None else [layer.table], {"sizes": layer.sizes})]
 
 
-def _recurrence(layer: Recurrence) -> list[_Part]:
-    cell = layer.cell
-    return [_Part("recurrence", [cell.kernel, cell.recurrent_kernel, cell.bias], {})]
+def _over_steps(function: str) -> Callable[[OverSteps], list[_Part]]:
+    def parts(layer: OverSteps) -> list[_Part]:
+        return [_Part(function, [layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias], {})]
+
+    return parts
 
 
 def _rescaling(layer: Any) -> list[_Part]:
@@ -202,12 +204,14 @@ KNOWN: dict[str, Callable[[Any], list[_Part]]] = {
     "Dense": _dense,
     "Dropout": _simple("identity"),
     "FactoredHead": _head,
+    "FirstColumns": _simple("first_columns", number=lambda layer: layer.number),
     "Flatten": _simple("reshape", shape=lambda layer: (-1,)),
     "Flattening": _simple("flattening", parts=lambda layer: layer.parts),
     "LayerNormalization": _layer_normalization,
+    "LongShortTermMemory": _over_steps("long_short_term_memory"),
     "Mean": _mean,
     "Permute": _simple("permute", axes=lambda layer: tuple(layer.dims)),
-    "Recurrence": _recurrence,
+    "Recurrence": _over_steps("recurrence"),
     "Rescaling": _rescaling,
     "Reshape": _simple("reshape", shape=lambda layer: tuple(layer.target_shape)),
     "Subtract": _simple("subtract"),
