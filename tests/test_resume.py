@@ -85,6 +85,11 @@ SETTINGS = {
     },
     "ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
     "reinforce": {"evaluation": {"every": 32, "episodes": 2}, "agent": {"population": 2}},
+    "reinforce, with a memory": {
+        "evaluation": {"every": 32, "episodes": 2},
+        "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
+        "network": {"name": "recurrent", "units": 3},
+    },
     "relaxed_actor_critic": {
         "evaluation": {"every": 32, "episodes": 2},
         "temperature": {"name": "adaptive", "holds": "signal_to_noise", "target": 3.0},
@@ -107,7 +112,7 @@ SLOW = {
     "short_horizon_actor_critic",
     "world_model_actor_critic",
 }
-REMEMBERING = [f"{name}, with a memory" for name in ("dqn", "ppo", "relaxed_actor_critic")]
+REMEMBERING = [f"{name}, with a memory" for name in ("dqn", "ppo", "reinforce", "relaxed_actor_critic")]
 CASES = [*ALL_AGENTS, "dqn, in the program", *REMEMBERING, "dqn, with a memory, by Python"]
 
 
