@@ -67,8 +67,7 @@ SETTINGS = {
         "evaluation": {"every": 32, "episodes": 2},
         "env": {"id": "rlsample/GridWorld-v0", "num_envs": 4},
         "network": {"name": "recurrent", "units": 3},
-        # Without XLA TensorFlow's graph optimizer breaks the program: a temporary variable that exists already.
-        "agent": {"audit_draws": 0, "sequence_length": 6, "burn_in": 2, "jit_compile": True},
+        "agent": {"audit_draws": 0, "sequence_length": 6, "burn_in": 2},
     },
     "multi_agent_actor_critic": {
         "agent": {
