@@ -19,6 +19,7 @@ from rlsample.rollouts import memory
 from rlsample.rollouts.numpy_network import NumpyNetwork
 from rlsample.rollouts.numpy_translation import translated
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent_learner import RecurrentLearner
 from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.rollouts.transitions import swap_axes
 from rlsample.types import Rollout
@@ -27,7 +28,7 @@ from . import ppo
 from .ppo_state import Minibatch, State
 
 
-class Learner(ppo.Learner):
+class Learner(RecurrentLearner, ppo.Learner):
     """Policy and critic of one member, both with a memory: see `remembering.RememberingLearner`."""
 
     def _networks(self) -> tuple[Policy, keras.Model]:
@@ -36,57 +37,22 @@ class Learner(ppo.Learner):
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""
-        nothing = tf.zeros([self.config.env.num_envs, self.policy.network.state_size])
-        return super().start(member)._replace(memory=(nothing, nothing))
-
-    def forget(self, state: State) -> State:
-        """The state with nothing to remember: all environments begin anew."""
-        return state._replace(memory=tf.nest.map_structure(tf.zeros_like, state.memory))
-
-    def memory(self, state: State) -> tf.Tensor:
-        """What the policy remembers: `[E, S]`."""
-        return state.memory[0]
+        return super().start(member)._replace(memory=(self.nothing(), self.nothing()))
 
     def beside(self, state: State) -> tuple[NumpyNetwork, ...]:
         """What remembers besides the policy, for runners: the critic."""
         self.critic.assign(state.critic)
         return (translated(self.critic.model, (1,), self.policy.network.state_size),)
 
-    def split(self, state: State) -> Any:
-        """The weights and the memory that `logits` takes."""
-        return self.network.split(state.policy), self.memory(state)
-
-    def logits(self, parameters: Any, observation: Any) -> tf.Tensor:
-        """Observations `[E, ...]` -> logits, from what is remembered after the last rollout."""
-        return self.logits_and_memory(parameters, observation, parameters[1])[0]
-
-    def logits_and_memory(self, parameters: Any, observation: Any, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Observations `[E, ...]` and what is remembered `[E, S]` -> logits, and what is remembered after them."""
-        logits, state = self.network.apply(parameters[0], (observation, state, tf.zeros([1, state.shape[0]], tf.bool)))
-        return logits, state
-
     def _rollout(self, state: State, transitions: Transition) -> tuple[Rollout, dict[str, Any], Any]:
-        observation, starts = transitions.observation, memory.starts(transitions)
-        critic, before = self.critic.at(state.critic), state.memory
+        starts, before = memory.starts(transitions), state.memory
         if isinstance(transitions, DistantTransition):  # Of runners, whose environments come in any order.
             before = tuple(part[0] for part in transitions.memory)
-        logits, states = memory.over_rollout(self.network.at(state.policy), observation, before[0], starts)
-        values, critic_states = memory.over_rollout(critic, observation, before[1], starts)
-        following = memory.one_step_on(critic, transitions.next_observation, critic_states)
-        rollout = Rollout(
-            observation=observation,
-            mask=transitions.mask,
-            action=transitions.action,
-            log_prob=self.policy.head.distribution(logits, transitions.mask).log_prob(transitions.action),
-            reward=transitions.reward,
-            value=values[..., 0],
-            next_value=following[..., 0],
-            terminated=transitions.terminated,
-            truncated=transitions.truncated,
-            valid=transitions.valid,
-        )
-        remembered = memory.after(transitions, states), memory.after(transitions, critic_states)
-        return rollout, {"starts": starts, "memory": before}, remembered
+        policy = self.network.at(state.policy)
+        logits, states = memory.over_rollout(policy, transitions.observation, before[0], starts)
+        log_prob = self.policy.head.distribution(logits, transitions.mask).log_prob(transitions.action)
+        rollout, after = memory.to_rollout(transitions, log_prob, self.critic.at(state.critic), before[1])
+        return rollout, {"starts": starts, "memory": before}, (memory.after(transitions, states), after)
 
     def _rows(self, columns: dict[str, Any]) -> tuple[list[tf.Tensor], Callable[[list[tf.Tensor]], Any]]:
         """A row for each environment: its steps, and the memory before them."""

@@ -9,7 +9,8 @@ Jacobian and no second softmax (`ops.sparse_softmax_cross_entropy`). Where PPO g
 over it once: the shortest agent there is, and the one to measure others by.
 
 An in-graph environment is collected in the same XLA program as the update, any other one through Gymnasium. The sampler
-decides what is drawn, and nothing else: no gradient passes through an action.
+decides what is drawn, and nothing else: no gradient passes through an action. What a network with a memory changes is
+in `agents/recurrent_reinforce.py`.
 
 Sources: Williams (1992), Simple statistical gradient-following algorithms for connectionist reinforcement learning;
 Sutton and Barto (2018), Reinforcement learning: an introduction, sections 13.3 and 13.4, without the discount of later
@@ -35,8 +36,10 @@ from rlsample.learning.returns import backward_recurrence, discounted_returns
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.in_graph_collector import max_truncations
+from rlsample.rollouts.in_graph_turns import collect_and_learn, remember_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent_policy import policy_for
 from rlsample.rollouts.transition import Transition
 from rlsample.rollouts.transitions import finite_steps, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig
@@ -84,11 +87,12 @@ class State(NamedTuple):
     baseline_adam: AdamState
     learning_rate: tf.Tensor  # scalar
     entropy_coefficient: tf.Tensor  # scalar
+    memory: Any = ()  # float32 [E, S] twice, what policy and baseline remember; nothing without a memory
 
 
 def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> Policy:
     """The policy this agent trains, with fresh weights."""
-    return Policy(observation_space, action_space, config.sampler, config.network)
+    return policy_for(observation_space, action_space, config.sampler, config.network)
 
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
@@ -96,12 +100,14 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
 
     Of a population it is the member whose latest episodes went best.
     """
-    agent = config.agent
+    from . import recurrent_reinforce  # whose learner extends the one below
+
+    agent, remembers = config.agent, config.network.state_size > 0
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)
     num_turns = math.ceil(config.total_steps / (agent.num_steps * config.env.num_envs))
     return train_on_policy(
         envs,
-        Learner(config, envs, num_turns),
+        (recurrent_reinforce.Learner if remembers else Learner)(config, envs, num_turns),
         run,
         num_steps=agent.num_steps,
         num_turns=num_turns,
@@ -109,6 +115,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         metrics=METRICS,
         seed=config.seed,
         temperature=config.temperature,
+        make_turn=remember_and_learn if remembers else collect_and_learn,
         population=agent.population,
         jit_compile=agent.jit_compile,
         hint="Lower agent.learning_rate.",
@@ -171,38 +178,53 @@ class Learner:
             (state, metrics, `finite` bool `[E]` after this rollout). The state is as it was if anything has not been
             finite.
         """
-        before, rollout = state, self.rollout(state, transitions)
+        before, (rollout, memory) = state, self.rollout(state, transitions)
         returns = discounted_returns(
             rollout.reward, rollout.next_value, rollout.terminated, rollout.truncated, self.agent.discount
         )
         usable = tf.square(returns - rollout.value) + finite_steps(rollout.observation)
         finite &= tf.reduce_all(tf.math.is_finite(usable), 0)
-        state, policy_loss, entropy = self.update_policy(state, rollout, returns - rollout.value)
+        state, policy_loss, entropy = self.update_policy(state, transitions, rollout, returns - rollout.value)
         value_loss = tf.zeros([])
         if self.agent.baseline:
-            state, value_loss = self.fit_baseline(state, rollout, returns)
-        keep = tf.reduce_all(finite)
+            state, value_loss = self.fit_baseline(state, transitions, rollout, returns)
+        state, keep = state._replace(memory=memory), tf.reduce_all(finite)
         state = tf.nest.map_structure(lambda new, old: tf.where(keep, new, old), state, before)
         return state, dict(zip(METRICS, (policy_loss, value_loss, entropy), strict=True)), finite
 
-    def rollout(self, state: State, transitions: Transition) -> Rollout:
-        """What to learn from; without a baseline its values are 0, and steps whose return is not known do not count."""
+    def rollout(self, state: State, steps: Transition) -> tuple[Rollout, Any]:
+        """What to learn from, and what is remembered after it.
+
+        Without a baseline the values are 0, and steps whose return is not known do not count.
+        """
+        rollout, memory = self._rollout(state, steps)
+        if self.agent.baseline:
+            return rollout, memory
+        known = episode_ends(rollout.terminated | rollout.truncated)
+        return rollout._replace(valid=known if rollout.valid is None else known & rollout.valid), memory
+
+    def _rollout(self, state: State, steps: Transition) -> tuple[Rollout, Any]:
         critic = self.baseline.at(state.baseline)
         values = (lambda steps: over_steps(critic, steps)[..., 0]) if self.agent.baseline else _nothing
-        rollout = to_rollout(transitions, lambda *_: None, values, self.max_truncations)
-        if self.agent.baseline:
-            return rollout
-        known = episode_ends(rollout.terminated | rollout.truncated)
-        return rollout._replace(valid=known if rollout.valid is None else known & rollout.valid)
+        return to_rollout(steps, lambda *_: None, values, self.max_truncations), ()
 
-    def update_policy(self, state: State, rollout: Rollout, advantage: tf.Tensor) -> tuple[State, tf.Tensor, tf.Tensor]:
+    def _logits(self, state: State, steps: Transition) -> tf.Tensor:
+        """What the policy says of each step: `[T, E, K]` or `[T, E, F, K]`."""
+        return over_steps(self.network.at(state.policy), steps.observation)
+
+    def _values(self, state: State, steps: Transition) -> tf.Tensor:
+        """What the baseline says of each step: `[T, E]`."""
+        return over_steps(self.baseline.at(state.baseline), steps.observation)[..., 0]
+
+    def update_policy(
+        self, state: State, steps: Transition, rollout: Rollout, advantage: tf.Tensor
+    ) -> tuple[State, tf.Tensor, tf.Tensor]:
         """One gradient step; returns also the loss and the entropy."""
         if self.agent.normalize_advantages:
             advantage = losses.standardize(advantage, rollout.valid)
         with tf.GradientTape() as tape:
             tape.watch(state.policy)
-            logits = over_steps(self.network.at(state.policy), rollout.observation)
-            policy = self.policy.head.distribution(logits, rollout.mask)
+            policy = self.policy.head.distribution(self._logits(state, steps), rollout.mask)
             loss = weighted_cross_entropy(policy, rollout.action, advantage, rollout.valid)
             entropy = losses.masked_mean(policy.entropy(), rollout.valid)
             total = loss - state.entropy_coefficient * entropy
@@ -210,15 +232,16 @@ class Learner:
         weights, adam = self.policy_optimizer.step(slope, state.policy_adam, state.policy, state.learning_rate)
         return state._replace(policy=weights, policy_adam=adam), loss, entropy
 
-    def fit_baseline(self, state: State, rollout: Rollout, returns: tf.Tensor) -> tuple[State, tf.Tensor]:
+    def fit_baseline(
+        self, state: State, steps: Transition, rollout: Rollout, returns: tf.Tensor
+    ) -> tuple[State, tf.Tensor]:
         """Several gradient steps towards the returns; the loss is that of the last."""
 
         def update(index: tf.Tensor, carry: Any) -> Any:
             state, _ = carry
             with tf.GradientTape() as tape:
                 tape.watch(state.baseline)
-                values = over_steps(self.baseline.at(state.baseline), rollout.observation)[..., 0]
-                loss = losses.value_loss(values, returns, valid=rollout.valid)
+                loss = losses.value_loss(self._values(state, steps), returns, valid=rollout.valid)
             slope, rate = tape.gradient(loss, state.baseline), self.agent.baseline_learning_rate
             weights, adam = self.baseline_optimizer.step(slope, state.baseline_adam, state.baseline, rate)
             return state._replace(baseline=weights, baseline_adam=adam), loss

@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
+from rlsample import runs
 from rlsample.learning import population
 from rlsample.learning.bits import pack_bits, unpack_bits
 from rlsample.learning.n_step import END, NStep, join_steps
@@ -258,3 +259,15 @@ def test_cartpole_is_solved_in_the_program(name, config):
     loaded = runs.load_config(f"agents/configs/{config}.yaml", words, agents=AGENTS)
     policy = AGENTS.module(name).train(loaded, Silent())
     assert runs.evaluate(policy, loaded, episodes=20).mean_return >= 475
+
+
+@pytest.mark.slow
+def test_without_xla_a_large_replay_is_learned_from_too():
+    """TensorFlow's graph optimizer saves memory there, by temporary variables that the next call must not find."""
+    words = ["network=mlp", "agent.jit_compile=false", "agent.replay_capacity=1000000", "env.num_envs=4"]
+    config = runs.load_config(
+        "agents/configs/relaxed_actor_critic_t_maze.yaml", [*words, "total_steps=1500"], agents=AGENTS
+    )
+    run = Silent()
+    AGENTS.module("relaxed_actor_critic").train(config, run)
+    assert np.isfinite(run.records[-1]["losses/critic"])

@@ -10,7 +10,7 @@ import tensorflow as tf
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 
 import envs  # noqa: F401 (registers its environments)
-from agents import ppo, recurrent_ppo
+from agents import ppo, recurrent_ppo, recurrent_reinforce
 from rlsample import heads, networks, runs, samplers
 from rlsample.learning.population import member_of, members_of
 from rlsample.learning.remembering import remembering_actor
@@ -237,7 +237,21 @@ def test_evaluation_forgets_where_an_episode_begins(policy, steps):
 # ---- rollouts
 
 
-def configure(collector="in_graph", env="rlsample/TMaze-v0", cell="gru", **hyper):
+QUICK = {"num_epochs": 1, "num_minibatches": 1, "jit_compile": False}
+QUICK_REINFORCE = {"name": "reinforce", "baseline_updates": 1, "jit_compile": False}
+LEARNERS = pytest.mark.parametrize(
+    ("kind", "quick"),
+    [
+        (recurrent_ppo.Learner, QUICK),
+        (recurrent_ppo.Learner, QUICK | {"cell": "lstm"}),
+        (recurrent_reinforce.Learner, QUICK_REINFORCE),
+    ],
+    ids=["ppo", "ppo, lstm", "reinforce"],
+)
+
+
+def configure(collector="in_graph", env="rlsample/TMaze-v0", name="ppo", cell="gru", **hyper):
+    own = {"clip_values": False} if name == "ppo" else {}
     where = {"id": env, "num_envs": 8}
     if env == "rlsample/TMaze-v0":
         where["kwargs"] = {"length": 3, "max_episode_steps": 7}
@@ -245,26 +259,23 @@ def configure(collector="in_graph", env="rlsample/TMaze-v0", cell="gru", **hyper
         where["vectorization_mode"] = "sync"
     return runs.config_from_dict(
         {
-            "agent": {"name": "ppo", "num_steps": 16, "learning_rate": 1e-2, "clip_values": False, **hyper},
+            "agent": {"name": name, "num_steps": 16, "learning_rate": 1e-2, **own, **hyper},
             "env": where,
             "network": NETWORK | {"units": 16, "cell": cell},
             "sampler": "categorical",
             "total_steps": 256,
             "evaluation": {"episodes": 40},
         },
-        agents={"ppo": ppo.Config},
+        agents=AGENTS,
     )
 
 
-QUICK = {"num_epochs": 1, "num_minibatches": 1, "jit_compile": False}
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_compiled_loop_remembers_what_the_learner_does(cell):
+@LEARNERS
+def test_the_compiled_loop_remembers_what_the_learner_does(kind, quick):
     """Without noise each action is the most probable one by the learner's own states, rollout after rollout."""
-    config = configure(cell=cell, **QUICK)
+    config = configure(**quick)
     vector = config.env.make(8)
-    learner = recurrent_ppo.Learner(config, vector, num_turns=2)
+    learner = kind(config, vector, num_turns=2)
     learner.choose = lambda logits, mask, seed: tf.argmax(logits, -1, output_type=tf.int32)
     state = learner.start(0)
     state = state._replace(policy=4 * state.policy)
@@ -304,9 +315,10 @@ def test_a_population_remembers_as_its_members_do(cell):
         np.testing.assert_allclose(after[own], expected[1], atol=1e-5)
 
 
-@pytest.mark.parametrize(("autoreset", "cell"), list(zip(AUTORESETS, CELLS, strict=True)))
-def test_the_gymnasium_loop_remembers_what_the_learner_does(autoreset, cell):
-    config = configure("gymnasium", cell=cell, **QUICK)
+@LEARNERS
+@pytest.mark.parametrize("autoreset", AUTORESETS)
+def test_the_gymnasium_loop_remembers_what_the_learner_does(autoreset, kind, quick):
+    config = configure("gymnasium", **quick)
     vector = gym.make_vec(
         config.env.id,
         8,
@@ -314,11 +326,11 @@ def test_the_gymnasium_loop_remembers_what_the_learner_does(autoreset, cell):
         vector_kwargs={"autoreset_mode": autoreset},
         **config.env.kwargs,
     )
-    learner = recurrent_ppo.Learner(config, vector, num_turns=2)
+    learner = kind(config, vector, num_turns=2)
     loop = on_policy_loop(
         vector,
         learner,
-        metrics=ppo.METRICS,
+        metrics=(),
         num_steps=16,
         seed=1,
         temperature=config.temperature,
@@ -348,13 +360,14 @@ def test_the_gymnasium_loop_remembers_what_the_learner_does(autoreset, cell):
     assert not np.any(learner.memory(learner.forget(loop.state)))
 
 
+@LEARNERS
 @pytest.mark.parametrize(("env", "goes_on"), [("CartPole-v1", False), ("rlsample/CartPole-v1", True)])
-def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on):
+def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on, kind, quick):
     """Gymnasium's environments cannot be restored: new episodes begin, of which nothing is to be remembered."""
-    config = configure(env=env, **QUICK)
+    config = configure(env=env, **quick)
     options = {"num_steps": 4, "seed": 1, "temperature": config.temperature, "jit_compile": False}
     halted, resumed = (
-        GymnasiumLoop(vector, recurrent_ppo.Learner(config, vector, num_turns=2), **options)
+        GymnasiumLoop(vector, kind(config, vector, num_turns=2), **options)
         for vector in (config.env.make(8), config.env.make(8))
     )
     halted.advance()
@@ -432,21 +445,21 @@ def test_acting_in_a_loop_of_ones_own(solved):
         assert reward == 1
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@LEARNERS
 @pytest.mark.parametrize("env", ["rlsample/GridWorld-v0", "Shown-v0"])
-def test_masks_and_gymnasium_are_learned_with_too(env, cell, monkeypatch):
-    learn = recurrent_ppo.Learner.learn
+def test_masks_and_gymnasium_are_learned_with_too(env, kind, quick, monkeypatch):
+    learn = kind.learn
 
     def refuse_the_illegal(self, state, transitions, seed, finite):
         taken = tf.gather(transitions.mask, transitions.action, batch_dims=transitions.action.shape.rank)
         finite &= tf.reduce_all(taken, 0)
         return learn(self, state, transitions, seed, finite)
 
-    monkeypatch.setattr(recurrent_ppo.Learner, "learn", refuse_the_illegal)
+    monkeypatch.setattr(kind, "learn", refuse_the_illegal)
     run = Silent()
-    config = configure(env=env, jit_compile=False, cell=cell)
+    config = configure(env=env, **quick)
     sampler = samplers.create("straight_through_gumbel_softmax")
-    policy = ppo.train(config.model_copy(update={"sampler": sampler}), run)
+    policy = AGENTS.module(config.agent.name).train(config.model_copy(update={"sampler": sampler}), run)
     assert isinstance(policy, RecurrentPolicy)
     assert np.isfinite(run.records[-1]["losses/policy"])
     assert np.isfinite(run.records[-1]["sampler/relaxed_entropy"])
@@ -458,8 +471,8 @@ def test_minibatches_are_whole_sequences():
         ppo.make_policy(config, SPACE, Discrete(3))
 
 
-@pytest.mark.parametrize("name", sorted({*ALL_AGENTS} - {"dqn", "ppo", "relaxed_actor_critic"}))
+@pytest.mark.parametrize("name", sorted({*ALL_AGENTS} - {"dqn", "ppo", "reinforce", "relaxed_actor_critic"}))
 def test_agents_that_cannot_remember_say_so_first(name):
     config = small_config(name, network=NETWORK)
-    with pytest.raises(runs.ConfigError, match=r"a network without memory here.*The agents dqn, ppo and relaxed_"):
+    with pytest.raises(runs.ConfigError, match=r"without memory here.*The agents dqn, ppo, reinforce and relaxed_"):
         make_policy(AGENTS.module(name), config)

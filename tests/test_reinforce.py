@@ -152,7 +152,7 @@ def test_without_a_baseline_only_whole_returns_count_and_what_is_after_the_rollo
         valid=valid if reset_rows else None,
     )
     tensors = as_tensors(steps)
-    rollout = learner.rollout(state, tensors)
+    rollout, _ = learner.rollout(state, tensors)
     wanted = np.zeros(shape, bool)
     wanted[:3, 0] = wanted[:4, 1] = True
     np.testing.assert_array_equal(rollout.valid, wanted)

@@ -67,8 +67,7 @@ SETTINGS = {
         "evaluation": {"every": 32, "episodes": 2},
         "env": {"id": "rlsample/GridWorld-v0", "num_envs": 4},
         "network": {"name": "recurrent", "units": 3},
-        # Without XLA TensorFlow's graph optimizer breaks the program: a temporary variable that exists already.
-        "agent": {"audit_draws": 0, "sequence_length": 6, "burn_in": 2, "jit_compile": True},
+        "agent": {"audit_draws": 0, "sequence_length": 6, "burn_in": 2},
     },
     "multi_agent_actor_critic": {
         "agent": {
@@ -85,6 +84,11 @@ SETTINGS = {
     },
     "ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
     "reinforce": {"evaluation": {"every": 32, "episodes": 2}, "agent": {"population": 2}},
+    "reinforce, with a memory": {
+        "evaluation": {"every": 32, "episodes": 2},
+        "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
+        "network": {"name": "recurrent", "units": 3},
+    },
     "relaxed_actor_critic": {
         "evaluation": {"every": 32, "episodes": 2},
         "temperature": {"name": "adaptive", "holds": "signal_to_noise", "target": 3.0},
@@ -107,7 +111,7 @@ SLOW = {
     "short_horizon_actor_critic",
     "world_model_actor_critic",
 }
-REMEMBERING = [f"{name}, with a memory" for name in ("dqn", "ppo", "relaxed_actor_critic")]
+REMEMBERING = [f"{name}, with a memory" for name in ("dqn", "ppo", "reinforce", "relaxed_actor_critic")]
 CASES = [*ALL_AGENTS, "dqn, in the program", *REMEMBERING, "dqn, with a memory, by Python"]
 
 

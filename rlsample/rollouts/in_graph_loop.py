@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.learning.loops import repeat
+from rlsample.learning.loops import add_to, repeat
 from rlsample.learning.population import member_of, members_of
 from rlsample.rollouts.in_graph_collector import Finished, InGraphCollector, Running, in_graph_env
 from rlsample.rollouts.in_graph_turns import TurnMaker, collect_and_learn
@@ -189,7 +189,7 @@ class InGraphLoop:
             self._head.temperature.assign(temperature)
             seed = ops.fold_in(tf.constant(self._seed), turn)
             state, running, ended, metrics, finite = self._turn(state, running, turn, seed, finite)
-            finished, sums = tf.nest.map_structure(tf.add, (finished, sums), (ended, metrics))
+            finished, sums = tf.nest.map_structure(add_to, (finished, sums), (ended, metrics))
             if measured:
                 temperature_state, measured = tf.cond(
                     tf.equal(turn % MEASURE_EVERY, 0),

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from rlsample import ops
 from rlsample.learning.bits import pack_bits
-from rlsample.learning.loops import repeat
+from rlsample.learning.loops import add_to, repeat
 from rlsample.learning.n_step import join_steps
 from rlsample.learning.population import actor
 from rlsample.learning.remembering import remembering_actor
@@ -112,7 +112,7 @@ class WithReplay:
             draw_seed, learn_seed = tf.unstack(ops.split(ops.fold_in(seed, index), 2))
             rows = self.learner.rows(self._draw(ring, draw_seed))
             learned, metrics, _ = self.learner.learn_from(learned, rows, learn_seed)
-            return learned, {name: total + metrics[name] for name, total in sums.items()}
+            return learned, {name: add_to(total, metrics[name]) for name, total in sums.items()}
 
         sums = dict.fromkeys(self.learner.metrics, tf.zeros([]))
         learned, sums = repeat(once, updates, (state.learned, sums))

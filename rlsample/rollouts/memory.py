@@ -7,13 +7,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from rlsample.rollouts.transition import Transition
+from rlsample.rollouts.transition import DistantTransition, Transition
+from rlsample.types import Rollout
 
 Recurrent = Callable[[Any], tuple[tf.Tensor, tf.Tensor]]
 """The model of a network with a memory: see `Network.build`."""
 
 
-def ends(transitions: Transition) -> tf.Tensor:
+def ends(transitions: Transition | DistantTransition) -> tf.Tensor:
     """Bool `[T, B]`: whether nothing of the step is to be remembered at the next one.
 
     Examples:
@@ -29,7 +30,7 @@ def ends(transitions: Transition) -> tf.Tensor:
     return done if transitions.valid is None else done | ~transitions.valid
 
 
-def starts(transitions: Transition) -> tf.Tensor:
+def starts(transitions: Transition | DistantTransition) -> tf.Tensor:
     """Bool `[T, B]`: whether an episode begins at the step. The first one goes on from the state it is given.
 
     Examples:
@@ -89,7 +90,52 @@ def one_step_on(model: Recurrent, observation: Any, states: tf.Tensor) -> tf.Ten
     return tf.reshape(output, [*states.shape[:2], *output.shape[2:]])
 
 
-def after(transitions: Transition, states: tf.Tensor) -> tf.Tensor:
+def to_rollout(
+    transitions: Transition | DistantTransition, log_prob: tf.Tensor | None, critic: Recurrent, state: tf.Tensor
+) -> tuple[Rollout, tf.Tensor]:
+    """As `transitions.to_rollout`, by a critic with a memory.
+
+    Args:
+        transitions: from any collector, tensors `[T, B, ...]`.
+        log_prob: of the actions, `[T, B]`; None if nobody asks.
+        critic: whose outputs are `[T * B, 1]`.
+        state: what it remembers before the first step, `[B, S]`.
+
+    Returns:
+        (the rollout, what the critic remembers after it `[B, S]`).
+
+    Examples:
+        >>> from rlsample.rollouts.memory import to_rollout
+        >>> from rlsample.rollouts.transitions import Transition
+        >>> def total(inputs):  # a critic that sums what it has seen of an environment, with no end in between
+        ...     rows, state, starts = inputs
+        ...     sums = state + tf.cumsum(tf.reshape(rows, [*starts.shape, 1]), 0)
+        ...     return tf.reshape(sums, [-1, 1]), tf.reshape(sums, [-1, 1])
+        >>> rows, never = tf.constant([[[1.0]], [[2.0]], [[3.0]]]), tf.zeros([3, 1], tf.bool)
+        >>> given = {"observation": rows, "next_observation": rows + 1, "terminated": never, "truncated": never}
+        >>> steps = Transition(**dict.fromkeys(Transition._fields) | given)
+        >>> rollout, remembered = to_rollout(steps, None, total, state=tf.constant([[10.0]]))
+        >>> rollout.value.numpy().ravel(), rollout.next_value.numpy().ravel(), float(remembered[0, 0])
+        (array([11., 13., 16.], dtype=float32), array([13., 16., 20.], dtype=float32), 16.0)
+    """
+    values, states = over_rollout(critic, transitions.observation, state, starts(transitions))
+    following = one_step_on(critic, transitions.next_observation, states)
+    rollout = Rollout(
+        observation=transitions.observation,
+        mask=transitions.mask,
+        action=transitions.action,
+        log_prob=log_prob,
+        reward=transitions.reward,
+        value=values[..., 0],
+        next_value=following[..., 0],
+        terminated=transitions.terminated,
+        truncated=transitions.truncated,
+        valid=transitions.valid,
+    )
+    return rollout, after(transitions, states)
+
+
+def after(transitions: Transition | DistantTransition, states: tf.Tensor) -> tf.Tensor:
     """What is remembered after a rollout with states `[T, B, S]`: `[B, S]`, zeros where an episode has ended.
 
     Examples:
