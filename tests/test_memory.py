@@ -316,7 +316,7 @@ def test_a_population_remembers_as_its_members_do(cell):
 
 
 @LEARNERS
-@pytest.mark.parametrize("autoreset", AUTORESETS)
+@pytest.mark.parametrize("autoreset", [AUTORESETS[0], pytest.param(AUTORESETS[1], marks=pytest.mark.slow)])
 def test_the_gymnasium_loop_remembers_what_the_learner_does(autoreset, kind, quick):
     config = configure("gymnasium", **quick)
     vector = gym.make_vec(

@@ -104,9 +104,11 @@ SETTINGS = {
 
 # Those that take longest to compile.
 SLOW = {
+    "dqn, with a memory",
     "dqn, with a memory, by Python",
     "multi_agent_ppo",
     "reinforce",
+    "reinforce, with a memory",
     "relaxed_actor_critic, with a memory",
     "short_horizon_actor_critic",
     "world_model_actor_critic",
