@@ -15,6 +15,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from rlsample import checks
+from rlsample.ops.over_time import later
 from rlsample.types import TensorLike
 
 Number: TypeAlias = float | tf.Tensor
@@ -55,17 +56,6 @@ def backward_recurrence(increments: TensorLike, decays: TensorLike) -> tf.Tensor
         decays *= later(decays, shift)
         shift *= 2
     return x
-
-
-def later(x: tf.Tensor, shift: int) -> tf.Tensor:
-    """x_{t + shift}, and 0 past the end: `[T, ...]` -> `[T, ...]`.
-
-    Examples:
-        >>> from rlsample.learning.returns import later
-        >>> print(later(tf.constant([1.0, 2.0, 3.0]), 1).numpy())
-        [2. 3. 0.]
-    """
-    return tf.concat([x[shift:], tf.zeros_like(x[:shift])], 0)
 
 
 def discounted_returns(

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rlsample import checks
-from rlsample.learning.returns import Number, backward_recurrence, continuation, later
+from rlsample.learning.returns import Number, backward_recurrence, continuation
+from rlsample.ops.over_time import later
 from rlsample.types import TensorLike
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from rlsample import checks
-from rlsample.ops.over_time import before, fits, going_on, next_steps, shapes_of, stack_over
+from rlsample.ops.over_time import before, fits, going_on, later, shapes_of, stack_over
 from rlsample.types import TensorLike
 
 
@@ -85,14 +85,14 @@ def _recurrence(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, state: tf
         slopes = to_update, to_reset, to_new * reset
         turned = tf.transpose(kernel)
 
-        def step(index: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
+        def step(index: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
             """From the gradient of k_{t+1} to that of k_t."""
-            here = later + upstream[index]
+            here = following + upstream[index]
             by_recurrent = tf.concat([here * slope[index] for slope in slopes], -1)
             return (here * update[index] + by_recurrent @ turned) * goes_on[index]
 
         from_later = stack_over(range(inputs.shape[0])[::-1], step, tf.zeros_like(state))
-        here = upstream + next_steps(from_later)
+        here = upstream + later(from_later, 1)
         by_update, by_reset, by_candidate = (here * slope for slope in slopes)
         by_recurrent = tf.concat([by_update, by_reset, by_candidate], -1)
         by_inputs = tf.concat([by_update, by_reset, here * to_new], -1)

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from rlsample import checks
-from rlsample.ops.over_time import before, fits, going_on, next_steps, shapes_of, stack_over
+from rlsample.ops.over_time import before, fits, going_on, later, shapes_of, stack_over
 from rlsample.types import TensorLike
 
 
@@ -85,18 +85,18 @@ def _memory(inputs: tf.Tensor, kernel: tf.Tensor, hidden: tf.Tensor, cell: tf.Te
         to_show, to_cell = shown * show * (1 - show), show * (1 - shown * shown)
         turned = tf.transpose(kernel)
 
-        def step(index: tf.Tensor, later: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        def step(index: tf.Tensor, following: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             """From the gradients of k_{t+1} and m_{t+1} to those of k_t and m_t."""
-            by_hidden = later[0] + by_hiddens[index]
-            by_cell = later[1] + by_cells[index] + by_hidden * to_cell[index]
+            by_hidden = following[0] + by_hiddens[index]
+            by_cell = following[1] + by_cells[index] + by_hidden * to_cell[index]
             by_gates = [by_cell * slope[index] for slope in (to_enter, to_keep, to_new)]
             by_kept = tf.concat([*by_gates, by_hidden * to_show[index]], -1) @ turned
             return by_kept * goes_on[index], by_cell * keep[index] * goes_on[index]
 
         nothing = tf.zeros_like(hidden), tf.zeros_like(cell)
         hidden_later, cell_later = stack_over(range(inputs.shape[0])[::-1], step, nothing)
-        by_hidden = by_hiddens + next_steps(hidden_later)
-        by_cell = by_cells + next_steps(cell_later) + by_hidden * to_cell
+        by_hidden = by_hiddens + later(hidden_later, 1)
+        by_cell = by_cells + later(cell_later, 1) + by_hidden * to_cell
         by_inputs = tf.concat([by_cell * to_enter, by_cell * to_keep, by_cell * to_new, by_hidden * to_show], -1)
         by_kernel = tf.tensordot(kept, by_inputs, [[0, 1], [0, 1]])
         return by_inputs, by_kernel, hidden_later[0], cell_later[0], None

@@ -64,6 +64,12 @@ def stack_over(steps: range, function: Callable[[tf.Tensor, Any], Any], state: A
     return tf.while_loop(lambda count, *_: count < len(steps), body, loop, maximum_iterations=len(steps))[2]
 
 
-def next_steps(from_later: tf.Tensor) -> tf.Tensor:
-    """The gradient that reaches each step from the one after it: row t + 1 in row t, zeros in the last."""
-    return tf.concat([from_later[1:], tf.zeros_like(from_later[:1])], 0)
+def later(x: tf.Tensor, shift: int) -> tf.Tensor:
+    """x_{t + shift}, and 0 past the end: `[T, ...]` -> `[T, ...]`.
+
+    Examples:
+        >>> from rlsample.ops.over_time import later
+        >>> print(later(tf.constant([1.0, 2.0, 3.0]), 1).numpy())
+        [2. 3. 0.]
+    """
+    return tf.concat([x[shift:], tf.zeros_like(x[:shift])], 0)
