@@ -220,8 +220,8 @@ class Learner:
     def _columns(self, state: State, transitions: Transition) -> tuple[dict[str, Any], Any]:
         """The fields of a `Minibatch`, `[T, E, ...]`, without those that are None; what is remembered after them."""
         rollout, more, memory = self._rollout(state, transitions)
-        advantage = advantages(rollout, transitions, self.agent.discount, self.agent.trace_decay)
-        columns = rollout._asdict() | more | {"advantage": advantage, "target": rollout.value + advantage}
+        judged = advantages(rollout, transitions, self.agent.discount, self.agent.trace_decay)
+        columns = rollout._asdict() | more | judged._asdict()
         return {name: columns[name] for name in Minibatch._fields if columns.get(name) is not None}, memory
 
     def _rollout(self, state: State, transitions: Transition) -> tuple[Rollout, dict[str, Any], Any]:
@@ -274,7 +274,8 @@ class Learner:
         logits, value = self._outputs(state, rows)
         policy = self.policy.head.distribution(logits, rows.mask)
         log_ratio = policy.log_prob(rows.action) - rows.log_prob
-        policy_loss = losses.clipped_surrogate_loss(log_ratio, rows.advantage, agent.clip_range, rows.valid)
+        advantage = rows.advantage if rows.weight is None else rows.weight * rows.advantage
+        policy_loss = losses.clipped_surrogate_loss(log_ratio, advantage, agent.clip_range, rows.valid)
         value_range = agent.clip_range if agent.clip_values else None
         value_loss = losses.value_loss(value, rows.target, rows.value, value_range, rows.valid)
         entropy = losses.masked_mean(policy.entropy(), rows.valid)

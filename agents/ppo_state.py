@@ -29,6 +29,7 @@ class Minibatch(NamedTuple):
     value: Any
     advantage: Any
     target: Any
+    weight: Any = None  # of steps that an earlier policy may have taken
     mask: Any = None
     valid: Any = None
     starts: Any = None  # with a memory n is of environments, all else [n, T, ...]
