@@ -52,7 +52,10 @@ class Learner(RecurrentLearner, ppo.Learner):
         logits, states = memory.over_rollout(policy, transitions.observation, before[0], starts)
         log_prob = self.policy.head.distribution(logits, transitions.mask).log_prob(transitions.action)
         rollout, after = memory.to_rollout(transitions, log_prob, self.critic.at(state.critic), before[1])
-        return rollout, {"starts": starts, "memory": before}, (memory.after(transitions, states), after)
+        columns = {"starts": starts, "memory": before}
+        if isinstance(transitions, DistantTransition):  # Runners keep what is remembered.
+            return rollout, columns, state.memory
+        return rollout, columns, (memory.after(transitions, states), after)
 
     def _rows(self, columns: dict[str, Any]) -> tuple[list[tf.Tensor], Callable[[list[tf.Tensor]], Any]]:
         """A row for each environment: its steps, and the memory before them."""

@@ -190,6 +190,19 @@ def test_what_is_older_than_max_lag_is_dropped_and_counted():
     assert len({(stream, version) for _, version, stream in engine.requests}) == len(engine.requests)
 
 
+def test_shorter_fragments_are_mostly_of_the_newest_policy():
+    engine = Scripted()
+    scaled = collector(engine, mode="async", fragment_steps=STEPS // 4)
+    means = []
+    for turn in range(3):
+        transitions = scaled.collect(NumpyActor(network(), SEED + turn), STEPS)
+        assert transitions.reward.shape == (STEPS // 4, 4 * 6)
+        metrics = scaled.pop_episodes()
+        means.append((metrics["scale/lag_mean"], metrics["scale/lag_max"]))
+    assert means == [(0, 0), (0.25, 1), (0.25, 1)]
+    assert len({(stream, version) for _, version, stream in engine.requests}) == len(engine.requests)
+
+
 def test_an_environment_that_fails_ends_the_run_with_its_traceback():
     scaled = collector(Scripted([Failure("ImportError", "Traceback: no module")]))
     with pytest.raises(EnvironmentFault, match=r"(?s)Expected runner 0 to work.*ImportError.*Traceback: no module"):
@@ -229,6 +242,14 @@ def test_async_trains():
     assert np.isfinite([value for record in run.records for value in record.values()]).all()
 
 
+def test_async_trains_from_shorter_fragments():
+    run = Silent()
+    agent.train(configure({"mode": "async", "runners": 2, "fragment_steps": 4}, turns=3), run)
+    assert [record["scale/lag_max"] for record in run.records] == [0, 1, 1]
+    assert [record["scale/lag_min"] for record in run.records] == [0, 0, 0]
+    assert np.isfinite([value for record in run.records for value in record.values()]).all()
+
+
 def test_a_runner_needs_no_tensorflow():
     code = """
 import sys
@@ -254,6 +275,9 @@ assert not {"tensorflow", "keras", "ray"} & set(sys.modules)
         ({"runners": 3}, r"Expected scale.runners to share env.num_envs evenly. Received: num_envs=4, runners=3"),
         ({"mode": "later"}, "scale.mode"),
         ({"max_lag": 0}, "scale.max_lag"),
+        ({"fragment_steps": 0}, "scale.fragment_steps"),
+        ({"fragment_steps": 4}, "Expected mode: async where fragments have a length of their own. Received: mode='s"),
+        ({"fragment_steps": 5, "mode": "async"}, "Expected scale.fragment_steps to divide agent.num_steps. Received"),
         ({"address": "auto"}, "Expected engine: ray where there is an address"),
         ({"engine": "ray", "address": "nonsense"}, "Expected HOST:PORT, or auto. Received: address='nonsense'"),
     ],
@@ -269,6 +293,9 @@ def test_an_agent_that_learns_from_no_runners_and_a_population_are_refused():
         runs.config_from_dict(words, agents=Agents(agents))
     with pytest.raises(runs.ConfigError, match=r"Expected an agent whose minibatches several devices share.*'dqn'"):
         runs.config_from_dict(words | {"agent": "dqn", "scale": {"devices": 2}}, agents=Agents(agents))
+    lengths = {"mode": "async", "fragment_steps": 8}
+    with pytest.raises(runs.ConfigError, match=r"Expected an agent that learns from rollouts, for fragments.*'dqn'"):
+        runs.config_from_dict(words | {"agent": "dqn", "scale": lengths}, agents=Agents(agents))
     with pytest.raises(runs.ConfigError, match=r"Expected one agent alone, to be scaled. Received: population=2"):
         configure({"runners": 2}, agent={"population": 2})
 
@@ -333,8 +360,8 @@ def test_what_comes_from_afar_says_the_same_and_more():
 RECURRENT = {"name": "recurrent", "units": 4, "encoder": {"name": "mlp", "hidden_sizes": [8]}}
 
 
-def remembering(turns, mode="sync", runners=1, monkeypatch=None):
-    config = configure({"mode": mode, "runners": runners}, network=RECURRENT, turns=turns, agent={"num_minibatches": 2})
+def remembering(turns, monkeypatch=None, **scale):
+    config = configure(scale, network=RECURRENT, turns=turns, agent={"num_minibatches": 2})
     if monkeypatch is not None:
         monkeypatch.setattr(ScaleConfig, "spread", property(lambda self: True))
     run = Silent()
@@ -388,8 +415,9 @@ def test_a_runner_in_the_place_of_one_that_was_lost_remembers_nothing():
 
 
 @pytest.mark.slow
-def test_async_trains_with_a_memory():
-    records = remembering(turns=3, mode="async", runners=2)
+@pytest.mark.parametrize("fragment_steps", [None, 4])
+def test_async_trains_with_a_memory(fragment_steps):
+    records = remembering(turns=3, mode="async", runners=2, fragment_steps=fragment_steps)
     assert [record["scale/lag_max"] for record in records] == [0, 1, 1]
     assert np.isfinite([value for record in records for value in record.values()]).all()
 

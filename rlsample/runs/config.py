@@ -278,6 +278,13 @@ class RunConfig(Block, Generic[Agent]):
             raise checks.invalid(rule, agent=agent.name, devices=scale.devices, hint="Such as ppo.")
         if scale.spread and not agent.scales:
             raise checks.invalid("an agent that scales", agent=agent.name, hint="Such as ppo.")
+        if scale.fragment_steps is not None:
+            if hasattr(agent, "steps_per_round"):
+                rule = "an agent that learns from rollouts, for fragments of a length of their own"
+                raise checks.invalid(rule, agent=agent.name, hint="From a replay agent.steps_per_round says it.")
+            if agent.num_steps % scale.fragment_steps:
+                rule, received = "scale.fragment_steps to divide agent.num_steps", {"num_steps": agent.num_steps}
+                raise checks.invalid(rule, **received, fragment_steps=scale.fragment_steps)
         if getattr(agent, "population", 1) > 1:
             raise checks.invalid("one agent alone, to be scaled", population=agent.population)
         return scale

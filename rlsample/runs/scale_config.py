@@ -24,7 +24,7 @@ class ScaleConfig(Block):
 
     RLlib's names for the same: `num_env_runners` (runners), `num_envs_per_env_runner` (envs_per_runner),
     `num_cpus_per_env_runner` (cpus_per_runner), `sample_timeout_s` (fragment_seconds), `max_num_env_runner_restarts`
-    (max_restarts); its `rollout_fragment_length` is the agent's `num_steps`.
+    (max_restarts), `rollout_fragment_length` (fragment_steps).
     """
 
     engine: Literal["local", "ray"] = Field(
@@ -44,6 +44,12 @@ class ScaleConfig(Block):
     )
     max_lag: int = Field(
         default=4, ge=1, description="With async, fragments of a policy so many turns of learning older count no more."
+    )
+    fragment_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="With async, steps of a fragment of an agent that learns from rollouts: the shorter, the fewer of "
+        "agent.num_steps are of an earlier policy. By default all of agent.num_steps.",
     )
     max_restarts: int = Field(
         default=1000, ge=0, description="How often a runner that was lost is replaced before the run ends."
@@ -71,9 +77,12 @@ class ScaleConfig(Block):
         return self.engine == "ray" or self.runners > 1 or self.mode == "async"
 
     @pydantic.model_validator(mode="after")
-    def _an_address_of_ray(self) -> Self:
+    def _what_belongs_together(self) -> Self:
         if self.address is not None and self.engine != "ray":
             raise checks.invalid("engine: ray where there is an address", engine=self.engine, address=self.address)
+        if self.fragment_steps is not None and self.mode != "async":
+            rule = "mode: async where fragments have a length of their own"
+            raise checks.invalid(rule, mode=self.mode, fragment_steps=self.fragment_steps)
         if self.address is not None and not _ADDRESS.fullmatch(self.address):
             raise checks.invalid("HOST:PORT, or auto", address=self.address, hint="Such as 10.0.0.5:6379.")
         return self

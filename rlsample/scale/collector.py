@@ -27,7 +27,8 @@ class ScaledCollector:
     order of the runners. In async mode the runners never wait for the learner: a call takes as many fragments as there
     are runners, the first that are there, and asks each runner for the next at once, with the policy of the call. What
     was collected by a policy more than `max_lag` calls old is dropped; the rest says the log-probability it was
-    collected with.
+    collected with. With `fragment_steps` fragments are shorter and a call takes as many more, side by side: what is
+    asked for while it waits is of the policy of the call.
 
     A fragment of a runner that was lost is dropped whole. Another runner takes its place, with other seeds, and is sent
     the policy of the call.
@@ -72,6 +73,8 @@ class ScaledCollector:
     def collect(self, act: NumpyAct, num_steps: int) -> Any:
         """Arrays `[T, B, ...]`: a `Transition`; a `DistantTransition` in async mode and of a policy with a memory.
 
+        With fragments n times shorter they are `[T / n, n B, ...]`.
+
         Args:
             act: what `sendable` makes a `NumpyActor` of, which is sent to the runners.
             num_steps: T.
@@ -80,7 +83,10 @@ class ScaledCollector:
             RunnerFault: a runner was lost more often than `max_restarts`.
             EnvironmentFault: an environment failed.
         """
-        parts = [taken.transitions for taken in self._taken(act, num_steps, self._scale.mode == "async")]
+        lagging = self._scale.mode == "async"
+        length = self._scale.fragment_steps or num_steps if lagging else num_steps
+        taken = self._taken(act, length, with_log_prob=lagging, each=num_steps // length)
+        parts = [fragment.transitions for fragment in taken]
         if len(parts) == 1:
             return parts[0]
         return nest.map_structure(lambda *each: np.concatenate(each, 1), *parts)
@@ -89,17 +95,17 @@ class ScaledCollector:
         """See `collecting.TakesFragments`; errors as of `collect`."""
         return self._taken(act, num_steps, with_log_prob=False)
 
-    def _taken(self, act: NumpyAct, num_steps: int, with_log_prob: bool) -> list[Taken]:
+    def _taken(self, act: NumpyAct, num_steps: int, *, with_log_prob: bool, each: int = 1) -> list[Taken]:
         actor = sendable(act)
         self._version += 1
         self._asked.clear()
         try:
-            return self._fragments(actor, num_steps, with_log_prob)
+            return self._fragments(actor, num_steps, with_log_prob, each * self._scale.runners)
         except BaseException:
             self._engine.close()
             raise
 
-    def _fragments(self, act: NumpyActor, num_steps: int, with_log_prob: bool) -> list[Taken]:
+    def _fragments(self, act: NumpyActor, num_steps: int, with_log_prob: bool, count: int) -> list[Taken]:
         lagging, everyone = self._scale.mode == "async", range(self._scale.runners)
         sent = act.network, *act.beside
         networks = self._engine.publish(sent)
@@ -120,7 +126,7 @@ class ScaledCollector:
                 ask(runner)
         self._started = True
         fragments: list[Taken] = []
-        while len(fragments) < len(everyone):
+        while len(fragments) < count:
             start = time.perf_counter()
             runner, fragment, loss = self._engine.answer()
             self._measures.waited(time.perf_counter() - start)
