@@ -93,6 +93,11 @@ SETTINGS = {
         "evaluation": {"every": 32, "episodes": 2},
         "temperature": {"name": "adaptive", "holds": "signal_to_noise", "target": 3.0},
     },
+    "short_horizon_actor_critic, with a memory": {
+        "evaluation": {"every": 16, "episodes": 2},
+        "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
+        "network": {"name": "recurrent", "units": 3},
+    },
     "short_horizon_actor_critic": {
         "evaluation": {"every": 16, "episodes": 2},
         "agent": {"population": 2, "audit_draws": 2},
@@ -111,9 +116,11 @@ SLOW = {
     "reinforce, with a memory",
     "relaxed_actor_critic, with a memory",
     "short_horizon_actor_critic",
+    "short_horizon_actor_critic, with a memory",
     "world_model_actor_critic",
 }
-REMEMBERING = [f"{name}, with a memory" for name in ("dqn", "ppo", "reinforce", "relaxed_actor_critic")]
+LEARNERS = "dqn", "ppo", "reinforce", "relaxed_actor_critic", "short_horizon_actor_critic"
+REMEMBERING = [f"{name}, with a memory" for name in LEARNERS]
 CASES = [*ALL_AGENTS, "dqn, in the program", *REMEMBERING, "dqn, with a memory, by Python"]
 
 
