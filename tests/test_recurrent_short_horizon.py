@@ -111,7 +111,8 @@ def test_the_gradient_is_that_of_a_plain_loop_over_time_segment_after_segment(ce
     """Each segment goes on from memories that are constants to it, and time runs out within it."""
     learner, state, collector = parts_of(configure(cell=cell))
     turn = play_remembering_and_learn(gradient_for_weights(learner), collector, T)
-    turn = tf.function(turn, autograph=False, jit_compile=jit_compile)
+    if jit_compile:
+        turn = tf.function(turn, autograph=False, jit_compile=True)
     running, finite = collector.start(SEED), tf.ones([E], tf.bool)
     for index in range(2):
         seed = tf.constant([index, 7])
@@ -133,7 +134,7 @@ def test_the_gradient_is_that_of_a_plain_loop_over_time_segment_after_segment(ce
 def test_the_gradient_is_the_slope_of_the_loss_where_actions_are_smooth():
     """By differences: the actions are probabilities, so that all of the segment is a smooth function of the weights."""
     learner, state, collector = parts_of(configure("softmax"))
-    turn = tf.function(play_remembering_and_learn(gradient_for_weights(learner), collector, T), autograph=False)
+    turn = play_remembering_and_learn(gradient_for_weights(learner), collector, T)
     begun = collector.start(SEED), tf.constant(0), SEED, tf.ones([E], tf.bool)
     gradient, *_ = turn(state, *begun)
     direction = gradient.policy / tf.norm(gradient.policy)
@@ -165,6 +166,7 @@ def test_the_policy_gradient_passes_through_what_is_remembered():
     assert np.abs(whole.policy - without.policy).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_members_of_a_population_have_the_gradients_they_have_alone():
     learner, first, collector = parts_of(configure("softmax", population=2), None, population=2)
     population = members_of(gradient_for_weights(learner), 2)
@@ -185,8 +187,7 @@ def test_segments_are_kept_with_what_was_remembered_before_them():
     before, running = state.memory[1], collector.start(SEED)
     for index in range(3):
         begun = running, tf.constant(index), tf.constant([index, 7]), tf.ones([E], tf.bool)
-        turn = tf.function(play_remembering_and_learn(learner, collector, T), autograph=False)
-        following = turn(state, *begun)
+        following = play_remembering_and_learn(learner, collector, T)(state, *begun)
         newest = slice(0, E) if index % 2 == 0 else slice(E, 2 * E)
         kept = tf.nest.map_structure(lambda part, newest=newest: part[newest], following[0].latest.rows)
         np.testing.assert_array_equal(kept.memory, before)
@@ -234,12 +235,19 @@ def test_every_pathwise_sampler_has_a_gradient_through_a_segment(sampler, parts,
     assert np.any(after.policy != 0)
 
 
-@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("env", ["rlsample/RaggedDict-v0", "rlsample/GridWorld-v0"])
-def test_masks_joint_actions_audits_and_populations(env, jit_compile):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("env", "hyper"),
+    [
+        ("rlsample/RaggedDict-v0", {"audit_draws": 2}),
+        ("rlsample/GridWorld-v0", {"jit_compile": True}),
+        ("rlsample/GridWorld-v0", {"population": 2, "audit_draws": 2, "jit_compile": True}),
+    ],
+)
+def test_masks_joint_actions_audits_and_populations(env, hyper):
     env = {"id": env, "num_envs": E}
     run = Silent()
-    policy = agent.train(configure(env=env, population=2, audit_draws=2, jit_compile=jit_compile), run)
+    policy = agent.train(configure(env=env, **hyper), run)
     assert np.isfinite([value for record in run.records for value in record.values()]).all()
     action, state = policy.act(policy.observation_space.sample())
     assert policy.factors.action_space.contains(action)

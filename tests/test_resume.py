@@ -104,6 +104,12 @@ SETTINGS = {
         "temperature": {"name": "adaptive", "target": 0.4},
     },
     "world_model_actor_critic": {"agent": {"disagreement_price": 0.1}},
+    "world_model_actor_critic, with a memory": {
+        "evaluation": {"every": 32, "episodes": 2},
+        "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
+        "network": {"name": "recurrent", "units": 3},
+        "agent": {"sequence_length": 6, "burn_in": 2},
+    },
 }
 
 
@@ -118,10 +124,11 @@ SLOW = {
     "short_horizon_actor_critic",
     "short_horizon_actor_critic, with a memory",
     "world_model_actor_critic",
+    "world_model_actor_critic, with a memory",
+    "world_model_actor_critic, with a memory, by Python",
 }
-LEARNERS = "dqn", "ppo", "reinforce", "relaxed_actor_critic", "short_horizon_actor_critic"
-REMEMBERING = [f"{name}, with a memory" for name in LEARNERS]
-CASES = [*ALL_AGENTS, "dqn, in the program", *REMEMBERING, "dqn, with a memory, by Python"]
+BY_PYTHON = [f"{name}, with a memory, by Python" for name in ("dqn", "world_model_actor_critic")]
+CASES = [*ALL_AGENTS, *(case for case in SETTINGS if case not in ALL_AGENTS), *BY_PYTHON]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES])
