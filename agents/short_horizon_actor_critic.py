@@ -38,9 +38,10 @@ from rlsample.learning.ring import Ring, add_rows, draw_rows, start_ring
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.in_graph_collector import check_differentiable
-from rlsample.rollouts.in_graph_turns import play_and_learn
+from rlsample.rollouts.in_graph_turns import play_and_learn, play_remembering_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent_policy import policy_for
 from rlsample.rollouts.sampler_metrics import OneStepAudit
 from rlsample.rollouts.transition import Transition
 from rlsample.rollouts.transitions import finite_steps, over_steps, swap_axes
@@ -74,13 +75,15 @@ class Config(PopulationConfig):
 
 
 class Segment(NamedTuple):
-    """What the critic learns from, `[T, B, ...]`; in its memory `[B, T, ...]`."""
+    """What the critic learns from, `[T, B, ...]`; among the latest `[B, T, ...]`."""
 
     observation: Any  # float32 [T, B, ...]
     reward: Any  # float32 [T, B]
     next_observation: Any  # float32 [T, B, ...]
     terminated: Any  # bool [T, B]
     truncated: Any  # bool [T, B]
+    starts: Any = ()  # bool [T, B], whether an episode begins at the step; nothing without a memory
+    memory: Any = ()  # float32 [B, S], what the critic remembered before the first; likewise
 
 
 class State(NamedTuple):
@@ -95,7 +98,8 @@ class State(NamedTuple):
     learning_rate: tf.Tensor  # of the policy
     entropy_coefficient: tf.Tensor
     statistics: Statistics  # of all observations
-    memory: Ring  # the latest segments, one row for each environment
+    latest: Ring  # segments, one row for each environment
+    memory: Any = ()  # float32 [E, S] twice, what policy and critic remember; nothing without a memory
 
 
 class Played(NamedTuple):
@@ -105,6 +109,7 @@ class Played(NamedTuple):
     loss: tf.Tensor  # scalar
     returns: tf.Tensor  # [T, B]
     entropy: tf.Tensor  # [T, B]
+    memory: Any = ()  # what is remembered after it, as in State
 
 
 def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> Policy:
@@ -114,7 +119,7 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
         ValueError: the sampler's draws carry no gradient, or the environment would not carry it on.
     """
     check_differentiable(config.sampler, config.env.id, config.env.make)
-    policy = Policy(observation_space, action_space, config.sampler, config.network)
+    policy = policy_for(observation_space, action_space, config.sampler, config.network)
     policy.model = normalization.normalized(policy.model, normalization.RunningNormalization(name="normalization"))
     return policy
 
@@ -124,10 +129,12 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
 
     Of a population it is that of the member whose latest episodes went best.
     """
-    agent = config.agent
+    from . import recurrent_short_horizon  # whose learner extends the one below
+
+    agent, remembers = config.agent, config.network.state_size > 0
     envs = config.env.make(num_envs=config.env.num_envs * agent.population)
     num_turns = math.ceil(config.total_steps / (agent.horizon * config.env.num_envs))
-    learner = Learner(config, envs, num_turns)
+    learner = (recurrent_short_horizon.Learner if remembers else Learner)(config, envs, num_turns)
     return train_on_policy(
         envs,
         learner,
@@ -138,8 +145,8 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
         metrics=METRICS,
         seed=config.seed,
         temperature=config.temperature,
-        make_turn=play_and_learn,
-        audit=OneStepAudit(learner.next_values, agent.discount, agent.audit_draws) if agent.audit_draws else None,
+        make_turn=play_remembering_and_learn if remembers else play_and_learn,
+        audit=OneStepAudit(learner.going_on, agent.discount, agent.audit_draws) if agent.audit_draws else None,
         population=agent.population,
         jit_compile=agent.jit_compile,
         hint="Lower agent.actor_learning_rate or agent.horizon.",
@@ -147,7 +154,7 @@ def train(config: RunConfig[Config], run: Run) -> Policy:
 
 
 class Learner:
-    """Policy, critic, their averages and the memory of segments of one member; see `population.Learner`.
+    """Policy, critic, their averages and the latest segments of one member; see `population.Learner`.
 
     `policy` acts outside of compiled code; the averaged one as of the last `publish`.
     """
@@ -173,11 +180,13 @@ class Learner:
         shape, horizon = fresh.observation_space.shape, self.agent.horizon
         seen, scalars = tf.TensorSpec([horizon, *shape]), tf.TensorSpec([horizon])
         rows = Segment(seen, scalars, seen, *[tf.TensorSpec([horizon], tf.bool)] * 2)
+        if fresh.network.state_size:
+            rows = rows._replace(starts=rows.terminated, memory=tf.TensorSpec([fresh.network.state_size]))
         adams = self.policy_optimizer.start(policy), self.critic_optimizer.start(critic)
         rate, bonus = (tf.constant(self.agent.by_member(name)[member]) for name in Config.members_differ_in)
-        memory = start_ring(self.agent.memory * self.config.env.num_envs, rows)
+        latest = start_ring(self.agent.memory * self.config.env.num_envs, rows)
         statistics = normalization.start_statistics(shape)
-        return State(policy, policy, critic, critic, *adams, rate, bonus, statistics, memory)
+        return State(policy, policy, critic, critic, *adams, rate, bonus, statistics, latest)
 
     def publish(self, state: State) -> Policy:
         """Copies the averaged policy of a state into `policy`, and returns it."""
@@ -200,12 +209,16 @@ class Learner:
 
     def play(self, state: State, steps: Transition) -> Played:
         """The loss of a segment `[T, B, ...]`, to be differentiated through the actions of its steps."""
-        segment, parameters = segment_of(steps), self.split(state)
+        segment, logits, memory = self._segment(state, steps)
         returns = self.returns(state, segment)
-        logits = over_steps(lambda observation: self.logits(parameters, observation), steps.observation)
         entropy = self.policy.head.distribution(logits, steps.mask).entropy()
         loss = -state.entropy_coefficient * tf.reduce_mean(entropy) - mean_return(returns, segment)
-        return Played(segment, loss, returns, entropy)
+        return Played(segment, loss, returns, entropy, memory)
+
+    def _segment(self, state: State, steps: Transition) -> tuple[Segment, tf.Tensor, Any]:
+        """The segment, the policy's logits in it `[T, B, ...]`, and what is remembered after it."""
+        parameters = self.split(state)
+        return segment_of(steps), over_steps(lambda rows: self.logits(parameters, rows), steps.observation), ()
 
     def descend(
         self, state: State, gradient: tf.Tensor, played: Played, seed: tf.Tensor, finite: tf.Tensor
@@ -223,8 +236,9 @@ class Learner:
         averaged = move_towards(state.averaged, policy, agent.average_rate)
         state = state._replace(policy=policy, averaged=averaged, policy_adam=adam)
         statistics = normalization.update_statistics(state.statistics, segment.observation)
-        memory = add_rows(state.memory, tf.nest.map_structure(swap_axes, segment))
-        state, critic_loss = self.learn_values(state._replace(statistics=statistics, memory=memory), seed)
+        latest = add_rows(state.latest, turned(segment))
+        state = state._replace(statistics=statistics, latest=latest, memory=played.memory)
+        state, critic_loss = self.learn_values(state, seed)
         keep = tf.reduce_all(finite) & tf.math.is_finite(norm)
         state = tf.nest.map_structure(lambda new, old: tf.where(keep, new, old), state, before)
         metrics = played.loss, tf.where(keep, critic_loss, 0.0), tf.reduce_mean(played.entropy), norm
@@ -234,15 +248,27 @@ class Learner:
         """V by a critic with the given weights: `[T, B, ...]` -> `[T, B]`."""
         critic = self.critic.at(weights)
         values = over_steps(lambda rows: critic(normalize(rows, statistics)), observation)
-        return values[..., 0] / (1 - self.agent.discount)
+        return self._in_rewards(values)
 
-    def next_values(self, state: State, observation: tf.Tensor) -> tf.Tensor:
-        """V by the target critic: `[T, B, ...]` -> `[T, B]`."""
+    def _in_rewards(self, outputs: tf.Tensor) -> tf.Tensor:
+        """What a critic gives `[T, B, 1]` -> V `[T, B]`."""
+        return outputs[..., 0] / (1 - self.agent.discount)
+
+    def going_on(self, state: State, observation: tf.Tensor) -> tf.Tensor:
+        """V by the target critic where the environments go on from here: `[T, B, ...]` -> `[T, B]`."""
         return self.values(state.target, state.statistics, observation)
+
+    def values_before(self, weights: tf.Tensor, state: State, segment: Segment) -> tf.Tensor:
+        """V by a critic with the given weights before each step: `[T, B]`."""
+        return self.values(weights, state.statistics, segment.observation)
+
+    def values_after(self, state: State, segment: Segment) -> tf.Tensor:
+        """V by the target critic after each step: `[T, B]`."""
+        return self.values(state.target, state.statistics, segment.next_observation)
 
     def returns(self, state: State, segment: Segment) -> tf.Tensor:
         """G: `[T, B]`, with the target critic for V."""
-        next_values = self.next_values(state, segment.next_observation)
+        next_values = self.values_after(state, segment)
         ends = segment.terminated, segment.truncated
         return lambda_returns(segment.reward, next_values, *ends, self.agent.discount, self.agent.trace_decay)
 
@@ -252,12 +278,11 @@ class Learner:
 
         def update(index: tf.Tensor, carry: tuple[State, tf.Tensor]) -> tuple[State, tf.Tensor]:
             state, _ = carry
-            rows = draw_rows(state.memory, agent.critic_batch_size, ops.fold_in(seed, index))
-            batch = tf.nest.map_structure(swap_axes, rows)
+            batch = turned(draw_rows(state.latest, agent.critic_batch_size, ops.fold_in(seed, index)))
             returns = self.returns(state, batch)
             with tf.GradientTape() as tape:
                 tape.watch(state.critic)
-                values = self.values(state.critic, state.statistics, batch.observation)
+                values = self.values_before(state.critic, state, batch)
                 loss = tf.reduce_mean(tf.square((1 - agent.discount) * (values - returns)))
             gradient, rate = tape.gradient(loss, state.critic), agent.critic_learning_rate
             critic, adam = self.critic_optimizer.step(gradient, state.critic_adam, state.critic, rate)
@@ -269,7 +294,13 @@ class Learner:
 
 def segment_of(steps: Transition) -> Segment:
     """The columns of a rollout that the critic learns from."""
-    return Segment(*(getattr(steps, name) for name in Segment._fields))
+    return Segment(*(getattr(steps, name) for name in Segment._fields if name in steps._fields))
+
+
+def turned(segment: Segment) -> Segment:
+    """Segments `[T, B, ...]` <-> `[B, T, ...]`; what was remembered before them stays `[B, S]`."""
+    steps = tf.nest.map_structure(swap_axes, segment._replace(memory=()))
+    return steps._replace(memory=segment.memory)
 
 
 def mean_return(returns: tf.Tensor, segment: Segment) -> tf.Tensor:

@@ -12,6 +12,7 @@ climbs the derivative of G_0 through model, actions and values. `categorical`, `
 the same loop REINFORCE: the log-probability of each imagined action times its G_t less a baseline, which is V(s_t), or
 the mean of the other rollouts from the same state. The critic learns G at every imagined step.
 
+With a network that remembers the models do, too: `recurrent_world_model.py`.
 Against exploiting the models' mistakes: several of them, chosen on rows held out; a price on what they disagree about.
 Sources: Heess et al. (2015), arXiv 1510.09142; Janner et al. (2019), arXiv 1906.08253 (short rollouts from replay);
 Yu et al. (2020), arXiv 2005.13239 (the price); Hafner et al. (2020), arXiv 1912.01603 (learning in imagination).
@@ -33,12 +34,14 @@ from rlsample.learning.adam import Adam, AdamState, global_norm
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.held_out import places
 from rlsample.learning.loops import repeat
+from rlsample.learning.model_steps import Imagined, Models, Rows, see
 from rlsample.learning.normalization import normalize
-from rlsample.learning.one_step_models import Imagined, Models, OneStepModels, Rows, check_imaginable, see
+from rlsample.learning.one_step_models import OneStepModels, check_imaginable
 from rlsample.learning.replay import Replay, batches_per_call, check_memory
 from rlsample.learning.returns import imagined_returns, leave_one_out_advantages
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
+from rlsample.rollouts.from_replay import train_from_replay
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.kept_rows import kept_specs, replay_capacity
 from rlsample.rollouts.loop import finite_metrics
@@ -46,6 +49,7 @@ from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.off_policy import train_off_policy
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent_policy import policy_for
 from rlsample.rollouts.transitions import over_steps
 from rlsample.rollouts.updates import Updates
 from rlsample.runs import AgentConfig, Run, RunConfig
@@ -78,6 +82,10 @@ class Config(AgentConfig):
     warmup_steps: int = Field(default=200, ge=1, description="Steps before learning; at most a tenth of the run.")
     steps_per_round: int = Field(default=32, ge=1, description="Environment steps between rounds of updates.")
     updates_per_step: float = Field(default=0.5, gt=0, description="Updates per environment step after the warm-up.")
+    sequence_length: int = Field(default=16, ge=2, description="With a memory: steps that are replayed together.")
+    burn_in: int = Field(
+        default=8, ge=1, description="With a memory: the first of them, which only bring it up to date."
+    )
 
 
 class Batch(NamedTuple):
@@ -110,16 +118,21 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     Raises:
         ValueError: something of it does not fit, or not into memory.
     """
+    from . import recurrent_world_model  # which extends what is below
+
     agent, sampler = config.agent, config.sampler
     if not sampler.pathwise and sampler.name not in REINFORCE:
         raise checks.invalid(f"a pathwise sampler or one of {', '.join(REINFORCE)}", sampler=sampler.name)
-    policy = Policy(observation_space, action_space, sampler, config.network)
+    policy = policy_for(observation_space, action_space, sampler, config.network)
     check_imaginable(policy.observation_space)
     dealt = agent.members * group_size(sampler)
     if agent.batch_size % dealt:
         raise checks.invalid(f"agent.batch_size to be a multiple of {dealt}", batch_size=agent.batch_size)
     policy.model = normalization.normalized(policy.model, normalization.RunningNormalization(name="normalization"))
-    check_memory(replay_capacity(config), kept_specs(policy, Batch._fields))
+    if config.network.state_size:
+        recurrent_world_model.check(config, policy)
+    else:
+        check_memory(replay_capacity(config), kept_specs(policy, Batch._fields))
     return policy
 
 
@@ -130,8 +143,13 @@ def group_size(sampler: Any) -> int:
 
 def train(config: RunConfig[Config], run: Run) -> Policy:
     """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policy."""
+    from . import recurrent_world_model  # likewise
+
     envs = config.env.make()
-    learner = Learner(config, envs.single_observation_space, envs.single_action_space)
+    spaces = envs.single_observation_space, envs.single_action_space
+    if config.network.state_size:
+        return train_from_replay(config, envs, recurrent_world_model.Learner(config, *spaces), run)
+    learner = Learner(config, *spaces)
     return train_off_policy(
         GymnasiumCollector(envs, learner.policy.factors, Streams(config.seed).integer("environments")),
         learner,
@@ -245,11 +263,7 @@ class Learner:
             tape.watch(state.policy)
             imagined = self.imagine(state, state.policy, batch, seed)
             values = self.values(state.target, state, imagined.observation)
-            outcome = imagined.reward, values[1:], imagined.goes_on
-            returns = imagined_returns(*outcome, agent.discount, agent.trace_decay)
-            gain = tf.reduce_mean(returns[0] + tf.reduce_sum(self.scores(imagined, returns, values), 0))
-            entropy = tf.reduce_mean(imagined.reached * imagined.noted[1])
-            loss = -(1 - agent.discount) * gain - agent.entropy_coefficient * entropy
+            loss, returns, entropy = climb(agent, self.policy.head.sampler, imagined, values)
         gradient, rate = tape.gradient(loss, state.policy), agent.actor_learning_rate
         policy, adam = self.actor_adam.step(gradient, state.policy_adam, state.policy, rate)
         averaged = move_towards(state.averaged, policy, agent.average_rate)
@@ -273,20 +287,29 @@ class Learner:
 
         return repeat(update, self.agent.horizon, (state, tf.zeros([])))
 
-    def scores(self, imagined: Imagined, returns: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-        """0, with the gradient of REINFORCE where the sampler is one of its kind: `[H, B]`."""
-        sampler = self.policy.head.sampler
-        if sampler.pathwise:
-            return tf.zeros_like(returns)
-        if sampler.name == "leave_one_out":
-            advantages = leave_one_out_advantages(returns, group_size(sampler))
-        else:
-            advantages = sampler.advantages(returns - values[:-1])
-        log_prob = imagined.noted[0]
-        return tf.stop_gradient(imagined.reached * advantages) * (log_prob - tf.stop_gradient(log_prob))
-
     def values(self, weights: tf.Tensor, state: State, observation: tf.Tensor) -> tf.Tensor:
         """V by a critic with the given weights: `[T, B, D]` -> `[T, B]`."""
         critic, statistics = self.critic.at(weights), state.models.observations
         values = over_steps(lambda rows: critic(normalize(rows, statistics)), observation)
         return values[..., 0] / (1 - self.agent.discount)
+
+
+def climb(agent: Config, sampler: Any, imagined: Imagined, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The actor's loss, the returns G `[H, B]` and the mean entropy, of values `[H + 1, B]` along rollouts."""
+    outcome = imagined.reward, values[1:], imagined.goes_on
+    returns = imagined_returns(*outcome, agent.discount, agent.trace_decay)
+    gain = tf.reduce_mean(returns[0] + tf.reduce_sum(scores(sampler, imagined, returns, values), 0))
+    entropy = tf.reduce_mean(imagined.reached * imagined.noted[1])
+    return -(1 - agent.discount) * gain - agent.entropy_coefficient * entropy, returns, entropy
+
+
+def scores(sampler: Any, imagined: Imagined, returns: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """0, with the gradient of REINFORCE where the sampler is one of its kind: `[H, B]`."""
+    if sampler.pathwise:
+        return tf.zeros_like(returns)
+    if sampler.name == "leave_one_out":
+        advantages = leave_one_out_advantages(returns, group_size(sampler))
+    else:
+        advantages = sampler.advantages(returns - values[:-1])
+    log_prob = imagined.noted[0]
+    return tf.stop_gradient(imagined.reached * advantages) * (log_prob - tf.stop_gradient(log_prob))

@@ -10,8 +10,9 @@ import tensorflow as tf
 from rlsample import networks
 from rlsample.learning.adam import Adam
 from rlsample.learning.held_out import places
+from rlsample.learning.model_steps import Rows, deviation, see
 from rlsample.learning.normalization import Statistics
-from rlsample.learning.one_step_models import OneStepModels, Rows, deviation, see
+from rlsample.learning.one_step_models import OneStepModels
 
 SPACE = gym.spaces.Box(-1.0, 1.0, (3,))
 GENERATOR = np.random.default_rng(0)

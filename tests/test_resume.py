@@ -93,12 +93,23 @@ SETTINGS = {
         "evaluation": {"every": 32, "episodes": 2},
         "temperature": {"name": "adaptive", "holds": "signal_to_noise", "target": 3.0},
     },
+    "short_horizon_actor_critic, with a memory": {
+        "evaluation": {"every": 16, "episodes": 2},
+        "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
+        "network": {"name": "recurrent", "units": 3},
+    },
     "short_horizon_actor_critic": {
         "evaluation": {"every": 16, "episodes": 2},
         "agent": {"population": 2, "audit_draws": 2},
         "temperature": {"name": "adaptive", "target": 0.4},
     },
     "world_model_actor_critic": {"agent": {"disagreement_price": 0.1}},
+    "world_model_actor_critic, with a memory": {
+        "evaluation": {"every": 32, "episodes": 2},
+        "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
+        "network": {"name": "recurrent", "units": 3},
+        "agent": {"sequence_length": 6, "burn_in": 2},
+    },
 }
 
 
@@ -111,10 +122,13 @@ SLOW = {
     "reinforce, with a memory",
     "relaxed_actor_critic, with a memory",
     "short_horizon_actor_critic",
+    "short_horizon_actor_critic, with a memory",
     "world_model_actor_critic",
+    "world_model_actor_critic, with a memory",
+    "world_model_actor_critic, with a memory, by Python",
 }
-REMEMBERING = [f"{name}, with a memory" for name in ("dqn", "ppo", "reinforce", "relaxed_actor_critic")]
-CASES = [*ALL_AGENTS, "dqn, in the program", *REMEMBERING, "dqn, with a memory, by Python"]
+BY_PYTHON = [f"{name}, with a memory, by Python" for name in ("dqn", "world_model_actor_critic")]
+CASES = [*ALL_AGENTS, *(case for case in SETTINGS if case not in ALL_AGENTS), *BY_PYTHON]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES])

@@ -192,7 +192,7 @@ def test_two_updates_of_cartpole_touch_what_they_should(cartpole):
     for name in ("policy", "averaged", "critic", "target"):
         assert np.any(getattr(before, name) != getattr(after, name))
     assert float(after.statistics.count) == 64
-    assert np.unique(after.memory.rows.reward.numpy()).tolist() == [1.0]
+    assert np.unique(after.latest.rows.reward.numpy()).tolist() == [1.0]
     policy = cartpole.learner.publish(after)
     features = tf.random.stateless_normal([5, 4], SEED)
     averaged = cartpole.learner.split(after._replace(policy=after.averaged))
@@ -221,7 +221,7 @@ def test_the_oldest_segment_is_overwritten():
         played = agent.Played(segment, tf.zeros([]), rewards, rewards)
         flags = tf.ones([2], tf.bool)
         state, _, _ = learner.descend(state, tf.zeros_like(state.policy), played, SEED, flags)
-    np.testing.assert_array_equal(state.memory.rows.reward[:, 0], [4, 4.5, 2, 2.5, 3, 3.5])
+    np.testing.assert_array_equal(state.latest.rows.reward[:, 0], [4, 4.5, 2, 2.5, 3, 3.5])
 
 
 def test_a_run_that_is_stopped_returns_what_it_has():

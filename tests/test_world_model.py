@@ -9,7 +9,7 @@ import tensorflow as tf
 import envs  # noqa: F401 (registers its environments)
 from agents import world_model_actor_critic as agent
 from rlsample import runs
-from rlsample.learning.one_step_models import Imagined
+from rlsample.learning.model_steps import Imagined
 from tests.helpers_runs import Silent
 
 NAME = "world_model_actor_critic"
@@ -84,7 +84,7 @@ class TestTheGradient:
         log_prob = tf.constant(np.random.default_rng(1).normal(size=returns.shape), tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(log_prob)
-            scores = learner.scores(imagined._replace(noted=[log_prob]), returns, values)
+            scores = agent.scores(learner.policy.head.sampler, imagined._replace(noted=[log_prob]), returns, values)
         slope = tape.gradient(scores, log_prob).numpy()
         np.testing.assert_allclose(scores, 0.0, atol=1e-6)
         advantages = returns.numpy() - values.numpy()[:-1]
@@ -98,7 +98,7 @@ class TestTheGradient:
     def test_a_pathwise_sampler_has_no_score(self):
         learner = learner_of()
         imagined, returns, values = climbed(learner, learner.state.policy, batch_of(learner))
-        np.testing.assert_array_equal(learner.scores(imagined, returns, values), 0.0)
+        np.testing.assert_array_equal(agent.scores(learner.policy.head.sampler, imagined, returns, values), 0.0)
 
     def test_of_rollouts_in_groups_every_group_begins_in_one_state(self, monkeypatch):
         learner, seen = learner_of(sampler={"name": "leave_one_out", "num_samples": 4}), []

@@ -140,7 +140,7 @@ class RunningNormalization(keras.layers.Layer):
 
 
 def normalized(model: keras.Model, layer: RunningNormalization) -> keras.Model:
-    """A model that sees its observations, floats `[B, *shape]`, through the layer.
+    """A model that sees its observations, floats `[B, *shape]` and its first input, through the layer.
 
     Examples:
         >>> from rlsample.learning.normalization import RunningNormalization, normalized
@@ -148,5 +148,7 @@ def normalized(model: keras.Model, layer: RunningNormalization) -> keras.Model:
         >>> normalized(model, RunningNormalization())(tf.ones([3, 4])).shape
         TensorShape([3, 2])
     """
-    inputs = keras.Input(model.input_shape[1:])
-    return keras.Model(inputs, model(layer(inputs)))
+    first, *others = (keras.Input(batch_shape=each.shape, dtype=each.dtype) for each in model.inputs)
+    if others:
+        return keras.Model((first, *others), model((layer(first), *others)))
+    return keras.Model(first, model(layer(first)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,105 +12,13 @@ import tensorflow as tf
 
 from rlsample import checks
 from rlsample.learning.loops import repeat
-from rlsample.learning.normalization import Statistics, normalize, start_statistics, update_statistics
+from rlsample.learning.model_steps import SMALLEST_VARIANCE, Imagined, Models, Rows, Step, after, deal, loss_of, mixed
+from rlsample.learning.normalization import normalize, start_statistics
 from rlsample.networks import Network, model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 
 Act = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, list[tf.Tensor]]]
 """How to act in imagination; see `OneStepModels.imagine`."""
-
-SMALLEST_VARIANCE = 1e-8
-"""Added to the variance of changes: a feature that never changes is predicted to stay."""
-
-
-class Rows(NamedTuple):
-    """Steps to learn from: `[B, D]`, `[B, (F,) K]`, `[B]`, `[B, D]`, `[B]`.
-
-    Examples:
-        >>> from rlsample.learning.one_step_models import Rows
-        >>> seen = tf.constant([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
-        >>> rows = Rows(seen, tf.one_hot([0, 1], 2), tf.ones([2]), seen + 1.0, tf.constant([False, True]))
-        >>> (rows.next_observation - rows.observation).numpy()
-        array([[1., 1., 1.],
-               [1., 1., 1.]], dtype=float32)
-    """
-
-    observation: Any
-    one_hot: Any
-    reward: Any
-    next_observation: Any
-    terminated: Any
-
-
-class Step(NamedTuple):
-    """What a model says of a step.
-
-    Attributes:
-        change: float32 `[B, D]`, of the observation, with mean 0 and deviation 1 over what was seen.
-        reward: float32 `[B]`.
-        end: float32 `[B]`, logit of the probability that the episode is terminated.
-
-    Examples:
-        >>> from rlsample.learning.one_step_models import OneStepModels
-        >>> ensemble = OneStepModels(networks.create("mlp"), gym.spaces.Box(-1, 1, (3,)), event_shape=(2,), members=4)
-        >>> models = ensemble.start()
-        >>> step = ensemble.step(models.chosen[0], models, tf.ones([8, 3]), tf.one_hot([0] * 8, 2))
-        >>> step.change.shape, step.reward.shape, step.end.shape
-        (TensorShape([8, 3]), TensorShape([8]), TensorShape([8]))
-    """
-
-    change: tf.Tensor
-    reward: tf.Tensor
-    end: tf.Tensor
-
-
-class Imagined(NamedTuple):
-    """A rollout of H steps from B states.
-
-    Attributes:
-        observation: float32 `[H + 1, B, D]`.
-        reward: float32 `[H, B]`.
-        goes_on: float32 `[H, B]`, probability that the episode goes on after the step.
-        reached: float32 `[H, B]`, that it goes on until then; no gradient flows through it.
-        noted: what `act` gave beside the actions, `[H, B]` each.
-
-    Examples:
-        >>> from rlsample.learning.one_step_models import OneStepModels
-        >>> ensemble = OneStepModels(networks.create("mlp"), gym.spaces.Box(-1, 1, (3,)), event_shape=(2,), members=4)
-        >>> def act(observation, index): return tf.one_hot([0] * 8, 2), []
-        >>> imagined = ensemble.imagine(ensemble.start(), act, tf.ones([8, 3]), horizon=5)
-        >>> imagined.observation.shape, imagined.reward.shape, float(imagined.reached[0, 0])
-        (TensorShape([6, 8, 3]), TensorShape([5, 8]), 1.0)
-    """
-
-    observation: tf.Tensor
-    reward: tf.Tensor
-    goes_on: tf.Tensor
-    reached: tf.Tensor
-    noted: list[tf.Tensor]
-
-
-class Models(NamedTuple):
-    """The ensemble; weights are float32 `[E, M]`, one row for each member.
-
-    Attributes:
-        trained: the latest weights.
-        chosen: those of each member that did best on rows that were held out: the ones to imagine with.
-        observations: statistics of observations.
-        changes: statistics of what a step adds to them.
-
-    Examples:
-        >>> from rlsample.learning.one_step_models import OneStepModels
-        >>> ensemble = OneStepModels(networks.create("mlp"), gym.spaces.Box(-1, 1, (3,)), event_shape=(2,), members=4)
-        >>> models = ensemble.start()
-        >>> models.trained.shape[0], models.observations.mean.shape
-        (4, TensorShape([3]))
-    """
-
-    trained: tf.Tensor
-    chosen: tf.Tensor
-    observations: Statistics
-    changes: Statistics
 
 
 class OneStepModels:
@@ -151,9 +59,7 @@ class OneStepModels:
     def step(self, weights: tf.Tensor, models: Models, observation: tf.Tensor, one_hot: tf.Tensor) -> Step:
         """What the member with weights `[M]` says: `[B, D]` and `[B, (F,) K]` -> `Step`."""
         outputs = self._networks[0](weights, normalize(observation, models.observations))
-        table = tf.reshape(outputs, [-1, *self.event_shape, self.features + 2])
-        mixed = tf.reduce_sum(table * one_hot[..., tf.newaxis], range(1, 1 + len(self.event_shape)))
-        return Step(mixed[:, :-2], mixed[:, -2], mixed[:, -1])
+        return mixed(outputs, one_hot)
 
     def imagine(
         self, models: Models, act: Act, observation: tf.Tensor, horizon: int, *, notes: int = 0, price: float = 0.0
@@ -193,8 +99,7 @@ class OneStepModels:
         blocks = (models.chosen, *(deal(each, models.chosen.shape[0]) for each in (observation, one_hot)))
         steps = self._over_members(lambda weights, *block: self.step(weights, models, *block), *blocks)
         step = Step(*(tf.reshape(part, [-1, *part.shape[2:]]) for part in steps))
-        change = models.changes.mean + deviation(models.changes) * step.change
-        return observation + change, step.reward, tf.sigmoid(-step.end)
+        return after(models, observation, step)
 
     def disagreement(self, models: Models, observation: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
         """The root of the members' variance around their mean, over all features of the change: `[B]`."""
@@ -205,15 +110,7 @@ class OneStepModels:
 
     def loss(self, weights: tf.Tensor, models: Models, rows: Rows) -> tf.Tensor:
         """Squared errors of change and reward plus the cross-entropy of the end, of weights `[M]`: mean over rows."""
-        step = self.step(weights, models, rows.observation, rows.one_hot)
-        change = (rows.next_observation - rows.observation - models.changes.mean) / deviation(models.changes)
-        ended = tf.cast(rows.terminated, tf.float32)
-        losses = (
-            tf.reduce_mean(tf.square(step.change - change), -1),
-            tf.square(step.reward - rows.reward),
-            tf.nn.sigmoid_cross_entropy_with_logits(ended, step.end),
-        )
-        return tf.reduce_mean(tf.add_n(losses))
+        return loss_of(self.step(weights, models, rows.observation, rows.one_hot), models, rows)
 
     def losses(self, models: Models, rows: Rows) -> tf.Tensor:
         """The loss of each member's trained weights on a block of the rows, its own: `[E]`."""
@@ -242,18 +139,6 @@ class OneStepModels:
         return tf.nest.map_structure(lambda *each: tf.stack(each), *results)
 
 
-def deal(rows: tf.Tensor, members: int) -> tf.Tensor:
-    """`[B, ...]` -> `[E, B / E, ...]`.
-
-    Examples:
-        >>> from rlsample.learning.one_step_models import deal
-        >>> deal(tf.range(6), members=2).numpy()
-        array([[0, 1, 2],
-               [3, 4, 5]], dtype=int32)
-    """
-    return tf.reshape(rows, [members, -1, *rows.shape[1:]])
-
-
 def check_imaginable(space: gym.Space) -> None:
     """Raises ValueError for observations other than a Box of floats `[D]`.
 
@@ -266,33 +151,3 @@ def check_imaginable(space: gym.Space) -> None:
     """
     if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or not np.issubdtype(space.dtype, np.floating):
         raise checks.invalid("observations that can be imagined, a Box of floats [D]", observation_space=space)
-
-
-def see(models: Models, rows: Rows) -> Models:
-    """Takes rows into the statistics.
-
-    Examples:
-        >>> from rlsample.learning.one_step_models import OneStepModels, Rows, see
-        >>> ensemble = OneStepModels(networks.create("mlp"), gym.spaces.Box(-1, 1, (3,)), event_shape=(2,), members=4)
-        >>> seen = tf.constant([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
-        >>> rows = Rows(seen, tf.one_hot([0, 1], 2), tf.ones([2]), seen + 1.0, tf.constant([False, True]))
-        >>> see(ensemble.start(), rows).observations.mean.numpy()
-        array([1., 0., 0.], dtype=float32)
-    """
-    return models._replace(
-        observations=update_statistics(models.observations, rows.observation),
-        changes=update_statistics(models.changes, rows.next_observation - rows.observation),
-    )
-
-
-def deviation(changes: Statistics) -> tf.Tensor:
-    """The standard deviation of changes, a little above 0: `[D]`.
-
-    Examples:
-        >>> from rlsample.learning.one_step_models import deviation
-        >>> from rlsample.learning.normalization import start_statistics, update_statistics
-        >>> changes = update_statistics(start_statistics((2,)), tf.constant([[1.0, 4.0], [1.0, 0.0]]))
-        >>> deviation(changes).numpy()
-        array([0., 2.], dtype=float32)
-    """
-    return tf.sqrt(changes.variance + SMALLEST_VARIANCE)

@@ -149,7 +149,7 @@ class Population:
 
     def logits_and_memory(self, parameters: Any, observation: Any, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `remembering.RememberingLearner`; `[S * E, ...]` -> `[S * E, ...]`."""
-        each = for_each_member(self.learner.logits_and_memory)
+        each = for_each_member(self.learner.logits_and_memory, differentiable=True)
         logits, memory = each(parameters, *self._by_member((observation, memory), 0))
         return _flat(logits), _flat(memory)
 

@@ -130,7 +130,7 @@ def train_from_replay(config: Any, envs: gym.vector.VectorEnv, learner: ReplayLe
         ((3,), 64)
     """
     masks = [name for name in learner.kept if name in MASKS]
-    population, replay = config.agent.population, learner.replay(replay_capacity(config), masks)
+    population, replay = getattr(config.agent, "population", 1), learner.replay(replay_capacity(config), masks)
     if in_graph_env(envs) is None or replay is not None:
         if population > 1:
             hint = "Such as rlsample/CartPole-v1, and without priorities."

@@ -112,12 +112,49 @@ def play_and_learn(members: Any, collector: InGraphCollector, num_steps: int) ->
         >>> np.abs(after.policy.numpy()).max() > 0
         np.True_
     """
+    return _play(members, collector, num_steps, lambda state: (actor(members, state), ()))
 
+
+def play_remembering_and_learn(members: Any, collector: InGraphCollector, num_steps: int) -> Turn:
+    """The turn of a `DifferentiatingLearner` that is a `RememberingLearner` too: as `play_and_learn`.
+
+    It plays from what its policy remembers, and gradients pass from step to step through that as well.
+
+    Examples:
+        >>> from collections import namedtuple
+        >>> from types import SimpleNamespace
+        >>> from envs.cartpole import CartPole
+        >>> from rlsample.rollouts.in_graph_collector import InGraphCollector
+        >>> from rlsample.rollouts.in_graph_turns import play_remembering_and_learn
+        >>> State, Played = namedtuple("State", "policy memory"), namedtuple("Played", "loss")
+        >>> learner = SimpleNamespace(  # adds a number to what it remembers, and pushes by the sum
+        ...     memory=lambda state: state.memory,
+        ...     split=lambda state: state.policy,
+        ...     logits_and_memory=lambda added, seen, memory: (tf.concat([0 * memory, memory], -1), memory + added),
+        ...     choose=lambda logits, mask, seed: logits,
+        ...     play=lambda state, steps: Played(-tf.reduce_mean(steps.next_observation[-1, :, 1])),
+        ...     descend=lambda state, slope, played, seed, finite: (state._replace(policy=-slope), {}, finite),
+        ... )
+        >>> collector = InGraphCollector(CartPole(), num_envs=64)
+        >>> turn = play_remembering_and_learn(learner, collector, num_steps=4)
+        >>> before = State(tf.zeros([]), tf.zeros([64, 1]))
+        >>> begun = collector.start((0, 1)), tf.constant(0), tf.constant([0, 2])
+        >>> after, *_ = turn(before, *begun, tf.ones([64], tf.bool))
+        >>> float(after.policy) > 0  # what it added at a step drove to the right at later ones
+        True
+    """
+    return _play(
+        members, collector, num_steps, lambda state: (remembering_actor(members, state), members.memory(state))
+    )
+
+
+def _play(members: Any, collector: InGraphCollector, num_steps: int, acting: Callable[[Any], tuple[Any, Any]]) -> Turn:
     def turn(state: Any, running: Running, index: tf.Tensor, seed: tf.Tensor, finite: tf.Tensor) -> Any:
         play_seed, learn_seed = tf.unstack(ops.split(seed, 2))
         with tf.GradientTape() as tape:
             tape.watch(state.policy)
-            steps, running, ended = collector.collect(actor(members, state), running, num_steps, play_seed)
+            act, memory = acting(state)
+            steps, running, ended = collector.collect(act, running, num_steps, play_seed, memory)
             played = members.play(state, steps)
         gradient = tape.gradient(played.loss, state.policy)
         state, metrics, finite = members.descend(state, gradient, played, learn_seed, finite)

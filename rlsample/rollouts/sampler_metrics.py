@@ -58,7 +58,7 @@ class OneStepAudit(NamedTuple):
         f(one_hot) = r(s, one_hot) + discount * V(s'(s, one_hot)), V = 0 where the episode ends
 
     Attributes:
-        values: (what is learned, observations `[1, B, ...]`) -> V `[1, B]`.
+        values: (what is learned, observations before and after the step `[2, B, ...]`) -> V `[2, B]`.
         discount: of V.
         draws: gradient estimates of one measurement.
 
@@ -84,10 +84,12 @@ class OneStepAudit(NamedTuple):
     ) -> dict[str, tf.Tensor]:
         """The metrics `GRADIENT`, in the given states of the environments, for the policy there."""
         draw_seed, step_seed = tf.unstack(ops.split(seed, 2))
+        observation, _ = collector.observe(state)
 
         def objective(one_hot: tf.Tensor) -> tf.Tensor:
             _, following, reward, terminated = collector.env.step(state, one_hot, step_seed)
-            beyond = self.values(learned, collector.seen(following)[None])[0]
+            steps = tf.nest.map_structure(lambda *parts: tf.stack(parts), observation, collector.seen(following))
+            beyond = self.values(learned, steps)[1]
             return tf.cast(reward, tf.float32) + self.discount * tf.where(terminated, tf.zeros_like(beyond), beyond)
 
         draws, temperature = max(2, self.draws), policy.temperature
