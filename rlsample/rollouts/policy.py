@@ -61,11 +61,12 @@ class Policy:
         self.head = heads.for_space(action_space, sampler=sampler)
         self.factors = self.head.factors
         self.network = networks.create(network).fitted(self.observation_space, **defaults)
-        self.model = networks.on_features(self._features(), self.head)
+        self.model = networks.on_features(self._features(self.observation_space), self.head)
         self._concrete: dict[tuple[str, int], Any] = {}
 
-    def _features(self) -> keras.Model:
-        return networks.model_of(self.network, self.observation_space)
+    def _features(self, space: gym.Space) -> keras.Model:
+        """The network below the head, with fresh weights, for observations of a space."""
+        return networks.model_of(self.network, space)
 
     def logits(self, observation: Any) -> tf.Tensor:
         """Observations `[B, ...]` -> logits `[B, K]` or `[B, F, K]`, in eager or compiled code."""
