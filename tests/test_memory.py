@@ -471,8 +471,12 @@ def test_minibatches_are_whole_sequences():
         ppo.make_policy(config, SPACE, Discrete(3))
 
 
-@pytest.mark.parametrize("name", sorted({*ALL_AGENTS} - {"dqn", "ppo", "reinforce", "relaxed_actor_critic"}))
+@pytest.mark.parametrize(
+    "name", sorted({*ALL_AGENTS} - {"dqn", "multi_agent_ppo", "ppo", "reinforce", "relaxed_actor_critic"})
+)
 def test_agents_that_cannot_remember_say_so_first(name):
     config = small_config(name, network=NETWORK)
-    with pytest.raises(runs.ConfigError, match=r"without memory here.*The agents dqn, ppo, reinforce and relaxed_"):
+    with pytest.raises(
+        runs.ConfigError, match=r"without memory here.*The agents dqn, multi_agent_ppo, ppo, reinforce and relaxed_"
+    ):
         make_policy(AGENTS.module(name), config)

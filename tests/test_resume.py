@@ -77,6 +77,10 @@ SETTINGS = {
         },
     },
     "multi_agent_ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
+    "multi_agent_ppo, with a memory": {
+        "evaluation": {"every": 32, "episodes": 2},
+        "network": {"name": "recurrent", "units": 3},
+    },
     "ppo, with a memory": {
         "evaluation": {"every": 32, "episodes": 2},
         "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
@@ -107,13 +111,16 @@ SLOW = {
     "dqn, with a memory",
     "dqn, with a memory, by Python",
     "multi_agent_ppo",
+    "multi_agent_ppo, with a memory",
     "reinforce",
     "reinforce, with a memory",
     "relaxed_actor_critic, with a memory",
     "short_horizon_actor_critic",
     "world_model_actor_critic",
 }
-REMEMBERING = [f"{name}, with a memory" for name in ("dqn", "ppo", "reinforce", "relaxed_actor_critic")]
+REMEMBERING = [
+    f"{name}, with a memory" for name in ("dqn", "multi_agent_ppo", "ppo", "reinforce", "relaxed_actor_critic")
+]
 CASES = [*ALL_AGENTS, "dqn, in the program", *REMEMBERING, "dqn, with a memory, by Python"]
 
 
