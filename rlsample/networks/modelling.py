@@ -90,7 +90,8 @@ def on_features(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
 
 def _without_memory(network: Network, space: gym.Space) -> keras.Model:
     if network.state_size:
-        hint = "The agents dqn, multi_agent_ppo, ppo, reinforce and relaxed_actor_critic can use a memory."
+        agents = "dqn, multi_agent_actor_critic, multi_agent_ppo, ppo, reinforce and relaxed_actor_critic"
+        hint = f"The agents {agents} can use a memory."
         raise checks.invalid("a network without memory here", network=network.name, hint=hint)
     return _built(network, space)
 

@@ -61,12 +61,21 @@ class Policy:
         self.head = heads.for_space(action_space, sampler=sampler)
         self.factors = self.head.factors
         self.network = networks.create(network).fitted(self.observation_space, **defaults)
-        self.model = networks.on_features(self._features(self.observation_space), self.head)
+        self.model = networks.on_features(self._features(), self.head)
         self._concrete: dict[tuple[str, int], Any] = {}
 
-    def _features(self, space: gym.Space) -> keras.Model:
-        """The network below the head, with fresh weights, for observations of a space."""
-        return networks.model_of(self.network, space)
+    @property
+    def input_space(self) -> gym.Space:
+        """Of what the model reads."""
+        return self.observation_space
+
+    @property
+    def state_size(self) -> int:
+        """S, how many numbers it remembers of each environment; 0 without a memory."""
+        return self.network.state_size
+
+    def _features(self) -> keras.Model:
+        return networks.model_of(self.network, self.input_space)
 
     def logits(self, observation: Any) -> tf.Tensor:
         """Observations `[B, ...]` -> logits `[B, K]` or `[B, F, K]`, in eager or compiled code."""

@@ -45,13 +45,8 @@ class RecurrentPolicy(Policy):
         (8,)
     """
 
-    def _features(self, space: gym.Space) -> keras.Model:
-        return networks.recurrent_model_of(self.network, space)
-
-    @property
-    def state_size(self) -> int:
-        """S, how many numbers it remembers of each environment."""
-        return self.network.state_size
+    def _features(self) -> keras.Model:
+        return networks.recurrent_model_of(self.network, self.input_space)
 
     def initial_state(self, num_envs: int | None = None) -> np.ndarray:
         """The state where an episode begins: float32 zeros `[num_envs, S]`; `[S]` for a single environment."""

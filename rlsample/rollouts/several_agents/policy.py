@@ -80,6 +80,11 @@ class JointPolicy(Policy):
         self.model = self.of_each(self.factors.num_categories, gain=0.01)
         self._concrete: dict[tuple[str, int], Any] = {}
 
+    @property
+    def input_space(self) -> gym.Space:
+        """Of the joint features."""
+        return self.agents.space
+
     def of_each(self, outputs: int, gain: float = 1.0) -> keras.Model:
         """A model like the policy's, with fresh weights: joint features `[B, all]` -> `[B, N, outputs]`."""
         return NetworkOfEach(self.agents, self.network, outputs, gain=gain, shared=self.shared)
@@ -87,7 +92,7 @@ class JointPolicy(Policy):
     def of_all(self, outputs: int) -> keras.Model:
         """A model of the same shapes and with the same network, whose outputs are of all that everybody sees."""
         count = len(self.agents.names)
-        flat = networks.with_outputs(self._features(self.agents.space), count * outputs)
+        flat = networks.with_outputs(self._features(), count * outputs)
         return networks.on_features(flat, keras.layers.Reshape((count, outputs)))
 
     def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
@@ -100,8 +105,8 @@ class JointPolicy(Policy):
         """See `Policy.sample`."""
         return super().sample(self.agents.features(observation), mask, seed)
 
-    def probabilities(self, features: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Of everybody's actions, by joint features: float32 `[B, N, K]`; exactly 0 for what is illegal."""
+    def probabilities(self, features: Any, mask: np.ndarray) -> np.ndarray:
+        """Of everybody's actions, by what `logits` takes: float32 `[B, N, K]`; exactly 0 for what is illegal."""
         return self._call(self._probs, features, mask, (0, 0))
 
 

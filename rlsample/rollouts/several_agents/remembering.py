@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,10 @@ import tensorflow as tf
 
 from rlsample import networks
 from rlsample.networks.base import inputs_of
+from rlsample.rollouts.numpy_actor import NumpyAct
+from rlsample.rollouts.recall import Recall
 from rlsample.rollouts.recurrent_policy import RecurrentPolicy
+from rlsample.rollouts.several_agents.agents import Agents
 from rlsample.rollouts.several_agents.policy import JointPolicy, NetworkOfEach
 from rlsample.samplers import Sampler
 
@@ -121,3 +125,50 @@ def joint_policy_for(
     """
     kind = RecurrentJointPolicy if networks.create(network).state_size else JointPolicy
     return kind(observation_space, action_space, sampler, network, **options)
+
+
+class JointRecall(Recall):
+    """A `Recall` of several agents, which acts on their joint features.
+
+    Args:
+        learner: acts as a `learning.remembering.RememberingLearner`.
+        agents: who there is.
+        shape: (B, M).
+        starts: as of `Recall`.
+        prepare: what is made of the fields of rows before they are kept.
+
+    Examples:
+        >>> from envs.speaker_listener import SpeakerListener
+        >>> from rlsample.rollouts.several_agents.agents import Agents
+        >>> from rlsample.rollouts.several_agents.remembering import JointRecall
+        >>> class Counting:  # remembers how often it has acted
+        ...     def split(self, state): return ()
+        ...     def choose(self, logits, mask, seed): return ops.mode(logits, mask)
+        ...     def logits_and_memory(self, parameters, observation, memory): return tf.zeros([1, 2, 4]), memory + 1
+        >>> game = SpeakerListener(targets=4)
+        >>> agents = Agents.of(game.observation_space, game.action_space)
+        >>> recall = JointRecall(Counting(), agents, (1, 1), lambda: np.array([False]), prepare=dict)
+        >>> act = recall.actor((), exploration=0.0, seed=np.array([0, 1], np.int32))
+        >>> act(np.zeros([1, *game.observation_space.shape], np.float32), np.ones([1, 2, 4], bool)), recall.memory
+        (array([[0, 0]], dtype=int32), array([[1.]], dtype=float32))
+    """
+
+    def __init__(
+        self,
+        learner: Any,
+        agents: Agents,
+        shape: tuple[int, int],
+        starts: Callable[[], np.ndarray],
+        prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    ) -> None:
+        super().__init__(learner, agents.factors, shape, starts)
+        self._agents, self._prepare = agents, prepare
+
+    def actor(self, state: Any, exploration: float, seed: np.ndarray) -> NumpyAct:
+        """See `Recall.actor`."""
+        act = super().actor(state, exploration, seed)
+        return lambda observation, mask: act(self._agents.features(observation), mask)
+
+    def add(self, step: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Recall.add`; rows as they were prepared."""
+        return dict(self._prepare(super().add(step)))
