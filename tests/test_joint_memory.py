@@ -428,3 +428,13 @@ def test_minibatches_are_whole_sequences():
     config = small_config("multi_agent_ppo", network=NETWORK, env=where)
     with pytest.raises(runs.ConfigError, match=r"env.num_envs to be a multiple of agent.num_minibatches.*num_envs=3"):
         runs.agents.make_policy(multi_agent_ppo, config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "least", "most"), [([], 0.7, 1.0), (["network=mlp", "total_steps=50000"], 0.0, 0.35)]
+)
+def test_who_remembers_the_word_knows_the_target_and_who_does_not_guesses(words, least, most):
+    words = [*words, "tracking.wandb=disabled"]
+    config = runs.load_config("agents/configs/multi_agent_ppo_delayed_word.yaml", words, agents=AGENTS)
+    assert least <= runs.evaluate(multi_agent_ppo.train(config, Silent()), config).mean_return <= most

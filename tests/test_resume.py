@@ -76,6 +76,10 @@ SETTINGS = {
             "temperatures": {"speaker_0": {"name": "exponential", "start": 1.0, "end": 0.1, "steps": 300}},
         },
     },
+    "multi_agent_actor_critic, with a memory": {
+        "network": {"name": "recurrent", "units": 3},
+        "agent": {"critic": "interpolated", "standardize_rewards": True, "sequence_length": 6, "burn_in": 2},
+    },
     "multi_agent_ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
     "multi_agent_ppo, with a memory": {
         "evaluation": {"every": 32, "episodes": 2},
@@ -111,6 +115,7 @@ SLOW = {
     "dqn, with a memory",
     "dqn, with a memory, by Python",
     "multi_agent_ppo",
+    "multi_agent_actor_critic, with a memory",
     "multi_agent_ppo, with a memory",
     "reinforce",
     "reinforce, with a memory",
@@ -118,9 +123,7 @@ SLOW = {
     "short_horizon_actor_critic",
     "world_model_actor_critic",
 }
-REMEMBERING = [
-    f"{name}, with a memory" for name in ("dqn", "multi_agent_ppo", "ppo", "reinforce", "relaxed_actor_critic")
-]
+REMEMBERING = [name for name in SETTINGS if name.endswith(", with a memory")]
 CASES = [*ALL_AGENTS, "dqn, in the program", *REMEMBERING, "dqn, with a memory, by Python"]
 
 
