@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import gymnasium as gym
 import keras
@@ -28,11 +28,11 @@ import tensorflow as tf
 from pydantic import Field
 
 from rlsample import checks, ops, samplers, schedules
-from rlsample.learning.adam import Adam, AdamState, global_norm
+from rlsample.learning.adam import Adam, global_norm
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import ConcatenatingCritic, OwnActionCritic, chord_loss, with_factor
 from rlsample.learning.loops import repeat
-from rlsample.learning.normalization import Statistics, normalize, start_statistics, update_statistics
+from rlsample.learning.normalization import normalize, start_statistics, update_statistics
 from rlsample.learning.replay import Replay, check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.kept_rows import replay_capacity
@@ -48,6 +48,8 @@ from rlsample.rollouts.several_agents.remembering import joint_policy_for
 from rlsample.rollouts.updates import Updates
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
+
+from .multi_agent_actor_critic_state import Batch, State
 
 METRICS = ("losses/critic", "losses/actor", "policy/entropy", "policy/gradient_norm")
 
@@ -94,32 +96,6 @@ class Config(AgentConfig):
     def _known(cls, value: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
         create = samplers.create if info.field_name == "samplers" else schedules.create
         return {name: create(each).to_config() for name, each in value.items()}
-
-
-class Batch(NamedTuple):
-    """A minibatch of transitions of N agents."""
-
-    observation: Any  # float32 [B, D]; with a memory `sequences.Steps` of so many rows
-    mask: Any  # bool [B, N, K]
-    action: Any  # int32 [B, N]
-    probs: Any  # float32 [B, N, K], of the policies that acted
-    reward: Any  # float32 [B, N]
-    next_observation: Any  # float32 [B, D], or `sequences.Following`
-    next_mask: Any  # bool [B, N, K]
-    terminated: Any  # bool [B, N]
-    present: Any  # bool [B, N]
-
-
-class State(NamedTuple):
-    """All that is learned; weights are float32 vectors, those of critics `[agent][critic]`."""
-
-    actors: tf.Tensor
-    target_actors: tf.Tensor  # their running average: what critics look ahead with, and what is evaluated
-    critics: list[list[tf.Tensor]]
-    target_critics: list[list[tf.Tensor]]
-    actor_adam: AdamState
-    critic_adam: AdamState
-    rewards: Statistics
 
 
 def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> JointPolicy:

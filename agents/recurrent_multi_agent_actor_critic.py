@@ -24,7 +24,7 @@ from rlsample.rollouts.updates import Updates
 from rlsample.runs import RunConfig
 
 from . import multi_agent_actor_critic as without_memory
-from .multi_agent_actor_critic import Batch, State
+from .multi_agent_actor_critic_state import Batch, State
 
 
 class Learner(without_memory.Learner):
