@@ -397,9 +397,9 @@ def test_a_population_remembers_as_its_members_do():
     ("env", "settings", "cell"),
     [
         ("rlsample/SpeakerListener-v0", {"critic": "own", "shared_network": True}, "gru"),
-        ("rlsample/Foraging-v0", {}, "lstm"),
+        pytest.param("rlsample/Foraging-v0", {}, "lstm", marks=pytest.mark.slow),
         ("test/Leaving-v0", {"critic": "own"}, "lstm"),
-        ("mpe2/simple_speaker_listener-v4", {"rewards": "team"}, "gru"),
+        pytest.param("mpe2/simple_speaker_listener-v4", {"rewards": "team"}, "gru", marks=pytest.mark.slow),
         ("Foraging-8x8-2p-2f-coop-v3", {"shared_network": True}, "gru"),
     ],
 )
@@ -412,6 +412,13 @@ def test_it_trains_by_its_configuration(env, settings, cell):
     assert isinstance(policy, RecurrentJointPolicy)
     assert run.records[-1]["step"] == 128
     assert np.isfinite([run.records[-1][name] for name in (*multi_agent_ppo.METRICS, "sampler/relaxed_entropy")]).all()
+
+
+@pytest.mark.slow
+def test_a_population_is_trained_in_one_program():
+    run = Silent()
+    multi_agent_ppo.train(small_config("multi_agent_ppo", agent={"population": 2}, network=NETWORK), run)
+    assert {"members/return_00", "members/return_01"} <= set(run.records[-1])
 
 
 def test_what_was_learned_is_loaded_and_remembers(tmp_path):
