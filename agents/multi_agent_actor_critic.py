@@ -7,6 +7,7 @@ Its policy sees its own observation alone and climbs `sampler.expectation(own ->
 that is, is the sampler's business, agent by agent if wanted. With a concatenating critic, no chord loss and
 `straight_through_gumbel_softmax` this is MADDPG; with two critics MATD3; with `exact` every agent's policy gradient is
 that of its own counterfactual values; with the interpolated critic and `softmax` it is distributions as actions.
+What networks with a memory change is in `agents/recurrent_multi_agent_actor_critic.py`.
 
 Sources: Lowe et al. (2017), arXiv 1706.02275 (MADDPG); Ackermann et al. (2019), arXiv 1910.01465 (MATD3); Tilbury,
 Christianos and Albrecht (2023), arXiv 2302.11793 (estimators in MADDPG); He et al. (2025), arXiv 2506.16608
@@ -16,7 +17,8 @@ Christianos and Albrecht (2023), arXiv 2302.11793 (estimators in MADDPG); He et 
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal
 
 import gymnasium as gym
 import keras
@@ -26,11 +28,11 @@ import tensorflow as tf
 from pydantic import Field
 
 from rlsample import checks, ops, samplers, schedules
-from rlsample.learning.adam import Adam, AdamState, global_norm
+from rlsample.learning.adam import Adam, global_norm
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import ConcatenatingCritic, OwnActionCritic, chord_loss, with_factor
 from rlsample.learning.loops import repeat
-from rlsample.learning.normalization import Statistics, normalize, start_statistics, update_statistics
+from rlsample.learning.normalization import normalize, start_statistics, update_statistics
 from rlsample.learning.replay import Replay, check_memory
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.kept_rows import replay_capacity
@@ -38,11 +40,16 @@ from rlsample.rollouts.loop import finite_metrics
 from rlsample.rollouts.numpy_actor import NumpyAct
 from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.off_policy import train_off_policy
+from rlsample.rollouts.sequence_network import critic_of, network_of
+from rlsample.rollouts.sequences import Sequences
 from rlsample.rollouts.several_agents.collector import JointCollector, Rows, ValidRows, kept_specs
 from rlsample.rollouts.several_agents.policy import JointPolicy
+from rlsample.rollouts.several_agents.remembering import joint_policy_for
 from rlsample.rollouts.updates import Updates
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
+
+from .multi_agent_actor_critic_state import Batch, State
 
 METRICS = ("losses/critic", "losses/actor", "policy/entropy", "policy/gradient_norm")
 
@@ -79,6 +86,10 @@ class Config(AgentConfig):
     steps_per_round: int = Field(default=64, ge=1, description="Environment steps between rounds of updates.")
     updates_per_step: float = Field(default=0.5, gt=0, description="Updates per environment step after the warm-up.")
     jit_compile: bool = Field(default=True, description="Compile by XLA: starts seconds later, several times quicker.")
+    sequence_length: int = Field(default=32, ge=2, description="With a memory: steps that are replayed together.")
+    burn_in: int = Field(
+        default=8, ge=0, description="With a memory: the first of them, which only bring it up to date."
+    )
 
     @pydantic.field_validator("samplers", "temperatures")
     @classmethod
@@ -87,37 +98,12 @@ class Config(AgentConfig):
         return {name: create(each).to_config() for name, each in value.items()}
 
 
-class Batch(NamedTuple):
-    """Minibatches of transitions of N agents: `U` updates of `B` rows."""
-
-    observation: Any  # float32 [U, B, D]
-    mask: Any  # bool [U, B, N, K]
-    action: Any  # int32 [U, B, N]
-    probs: Any  # float32 [U, B, N, K], of the policies that acted
-    reward: Any  # float32 [U, B, N]
-    next_observation: Any  # float32 [U, B, D]
-    next_mask: Any  # bool [U, B, N, K]
-    terminated: Any  # bool [U, B, N]
-    present: Any  # bool [U, B, N]
-
-
-class State(NamedTuple):
-    """All that is learned; weights are float32 vectors, those of critics `[agent][critic]`."""
-
-    actors: tf.Tensor
-    target_actors: tf.Tensor  # their running average: what critics look ahead with, and what is evaluated
-    critics: list[list[tf.Tensor]]
-    target_critics: list[list[tf.Tensor]]
-    actor_adam: AdamState
-    critic_adam: AdamState
-    rewards: Statistics
-
-
 def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_space: gym.Space) -> JointPolicy:
     """The policies this agent trains, as one, with fresh weights.
 
     Raises:
-        ValueError: spaces, names or temperatures that do not fit, or a replay that would not fit into memory.
+        ValueError: spaces, names or temperatures that do not fit, a replay that would not fit into memory, or sequences
+            that it cannot hold.
     """
     agent = config.agent
     if config.temperature.metric is not None:
@@ -125,22 +111,33 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     own: dict[str, Any] = {"samplers": {name: samplers.create(each) for name, each in agent.samplers.items()}}
     own |= {"temperatures": {name: schedules.create(each) for name, each in agent.temperatures.items()}}
     own |= {"shared": agent.shared_network, "hidden_sizes": (64, 64), "activation": "relu"}
-    policy = JointPolicy(observation_space, action_space, config.sampler, config.network, **own)
-    check_memory(replay_capacity(config), kept_specs(policy.agents))
+    policy = joint_policy_for(observation_space, action_space, config.sampler, config.network, **own)
+    remembered = tf.TensorSpec([memory_size(policy, agent.num_critics)])
+    check_memory(replay_capacity(config), (kept_specs(policy.agents), remembered))
+    Sequences.planned(config)
     return policy
+
+
+def memory_size(policy: JointPolicy, num_critics: int) -> int:
+    """M, how many numbers the policies and all critics remember of an environment."""
+    return policy.state_size + num_critics * len(policy.agents.names) * policy.network.state_size
 
 
 def train(config: RunConfig[Config], run: Run) -> JointPolicy:
     """Trains until `config.total_steps` or until the run is asked to stop; returns the averaged policies."""
+    from . import recurrent_multi_agent_actor_critic as recurrent  # whose learner extends the one below
+
     envs = config.env.make()
-    learner = Learner(config, envs.single_observation_space, envs.single_action_space)
+    kind = recurrent.Learner if config.network.state_size else Learner
+    learner = kind(config, envs.single_observation_space, envs.single_action_space)
+    collector = JointCollector(envs, learner.policy.agents, Streams(config.seed).integer("environments"))
     train_off_policy(
-        JointCollector(envs, learner.policy.agents, Streams(config.seed).integer("environments")),
+        collector,
         learner,
         run,
         kept=learner.kept,
-        replay=Replay(replay_capacity(config)),
-        make_rows=lambda: ValidRows(learner.prepare),
+        replay=learner.replay(),
+        make_rows=lambda: learner.row_maker(collector),
         seed=config.seed,
         temperature=config.temperature,
     )
@@ -157,19 +154,29 @@ class Learner:
         self.updates = Updates.planned(agent, config.total_steps)
         keras.utils.set_random_seed(streams.integer("weights"))
         self.policy, self.averaged = (make_policy(config, observation_space, action_space) for _ in range(2))
-        self.agents, self.network = self.policy.agents, FlatNetwork(self.policy.model)
+        self.agents, self.network = self.policy.agents, network_of(self.policy)
         self.count, self.kept = len(self.agents.names), kept_specs(self.agents)
+        self.per_batch = agent.batch_size
         self.adam = Adam(max_gradient_norm=agent.max_gradient_norm)
-        made = [[FlatNetwork(self._critic(own)) for _ in range(agent.num_critics)] for own in range(self.count)]
-        self.critics = [each[0] for each in made]  # the computation; weights travel in the state
-        actors, critics = self.network.weights(), [[critic.weights() for critic in each] for each in made]
+        # The computation; weights travel in the state.
+        self.critics = [[self._critic(own, which) for which in range(agent.num_critics)] for own in range(self.count)]
+        actors, critics = self.network.weights(), [[critic.weights() for critic in each] for each in self.critics]
         adams = self.adam.start(actors), self.adam.start(critics)
         self.state = State(actors, actors, critics, critics, *adams, start_statistics([self.count]))
         self._round = tf.function(self._learn_round, jit_compile=agent.jit_compile, autograph=False)
 
-    def _critic(self, own: int) -> keras.Model:
-        parts = self.policy.network, self.agents.space, self.agents.factors.event_shape
-        return OwnActionCritic(*parts, own) if self.agent.critic == "linear" else ConcatenatingCritic(*parts)
+    def _critic(self, own: int, which: int) -> Any:
+        linear = functools.partial(OwnActionCritic, own=own)
+        make = linear if self.agent.critic == "linear" else ConcatenatingCritic
+        return critic_of(self.policy, make, own * self.agent.num_critics + which)
+
+    def replay(self) -> Replay:
+        """What keeps rows."""
+        return Replay(replay_capacity(self.config))
+
+    def row_maker(self, collector: JointCollector) -> Any:
+        """What makes rows of the steps of a collector."""
+        return ValidRows(self.prepare)
 
     def actor(self, seed: np.ndarray, step: int) -> NumpyAct:
         """See `OffPolicyLearner.actor`."""
@@ -195,8 +202,16 @@ class Learner:
         if self.agent.critic == "interpolated" and len(mask):
             probs = mask / mask.sum(-1, keepdims=True)  # how actions are drawn before the first update
             if self.update > 0:
-                probs = self.policy.probabilities(rows["observation"], mask)
+                probs = self.policy.probabilities(self._seen(rows), mask)
         return {**rows, "reward": rewards, "probs": probs.astype(np.float32)}
+
+    def _seen(self, rows: Rows) -> Any:
+        """What the policy read in rows."""
+        return rows["observation"]
+
+    def rows(self, drawn: dict[str, Any]) -> Batch:
+        """A minibatch of what the replay gave."""
+        return Batch(**drawn)
 
     def learn(self, replay: Replay, generator: np.random.Generator, step: int) -> dict[str, float]:
         """Makes the updates that are due after so many environment steps; returns the metrics of the last.
@@ -207,20 +222,23 @@ class Learner:
         metrics, due, per_call = self.policy.head.set_own(step), self.updates.due(step), self.updates.per_call
         while self.update < due:
             count = min(per_call, due - self.update)
-            batch = Batch(**replay.sample(generator, (per_call, self.agent.batch_size)))
+            drawn = replay.sample(generator, (per_call, self.per_batch))
             seed = self.update_seeds.integers(-(2**31), 2**31, 2, np.int32)
-            state, usable, values = self._round(self.state, *tf.nest.map_structure(tf.constant, (batch, count, seed)))
+            state, usable, values = self._round(self.state, *tf.nest.map_structure(tf.constant, (drawn, count, seed)))
             checks.raise_for_unusable(usable)
             metrics |= finite_metrics({name: float(value) for name, value in values.items()})
             self.state, self.update = state, self.update + count
         return metrics
 
-    def _learn_round(self, state: State, batch: Batch, count: tf.Tensor, seed: tf.Tensor) -> Any:
-        """One update for each of the first `count` minibatches."""
+    def _learn_round(self, state: State, drawn: dict[str, Any], count: tf.Tensor, seed: tf.Tensor) -> Any:
+        """One update for each of the first `count` of U minibatches, whose columns are `[U, ...]`."""
+
+        def minibatch(index: Any) -> Batch:
+            return self.rows({name: column[index] for name, column in drawn.items()})
 
         def once(index: tf.Tensor, carry: Any) -> Any:
             state, usable, _ = carry
-            row = Batch(*(column[index] for column in batch))
+            row = minibatch(index)
             critic_seed, actor_seed = tf.unstack(ops.split(ops.fold_in(seed, index), 2))
             state, critic_loss = self._update_critics(state, row, critic_seed)
             state, actor_values, logits = self._update_actors(state, row, actor_seed)
@@ -230,15 +248,14 @@ class Learner:
             values = dict(zip(METRICS, (critic_loss, *actor_values), strict=True))
             return state, usable & checks.usable_rows(tf.where(row.mask, logits, 0.0)), values
 
-        usable, zeros = tf.ones(batch.mask.shape[1:-1], tf.bool), dict.fromkeys(METRICS, tf.zeros([]))
+        usable, zeros = tf.ones(minibatch(0).mask.shape[:-1], tf.bool), dict.fromkeys(METRICS, tf.zeros([]))
         return repeat(once, count, (state, usable, zeros))
 
-    def value(self, critics: list[list[tf.Tensor]], own: int, observation: tf.Tensor, joint: tf.Tensor) -> tf.Tensor:
-        """The least of one agent's critics' values of a joint action `[B, N, K]`: `[B]`."""
-        return tf.reduce_min(tf.stack([self.critics[own](each, observation, joint) for each in critics[own]]), 0)
-
-    def _own_value(self, critics: Any, own: int, seen: tf.Tensor, joint: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        return self.value(critics, own, seen, with_factor(joint, own, weights))
+    def judge(self, critics: Any, own: int, observation: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Joint actions `[B, N, K]` at observations -> the least of one agent's critics' values `[B]`."""
+        pairs = zip(self.critics[own], critics[own], strict=True)
+        values = [critic.seeing(weights, observation) for critic, weights in pairs]
+        return lambda joint: tf.reduce_min(tf.stack([value(joint) for value in values]), 0)
 
     def _update_critics(self, state: State, row: Batch, seed: tf.Tensor) -> tuple[State, tf.Tensor]:
         ahead_seed, share_seed, other_seed, chord_seed = tf.unstack(ops.split(seed, 4))
@@ -254,16 +271,17 @@ class Learner:
         with tf.GradientTape() as tape:
             tape.watch(state.critics)
             for own in range(self.count):
-                value = self.value(state.target_critics, own, row.next_observation, joint)
+                value = self.judge(state.target_critics, own, row.next_observation)(joint)
                 value = self.agent.discount * tf.where(row.terminated[:, own], 0.0, value)
                 target = tf.stop_gradient(row.reward[:, own] + value)
                 there = tf.cast(row.present[:, own], tf.float32)
-                for weights in state.critics[own]:
-                    critic = self.critics[own].at(weights)
-                    losses.append(tf.reduce_mean(there * tf.square(critic(row.observation, point) - target)))
+                for network, weights in zip(self.critics[own], state.critics[own], strict=True):
+                    critic = network.seeing(weights, row.observation)
+                    losses.append(tf.reduce_mean(there * tf.square(critic(point) - target)))
                     if self.agent.critic == "concatenating" and self.agent.chord_weight:
                         ends = taken, with_factor(taken, own, uniform[:, own])
-                        losses.append(self.agent.chord_weight * chord_loss(critic, row.observation, *ends, chord_seed))
+                        chord = chord_loss(lambda _, at, critic=critic: critic(at), row.observation, *ends, chord_seed)
+                        losses.append(self.agent.chord_weight * chord)
             loss = tf.add_n(losses)
         gradients, rate = tape.gradient(loss, state.critics), self.agent.critic_learning_rate
         critics, adam = self.adam.step(gradients, state.critic_adam, state.critics, rate)
@@ -280,8 +298,11 @@ class Learner:
                 joint = tf.stop_gradient(policy.sample(ops.fold_in(seed, -1)).one_hot)
             entropy, values = policy.entropy(), []
             for own, each in enumerate(policy.agents):
-                judge = functools.partial(self._own_value, state.critics, own, row.observation, joint)
-                values.append(each.expectation(judge, ops.fold_in(seed, own)))
+                judge = self.judge(state.critics, own, row.observation)
+                mine = functools.partial(with_factor, joint, own)
+                values.append(
+                    each.expectation(lambda at, judge=judge, mine=mine: judge(mine(at)), ops.fold_in(seed, own))
+                )
             gained = tf.stack(values, 1) + self.agent.entropy_coefficient * entropy
             size = tf.reduce_mean(tf.where(row.mask, tf.square(logits), 0.0))
             loss = self.agent.logit_coefficient * size - tf.reduce_sum(tf.reduce_mean(there * gained, 0))

@@ -5,7 +5,8 @@
 Everybody has a policy of what it sees alone, and learns by PPO from its own advantages. With `critic: own` its values
 know no more than that: independent PPO. With `critic: joint` they are of all that everybody sees, which only training
 needs: PPO with a centralised value, MAPPO. Games written in TensorFlow are collected in the same program as the update,
-others by the collector of several agents. What is not of several agents is PPO's: `agents/ppo.py`.
+others by the collector of several agents. What is not of several agents is PPO's: `agents/ppo.py`. What networks with a
+memory change is in `agents/recurrent_multi_agent_ppo.py`.
 
 Sources: de Witt et al. (2020), arXiv 2011.09533 (independent PPO); Yu et al. (2022), arXiv 2103.01955 (MAPPO).
 """
@@ -20,10 +21,11 @@ import tensorflow as tf
 from pydantic import Field
 
 from rlsample.learning import losses
-from rlsample.networks import model_of, on_features, with_outputs
+from rlsample.rollouts.in_graph_turns import collect_and_learn, remember_and_learn
 from rlsample.rollouts.several_agents.agents import Agents
 from rlsample.rollouts.several_agents.collector import JointCollector, JointTransition
-from rlsample.rollouts.several_agents.policy import JointPolicy, NetworkOfEach
+from rlsample.rollouts.several_agents.policy import JointPolicy
+from rlsample.rollouts.several_agents.remembering import joint_policy_for
 from rlsample.rollouts.transitions import Transition
 from rlsample.runs import Run, RunConfig
 from rlsample.spaces import Factors
@@ -55,12 +57,12 @@ def make_policy(config: RunConfig[Config], observation_space: gym.Space, action_
     """The policies this agent trains, as one, with fresh weights.
 
     Raises:
-        ValueError: spaces that are not those of several agents, a network with a memory, or a rollout that does not
-            divide into the minibatches asked for.
+        ValueError: spaces that are not those of several agents, or a rollout that does not divide into the minibatches
+            asked for.
     """
     ppo.check_minibatches(config)
     shared = config.agent.shared_network
-    return JointPolicy(observation_space, action_space, config.sampler, config.network, shared=shared)
+    return joint_policy_for(observation_space, action_space, config.sampler, config.network, shared=shared)
 
 
 def train(config: RunConfig[Config], run: Run) -> JointPolicy:
@@ -69,7 +71,11 @@ def train(config: RunConfig[Config], run: Run) -> JointPolicy:
     def collector(envs: gym.vector.VectorEnv, factors: Factors, seed: int) -> JointCollector:
         return JointCollector(envs, Agents.of(envs.single_observation_space, envs.single_action_space), seed)
 
-    policy: Any = ppo.train_learner(Learner, config, run, make_collector=collector)
+    from . import recurrent_multi_agent_ppo  # whose learner extends the one below
+
+    remembers = config.network.state_size > 0
+    kind, turn = (recurrent_multi_agent_ppo.Learner, remember_and_learn) if remembers else (Learner, collect_and_learn)
+    policy: Any = ppo.train_learner(kind, config, run, make_turn=turn, make_collector=collector)
     return policy
 
 
@@ -87,11 +93,7 @@ class Learner(ppo.Learner):
     def _networks(self) -> tuple[JointPolicy, keras.Model]:
         """The policy, and the critic: joint features `[B, all]` -> `[B, N, 1]`."""
         policy = make_policy(self.config, *self.spaces)
-        if self.agent.critic == "own":
-            return policy, NetworkOfEach(policy.agents, policy.network, 1, shared=self.agent.shared_network)
-        count = len(policy.agents.names)
-        values = with_outputs(model_of(policy.network, policy.agents.space), count)
-        return policy, on_features(values, keras.layers.Reshape((count, 1)))
+        return policy, policy.of_each(1) if self.agent.critic == "own" else policy.of_all(1)
 
     def logits(self, parameters: list[tf.Tensor], observation: tf.Tensor) -> tf.Tensor:
         """Joint observations `[E, ...]` -> logits `[E, N, K]`."""
@@ -134,7 +136,7 @@ class Learner(ppo.Learner):
         return rollout._replace(truncated=truncated, valid=valid), more, memory
 
     def _standardized(self, advantage: tf.Tensor, valid: tf.Tensor | None) -> tf.Tensor:
-        """Each agent's advantages `[n, N]` by themselves: rewards may differ in scale."""
-        everybody = range(advantage.shape[1])
-        there = [None if valid is None else valid[:, agent] for agent in everybody]
-        return tf.stack([losses.standardize(advantage[:, agent], there[agent]) for agent in everybody], 1)
+        """Each agent's advantages `[..., N]` by themselves: rewards may differ in scale."""
+        everybody = range(advantage.shape[-1])
+        there = [None if valid is None else valid[..., agent] for agent in everybody]
+        return tf.stack([losses.standardize(advantage[..., agent], there[agent]) for agent in everybody], -1)

@@ -37,7 +37,7 @@ class Learner(RecurrentLearner, ppo.Learner):
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""
-        return super().start(member)._replace(memory=(self.nothing(), self.nothing()))
+        return super().start(member)._replace(memory=(self.nothing(self.network), self.nothing(self.critic)))
 
     def beside(self, state: State) -> tuple[NumpyNetwork, ...]:
         """What remembers besides the policy, for runners: the critic."""

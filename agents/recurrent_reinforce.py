@@ -30,7 +30,7 @@ class Learner(RecurrentLearner, reinforce.Learner):
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""
-        return super().start(member)._replace(memory=(self.nothing(), self.nothing()))
+        return super().start(member)._replace(memory=(self.nothing(self.network), self.nothing(self.baseline)))
 
     def _rollout(self, state: State, steps: Transition) -> tuple[Rollout, tuple[tf.Tensor, tf.Tensor]]:
         _, states = self._over(self.network.at(state.policy), steps, state.memory[0])

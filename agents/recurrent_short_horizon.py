@@ -34,7 +34,7 @@ class Learner(RecurrentLearner, short_horizon_actor_critic.Learner):
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""
-        return super().start(member)._replace(memory=(self.nothing(), self.nothing()))
+        return super().start(member)._replace(memory=(self.nothing(self.network), self.nothing(self.critic)))
 
     def split(self, state: State) -> Any:
         """The weights, the memory and the statistics that `logits` takes."""

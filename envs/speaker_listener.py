@@ -18,19 +18,19 @@ class Conversation(NamedTuple):
 
     Attributes:
         target: float `[B, targets]`, one-hot.
-        heard: float `[B, messages + 1]`, the word said last, one-hot; the last entry is silence.
-        chosen: bool `[B]`, whether the listener has picked a target.
+        heard: float `[B, messages + 1]`, the word that was just said, one-hot; the last entry is silence.
+        time: int32 `[B]`, steps taken.
 
     Examples:
         >>> from envs.speaker_listener import SpeakerListener
         >>> state = SpeakerListener(targets=4).initial((0, 1), num_envs=2)
-        >>> print(state.heard.numpy()[0], state.chosen.numpy())  # silence
-        [0. 0. 0. 0. 1.] [False False]
+        >>> print(state.heard.numpy()[0], state.time.numpy())  # silence
+        [0. 0. 0. 0. 1.] [0 0]
     """
 
     target: tf.Tensor
     heard: tf.Tensor
-    chosen: tf.Tensor
+    time: tf.Tensor
 
 
 class SpeakerListener(SeveralAgentsEnv):
@@ -38,32 +38,32 @@ class SpeakerListener(SeveralAgentsEnv):
 
     ## Description
     The speaker sees a target and says one of M words. In the next step the listener, who sees the word and nothing
-    else, picks a target. Words mean nothing beforehand: the two have to agree.
+    else, picks a target. Words mean nothing beforehand: the two have to agree. With a delay the listener picks so many
+    steps later, in which nothing is heard: only a listener who remembers then knows the word.
 
     ## Action Space
-    `Dict(speaker_0=Discrete(messages), listener_0=Discrete(targets))`. Both act in each of the two steps; what the
-    listener picks in the first, and what the speaker says in the second, does nothing. A relaxed message is heard as
-    the mix that it is, and a relaxed choice is paid by the weight of the target.
+    `Dict(speaker_0=Discrete(messages), listener_0=Discrete(targets))`. Both act in each step; what the listener picks
+    before the last, and what the speaker says after the first, does nothing. A relaxed message is heard as the mix that
+    it is, and a relaxed choice is paid by the weight of the target.
 
     ## Observation Space
     `Box` of shape (2, max(targets, messages + 1)): the target for the speaker, and the word heard, or silence as the
-    entry after the words, for the listener; one-hots, padded with zeros. The state is both, and whether the choice is
-    made.
+    entry after the words, for the listener; one-hots, padded with zeros. The state is both, and the time.
 
     ## Starting State
     A target drawn uniformly, and silence.
 
     ## Rewards
-    In the second step 1 for the target, 0 for any other; shared. At best min(messages, targets) / targets on average.
+    In the last step 1 for the target, 0 for any other; shared. At best min(messages, targets) / targets on average.
 
     ## Episode End
-    Terminated after the second step.
+    Terminated after the second step, or as many later as the delay is.
 
     ## Information
     Empty; all actions are always legal. In the graph, `optimum`, `expected_reward` and `exact_gradient` are known.
 
     ## Arguments
-    `targets` (4); `messages` (as many as targets); `dtype`.
+    `targets` (4); `messages` (as many as targets); `delay` (0): steps between hearing and choosing, below 99; `dtype`.
 
     ## References
     Lewis (1969), Convention. Lowe et al. (2017), arXiv 1706.02275, whose cooperative communication task it abstracts.
@@ -78,12 +78,15 @@ class SpeakerListener(SeveralAgentsEnv):
         (0.5, Dict('speaker_0': Discrete(2), 'listener_0': Discrete(4)))
     """
 
-    max_episode_steps = 2
+    max_episode_steps = 100
 
-    def __init__(self, targets: int = 4, messages: int | None = None, dtype: str = "float32"):
+    def __init__(self, targets: int = 4, messages: int | None = None, delay: int = 0, dtype: str = "float32"):
         """See the class."""
         self.targets = checks.check_count("targets", targets)
         self.messages = self.targets if messages is None else checks.check_count("messages", messages)
+        self.delay = checks.check_count("delay", delay, minimum=0)
+        if delay + 2 > self.max_episode_steps:
+            raise checks.invalid(f"a delay of at most {self.max_episode_steps - 2}, within the time limit", delay=delay)
         speaker, listener = AgentSpaces(self.messages, self.targets), AgentSpaces(self.targets, self.messages + 1)
         super().__init__({"speaker_0": speaker, "listener_0": listener}, dtype)
 
@@ -96,12 +99,13 @@ class SpeakerListener(SeveralAgentsEnv):
         """Draws targets."""
         target = tf.one_hot(draw_index(self.targets, [num_envs], seed), self.targets, dtype=self.dtype)
         silence = tf.one_hot(tf.fill([num_envs], self.messages), self.messages + 1, dtype=self.dtype)
-        return Conversation(target, silence, tf.zeros([num_envs], tf.bool))
+        return Conversation(target, silence, tf.zeros([num_envs], tf.int32))
 
     def transition(self, state: Conversation, action: tf.Tensor, seed: tf.Tensor | None = None) -> Conversation:
-        """Lets the word be heard; after the second step the choice is made."""
-        said = self.agent_weights(action)[:, 0, : self.messages]
-        return Conversation(state.target, tf.pad(said, [[0, 0], [0, 1]]), _has_heard(state))
+        """Lets the word be heard that is said in the first step; then all is silent."""
+        said = tf.pad(self.agent_weights(action)[:, 0, : self.messages], [[0, 0], [0, 1]])
+        silence = tf.one_hot(self.messages, self.messages + 1, dtype=self.dtype)
+        return Conversation(state.target, tf.where(state.time[:, tf.newaxis] == 0, said, silence), state.time + 1)
 
     def observation(self, state: Conversation, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns what each sees: float `[B, 2, D]`."""
@@ -110,14 +114,14 @@ class SpeakerListener(SeveralAgentsEnv):
     def reward(
         self, state: Conversation, action: tf.Tensor, next_state: Conversation, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Returns the weight of the target in the listener's choice, once a word has been heard: float `[B]`."""
+        """Returns the weight of the target in the listener's choice, in the last step: float `[B]`."""
         choice = self.agent_weights(action)[:, 1, : self.targets]
         right = tf.reduce_sum(choice * state.target, -1)
-        return tf.where(_has_heard(state), right, tf.zeros_like(right))
+        return tf.where(state.time == self.delay + 1, right, tf.zeros_like(right))
 
     def terminal(self, state: Conversation, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns whether the choice is made: bool `[B]`."""
-        return state.chosen
+        return state.time > self.delay + 1
 
     def expected_reward(self, speaker: tf.Tensor, listener: tf.Tensor) -> tf.Tensor:
         """Returns the expected return when both draw from softmax of their logits: a scalar.
@@ -148,8 +152,3 @@ class SpeakerListener(SeveralAgentsEnv):
         width = self.observation_space.shape[1]
         rows = [np.pad(np.asarray(row), (0, width - len(row))) for row in (state.target, state.heard)]
         return render_state, raster.cells(np.stack([raster.shades(rows[0]), raster.shades(rows[1], raster.GREEN)]))
-
-
-def _has_heard(state: Conversation) -> tf.Tensor:
-    """Whether a word has been said: bool `[B]`."""
-    return state.heard[:, -1] < 0.5

@@ -91,6 +91,21 @@ class TestSpeakerListener:
         np.testing.assert_array_equal(second.reward, (choice == target).numpy().astype(float))
         assert second.terminated.numpy().all()
 
+    def test_with_a_delay_the_word_is_heard_once_and_the_last_choice_is_paid(self):
+        env = SpeakerListener(3, 4, delay=2)
+        state, heard, rewards, ended = env.initial(seed_of(1), 6), [], [], []
+        target = tf.argmax(state.target, -1, output_type=tf.int32)
+        for time, choice in enumerate((target, target, 2 - target, target)):
+            step = env.step(state, tf.stack([target + 1 if time == 0 else target, choice], 1), seed_of(time))
+            heard.append(tf.argmax(step.observation[:, 1], -1).numpy())
+            rewards.append(step.reward.numpy().tolist())
+            ended.append(bool(step.terminated.numpy().all()))
+            state = step.state
+        np.testing.assert_array_equal(heard, [target.numpy() + 1, *[[4] * 6] * 3])
+        assert (rewards, ended) == ([*[[0.0] * 6] * 3, [1.0] * 6], [False] * 3 + [True])
+        with pytest.raises(ValueError, match="a delay of at most 98, within the time limit"):
+            SpeakerListener(delay=99)
+
     def test_the_exact_gradients_are_those_of_the_expected_return(self):
         env = SpeakerListener(3, 4, dtype="float64")
         speaker, listener = random_logits((3, 4)), random_logits((4, 3))

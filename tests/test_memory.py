@@ -21,6 +21,7 @@ from rlsample.rollouts.gymnasium_loop import GymnasiumLoop
 from rlsample.rollouts.in_graph_collector import InGraphCollector
 from rlsample.rollouts.numpy_policy import quickest_policy
 from rlsample.rollouts.on_policy import on_policy_loop
+from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_policy import RecurrentPolicy, RolloutActor, policy_for
 from rlsample.runs.agents import make_policy
 from tests.helpers_agents import AGENTS, ALL_AGENTS, small_config
@@ -471,8 +472,15 @@ def test_minibatches_are_whole_sequences():
         ppo.make_policy(config, SPACE, Discrete(3))
 
 
-@pytest.mark.parametrize("name", [name for name in ALL_AGENTS if name.startswith("multi_agent_")])
-def test_agents_that_cannot_remember_say_so_first(name):
-    config = small_config(name, network=NETWORK)
-    with pytest.raises(runs.ConfigError, match=r"without memory here.*those of several, multi_agent_"):
-        make_policy(AGENTS.module(name), config)
+def test_a_policy_without_a_memory_says_so_of_a_network_with_one():
+    with pytest.raises(ValueError, match=r"a network without memory here.*policy_for makes the one that fits"):
+        Policy(SPACE, Discrete(3), samplers.create("categorical"), NETWORK)
+
+
+@pytest.mark.parametrize("name", ALL_AGENTS)
+def test_every_agent_remembers(name):
+    short = {"sequence_length": 6, "burn_in": 2, "prioritized": False}
+    agent = {field: value for field, value in short.items() if field in AGENTS[name].model_fields}
+    policy = make_policy(AGENTS.module(name), small_config(name, network=NETWORK, agent=agent))
+    assert isinstance(policy, RecurrentPolicy)
+    assert policy.state_size

@@ -71,10 +71,10 @@ class TestCritics:
             shares = np.linspace(0, 1, 11)
             taken = tf.one_hot(row.action, 4)
             points = [share * row.probs + (1 - share) * taken for share in shares]
-            losses = [np.square(of.value(of.state.critics, 0, row.observation, point) - reward) for point in points]
+            losses = [np.square(of.judge(of.state.critics, 0, row.observation)(point) - reward) for point in points]
             assert np.min(losses, 0).mean() * 0.8 < loss < np.max(losses, 0).mean() * 1.2
         else:
-            value = of.value(of.state.critics, 0, row.observation, tf.one_hot(row.action, 4))
+            value = of.judge(of.state.critics, 0, row.observation)(tf.one_hot(row.action, 4))
             np.testing.assert_allclose(loss, tf.reduce_mean(tf.square(value - reward)), rtol=1e-5)
 
     def test_what_follows_counts_unless_the_own_task_is_over(self):
@@ -90,9 +90,9 @@ class TestCritics:
         row = batch(of)
         taken, following = tf.one_hot(row.action, 4), of.network(of.state.target_actors, row.next_observation)
         drawn = of.policy.head.distribution(following, row.next_mask).sample(ops.split(SEED, 4)[0])
-        ahead = of.value(of.state.target_critics, 1, row.next_observation, tf.one_hot(drawn.action, 4))
+        ahead = of.judge(of.state.target_critics, 1, row.next_observation)(tf.one_hot(drawn.action, 4))
         for own, target in ((0, row.reward[:, 0]), (1, row.reward[:, 1] + 0.5 * ahead)):
-            error = of.value(of.state.critics, own, row.observation, taken) - target
+            error = of.judge(of.state.critics, own, row.observation)(taken) - target
             np.testing.assert_allclose(losses[own], tf.reduce_mean(tf.square(error)), rtol=1e-5)
 
     def test_the_chord_loss_straightens_along_the_own_action(self):
@@ -113,7 +113,7 @@ class TestActors:
             for own in range(2):
                 for action in range(6):
                     joint = with_factor(taken, own, tf.one_hot(tf.fill([ROWS], action), 6))
-                    q = of.value(of.state.critics, own, row.observation, joint)
+                    q = of.judge(of.state.critics, own, row.observation)(joint)
                     value -= tf.reduce_mean(probs[:, own, action] * q)
         expected = tape.gradient(value, of.state.actors)
         _, (loss, _, norm), _ = of._update_actors(of.state, row, SEED)

@@ -209,7 +209,6 @@ def test_a_population_has_its_members_in_one_program():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"network": {"name": "recurrent"}}, "a network without memory here"),
         ({"env": {"id": "CartPole-v1"}}, "a Tuple or Dict space, with an entry for each agent"),
         (
             {"env": {"id": "rlsample/Foraging-v0", "num_envs": 3}, "agent": {"num_steps": 5}},

@@ -76,7 +76,15 @@ SETTINGS = {
             "temperatures": {"speaker_0": {"name": "exponential", "start": 1.0, "end": 0.1, "steps": 300}},
         },
     },
+    "multi_agent_actor_critic, with a memory": {
+        "network": {"name": "recurrent", "units": 3},
+        "agent": {"critic": "interpolated", "standardize_rewards": True, "sequence_length": 6, "burn_in": 2},
+    },
     "multi_agent_ppo": {"evaluation": {"every": 32, "episodes": 2}, "temperature": {"name": "adaptive", "target": 0.4}},
+    "multi_agent_ppo, with a memory": {
+        "evaluation": {"every": 32, "episodes": 2},
+        "network": {"name": "recurrent", "units": 3},
+    },
     "ppo, with a memory": {
         "evaluation": {"every": 32, "episodes": 2},
         "env": {"id": "rlsample/TMaze-v0", "num_envs": 4},
@@ -118,6 +126,8 @@ SLOW = {
     "dqn, with a memory",
     "dqn, with a memory, by Python",
     "multi_agent_ppo",
+    "multi_agent_actor_critic, with a memory",
+    "multi_agent_ppo, with a memory",
     "reinforce",
     "reinforce, with a memory",
     "relaxed_actor_critic, with a memory",

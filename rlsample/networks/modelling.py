@@ -90,7 +90,7 @@ def on_features(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
 
 def _without_memory(network: Network, space: gym.Space) -> keras.Model:
     if network.state_size:
-        hint = "All agents of one policy can use a memory; those of several, multi_agent_*, cannot."
+        hint = "A RecurrentPolicy acts with a memory; rollouts.recurrent_policy.policy_for makes the one that fits."
         raise checks.invalid("a network without memory here", network=network.name, hint=hint)
     return _built(network, space)
 

@@ -163,11 +163,13 @@ class GymnasiumLoop:
 
     def _seen(self, act: NumpyAct, steps: Any) -> tuple[Any, Any]:
         """What the policy acted on at one of the steps of each environment, the last if that is known; and the mask."""
-        remembered = getattr(steps, "memory", ())
-        first = [part[0] for part in remembered[:1]]
-        index = 0 if first else -1
+        before = getattr(steps, "memory", ())
+        index = 0 if before else -1
         observation, mask = tf.nest.map_structure(lambda part: part[index], (steps.observation, steps.mask))
-        return (observation, *first) if first else getattr(act, "seen", observation), mask
+        if before:
+            return (observation, before[0][0]), mask
+        # In the steps an observation is as the policy reads it, which for several agents is not as they see it.
+        return (observation, act.seen[1]) if hasattr(act, "seen") else observation, mask
 
     def _learn(self, state: Any, *arguments: Any) -> tuple[Any, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         state, metrics, finite = self.learner.learn(state, *arguments)

@@ -17,6 +17,8 @@ Recurrent = Callable[[Any], tuple[tf.Tensor, tf.Tensor]]
 def ends(transitions: Transition | DistantTransition) -> tf.Tensor:
     """Bool `[T, B]`: whether nothing of the step is to be remembered at the next one.
 
+    An episode of several agents, whose `terminated` is `[T, B, N]`, is over when the tasks of all of them are.
+
     Examples:
         >>> from rlsample.rollouts.memory import ends
         >>> from rlsample.rollouts.transitions import Transition
@@ -26,7 +28,8 @@ def ends(transitions: Transition | DistantTransition) -> tf.Tensor:
         >>> ends(transitions).numpy().ravel()
         array([False,  True, False])
     """
-    done = transitions.terminated | transitions.truncated
+    terminated, truncated = transitions.terminated, transitions.truncated
+    done = truncated | tf.reduce_all(terminated, range(truncated.shape.rank, terminated.shape.rank))
     return done if transitions.valid is None else done | ~transitions.valid
 
 

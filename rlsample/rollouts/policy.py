@@ -64,8 +64,18 @@ class Policy:
         self.model = networks.on_features(self._features(), self.head)
         self._concrete: dict[tuple[str, int], Any] = {}
 
+    @property
+    def input_space(self) -> gym.Space:
+        """Of what the model reads."""
+        return self.observation_space
+
+    @property
+    def state_size(self) -> int:
+        """S, how many numbers it remembers of each environment; 0 without a memory."""
+        return self.network.state_size
+
     def _features(self) -> keras.Model:
-        return networks.model_of(self.network, self.observation_space)
+        return networks.model_of(self.network, self.input_space)
 
     def logits(self, observation: Any) -> tf.Tensor:
         """Observations `[B, ...]` -> logits `[B, K]` or `[B, F, K]`, in eager or compiled code."""

@@ -30,7 +30,7 @@ class RecurrentLearner:
         >>> policy = RecurrentPolicy(env.observation_space, env.action_space, samplers.create("reinmax"), network)
         >>> learner.policy, learner.network = policy, FlatNetwork(policy.model)
         >>> learner.config = SimpleNamespace(env=SimpleNamespace(num_envs=3))
-        >>> state = SimpleNamespace(policy=learner.network.weights(), memory=(learner.nothing(),))
+        >>> state = SimpleNamespace(policy=learner.network.weights(), memory=(learner.nothing(learner.network),))
         >>> logits, memory = learner.logits_and_memory(learner.split(state), tf.ones([3, 4]), learner.memory(state))
         >>> logits.shape, memory.shape
         (TensorShape([3, 2]), TensorShape([3, 8]))
@@ -40,9 +40,9 @@ class RecurrentLearner:
     policy: Any
     network: FlatNetwork
 
-    def nothing(self) -> tf.Tensor:
-        """What a network remembers where all episodes begin: zeros `[E, S]`."""
-        return tf.zeros([self.config.env.num_envs, self.policy.network.state_size])
+    def nothing(self, network: FlatNetwork) -> tf.Tensor:
+        """What a network with a memory remembers where all episodes begin: zeros `[E, S]`."""
+        return tf.zeros([self.config.env.num_envs, network.model.output[1].shape[-1]])
 
     def forget(self, state: Any) -> Any:
         """The state with nothing to remember: all environments begin anew."""

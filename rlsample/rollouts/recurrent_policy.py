@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, networks
-from rlsample.rollouts.observations import batch_shape
 from rlsample.rollouts.policy import Policy
 from rlsample.samplers import Sampler
 
@@ -47,12 +46,12 @@ class RecurrentPolicy(Policy):
     """
 
     def _features(self) -> keras.Model:
-        return networks.recurrent_model_of(self.network, self.observation_space)
+        return networks.recurrent_model_of(self.network, self.input_space)
 
     def initial_state(self, num_envs: int | None = None) -> np.ndarray:
         """The state where an episode begins: float32 zeros `[num_envs, S]`; `[S]` for a single environment."""
         batch = () if num_envs is None else (checks.check_count("num_envs", num_envs),)
-        return np.zeros((*batch, self.network.state_size), np.float32)
+        return np.zeros((*batch, self.state_size), np.float32)
 
     def act(self, observations: Any, mask: Any = None, seed: Any = None, state: Any = None) -> Any:
         """Chooses the most probable legal actions, or draws them if a seed is given; the rest as of `Policy.act`.
@@ -103,7 +102,7 @@ class RecurrentPolicy(Policy):
 
     def _read(self, observations: Any, mask: Any, state: Any) -> tuple[Any, np.ndarray]:
         observation, legal = self.read(observations, mask)
-        shape = (*batch_shape(self.observation_space, observation), self.network.state_size)
+        shape = (*legal.shape[: legal.ndim - len(self.factors.event_shape)], self.state_size)
         state = np.zeros(shape, np.float32) if state is None else np.asarray(state, np.float32)
         if state.shape != shape:
             raise checks.invalid(f"state to have shape {shape}", shape=state.shape)

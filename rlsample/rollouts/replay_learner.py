@@ -19,8 +19,8 @@ from rlsample.rollouts.numpy_policy import quickest_actor
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recall import Recall
 from rlsample.rollouts.sampler_metrics import CriticAudit
-from rlsample.rollouts.sequence_network import network_of
-from rlsample.rollouts.sequences import Sequences, one_step
+from rlsample.rollouts.sequence_network import go_on, network_of
+from rlsample.rollouts.sequences import Sequences
 from rlsample.rollouts.updates import Updates
 from rlsample.streams import Streams
 
@@ -117,9 +117,7 @@ class ReplayLearner:
 
     def logits_and_memory(self, parameters: Any, observation: Any, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `learning.remembering.RememberingLearner`; what networks remember stands side by side: `[E, M]`."""
-        steps = one_step(observation, memory)
-        found = [network.go(own, steps) for network, own in zip(self.networks, parameters, strict=True)]
-        return found[0][0], tf.concat([states for _, states in found], -1)
+        return go_on(self.networks, parameters, observation, memory)
 
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """See `learning.population.Learner`."""

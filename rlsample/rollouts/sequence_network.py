@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -128,7 +128,7 @@ def critic_of(policy: Policy, make: Callable[..., keras.Model], number: int = 0)
         >>> critic(critic.weights(), one_step(tf.ones([3, 4]), tf.zeros([3, 24])), tf.constant([0, 1, 1])).shape
         TensorShape([3])
     """
-    network, space, event_shape = policy.network, policy.observation_space, policy.factors.event_shape
+    network, space, event_shape = policy.network, policy.input_space, policy.factors.event_shape
     if not network.state_size:
         return FlatNetwork(make(network, space, event_shape))
     model = recurrent_model_of(network, space)
@@ -136,4 +136,32 @@ def critic_of(policy: Policy, make: Callable[..., keras.Model], number: int = 0)
     # Nothing but a layer of its own would let one that is not linear in the action bring the two together.
     hidden = MLP(hidden_sizes=() if make is LinearCritic else (width,), activation="relu")
     head = make(hidden, gym.spaces.Box(-np.inf, np.inf, (width,)), event_shape)
-    return SequenceNetwork(model, (1 + number) * network.state_size, head)
+    return SequenceNetwork(model, policy.state_size + number * network.state_size, head)
+
+
+def go_on(
+    networks: Sequence[SequenceNetwork], layers: Sequence[Any], observation: Any, memory: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A step of networks whose memories stand side by side.
+
+    Args:
+        networks: in the order of their columns.
+        layers: of each, as its `split` gave them.
+        observation: a tree of tensors `[B, ...]`.
+        memory: float32 `[B, M]`.
+
+    Returns:
+        (the outputs of the first `[B, ...]`, what all remember then `[B, M]`).
+
+    Examples:
+        >>> from rlsample.rollouts.sequence_network import SequenceNetwork, go_on
+        >>> space, network = gym.spaces.Box(-1, 1, (4,)), networks.Recurrent(units=8)
+        >>> both = [SequenceNetwork(networks.recurrent_model_of(network, space), first) for first in (0, 8)]
+        >>> layers = [each.split(each.weights()) for each in both]
+        >>> output, memory = go_on(both, layers, tf.ones([2, 4]), tf.zeros([2, 16]))
+        >>> output.shape, memory.shape
+        (TensorShape([2, 8]), TensorShape([2, 16]))
+    """
+    steps = one_step(observation, memory)
+    found = [network.go(own, steps) for network, own in zip(networks, layers, strict=True)]
+    return found[0][0], tf.concat([states for _, states in found], -1)

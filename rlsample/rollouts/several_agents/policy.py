@@ -25,6 +25,7 @@ class JointPolicy(Policy):
 
     Attributes:
         agents: whose policy it is.
+        shared: whether one network is all agents'.
         model: joint features float32 `[B, all]` -> logits `[B, N, K]`; the padding of agents with fewer actions is
             left to masks.
         head: draws, with a sampler and a temperature for each agent; its sampler is that of agents without one of
@@ -74,10 +75,25 @@ class JointPolicy(Policy):
         self.head: Any = JointHead(
             sampler, self.agents.read(samplers, sampler), self.agents.read(temperatures, None), self.agents
         )
-        outputs = self.factors.num_categories
+        self.shared = shared
         # Nearly uniform at first.
-        self.model = NetworkOfEach(self.agents, self.network, outputs, gain=0.01, shared=shared)
+        self.model = self.of_each(self.factors.num_categories, gain=0.01)
         self._concrete: dict[tuple[str, int], Any] = {}
+
+    @property
+    def input_space(self) -> gym.Space:
+        """Of the joint features."""
+        return self.agents.space
+
+    def of_each(self, outputs: int, gain: float = 1.0) -> keras.Model:
+        """A model like the policy's, with fresh weights: joint features `[B, all]` -> `[B, N, outputs]`."""
+        return NetworkOfEach(self.agents, self.network, outputs, gain=gain, shared=self.shared)
+
+    def of_all(self, outputs: int) -> keras.Model:
+        """A model of the same shapes and with the same network, whose outputs are of all that everybody sees."""
+        count = len(self.agents.names)
+        flat = networks.with_outputs(self._features(), count * outputs)
+        return networks.on_features(flat, keras.layers.Reshape((count, outputs)))
 
     def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """As of `Policy`, with joint features for an observation."""
@@ -89,8 +105,8 @@ class JointPolicy(Policy):
         """See `Policy.sample`."""
         return super().sample(self.agents.features(observation), mask, seed)
 
-    def probabilities(self, features: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Of everybody's actions, by joint features: float32 `[B, N, K]`; exactly 0 for what is illegal."""
+    def probabilities(self, features: Any, mask: np.ndarray) -> np.ndarray:
+        """Of everybody's actions, by what `logits` takes: float32 `[B, N, K]`; exactly 0 for what is illegal."""
         return self._call(self._probs, features, mask, (0, 0))
 
 
@@ -123,8 +139,11 @@ class NetworkOfEach(keras.Model):
         count, size = agents.places.shape
         space = gym.spaces.Box(-np.inf, np.inf, (size + count if shared else size,))
         made = range(1 if shared else count)
-        self.networks = [networks.with_outputs(networks.model_of(network, space), outputs, gain) for _ in made]
+        self.networks = [networks.with_outputs(self._features(network, space), outputs, gain) for _ in made]
         self.built = True
+
+    def _features(self, network: networks.Network, space: gym.Space) -> keras.Model:
+        return networks.model_of(network, space)
 
     def own(self, features: tf.Tensor) -> tf.Tensor:
         """What each agent sees, shorter ones padded with zeros: `[..., all]` -> `[..., N, D]`."""
@@ -136,10 +155,13 @@ class NetworkOfEach(keras.Model):
         own = self.own(features)
         if not self.shared:
             return tf.stack([network(own[:, index]) for index, network in enumerate(self.networks)], 1)
+        return tf.reshape(self.networks[0](self.told(own)), [-1, own.shape[1], self.outputs_of_each])
+
+    def told(self, own: tf.Tensor) -> tf.Tensor:
+        """What a shared network is given of `[B, N, D]`: a row for each agent, with who it is, `[B * N, D + N]`."""
         count, batch = own.shape[1], tf.shape(own)[0]
         who = tf.broadcast_to(tf.eye(count, dtype=own.dtype), [batch, count, count])
-        rows = tf.reshape(tf.concat([own, who], -1), [-1, own.shape[-1] + count])
-        return tf.reshape(self.networks[0](rows), [batch, count, self.outputs_of_each])
+        return tf.reshape(tf.concat([own, who], -1), [-1, own.shape[-1] + count])
 
 
 class JointHead:
