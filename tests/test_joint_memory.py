@@ -358,7 +358,7 @@ def test_the_collector_of_several_agents_remembers_what_the_learner_does(autores
 def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on):
     register("test/Leaving-v0", Leaving)
     learners = [learner(env) for _ in range(2)]
-    options = {"num_steps": 4, "seed": 1, "temperature": learners[0].config.temperature, "jit_compile": False}
+    options = {"num_steps": 7, "seed": 1, "temperature": learners[0].config.temperature, "jit_compile": False}
     agents = learners[0].policy.agents
     halted, resumed = (
         GymnasiumLoop(
