@@ -239,7 +239,7 @@ def test_every_pathwise_sampler_has_a_gradient_through_a_segment(sampler, parts,
 @pytest.mark.parametrize(
     ("env", "hyper"),
     [
-        ("rlsample/RaggedDict-v0", {"audit_draws": 2}),
+        ("rlsample/RaggedDict-v0", {}),
         ("rlsample/GridWorld-v0", {"jit_compile": True}),
         ("rlsample/GridWorld-v0", {"population": 2, "audit_draws": 2, "jit_compile": True}),
     ],
