@@ -354,6 +354,7 @@ def test_the_collector_of_several_agents_remembers_what_the_learner_does(autores
     np.testing.assert_allclose(np.stack(seen)[valid], states.numpy()[valid], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("env", "goes_on"), [("test/Leaving-v0", False), ("rlsample/SpeakerListener-v0", True)])
 def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on):
     register("test/Leaving-v0", Leaving)

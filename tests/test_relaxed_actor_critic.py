@@ -42,7 +42,9 @@ def score(config):
     return runs.evaluate(policy, config, episodes=20).mean_return, run
 
 
-@pytest.mark.parametrize("sampler", ["exact", pytest.param("gumbel_softmax", marks=pytest.mark.slow), "score_function"])
+@pytest.mark.parametrize(
+    "sampler", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("exact", "gumbel_softmax")), "score_function"]
+)
 def test_learns_to_copy_the_observation(sampler):
     config = configure("rlsample/Identity-v0", 768, sampler, discount=0.0, jit_compile=sampler == "exact")
     fresh = agent.make_policy(config, *spaces_of(config))
@@ -57,7 +59,8 @@ def spaces_of(config):
     return made.single_observation_space, made.single_action_space
 
 
-@pytest.mark.parametrize("critic", [pytest.param("linear", marks=pytest.mark.slow), "concatenating"])
+@pytest.mark.slow
+@pytest.mark.parametrize("critic", ["linear", "concatenating"])
 def test_learns_a_joint_action(critic):
     config = configure("rlsample/MultiDiscrete-v0", 1024, discount=0.0, critic=critic)
     before = runs.evaluate(agent.make_policy(config, *spaces_of(config)), config, episodes=20).mean_return

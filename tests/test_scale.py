@@ -23,6 +23,7 @@ from rlsample.learning.replay import Replay
 from rlsample.rollouts.distant_loop import DistantLoop
 from rlsample.rollouts.environment_faults import EnvironmentFault
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.memory import after, over_rollout
 from rlsample.rollouts.numpy_actor import NumpyActor
 from rlsample.rollouts.numpy_network import dense_network
 from rlsample.rollouts.numpy_policy import network_of
@@ -394,13 +395,17 @@ def test_a_fragment_says_what_was_remembered_before_it_and_how_probable_its_acti
     assert zero.terminated.any()
     for transitions in (zero, one):
         tensors = tf.nest.map_structure(tf.constant, transitions)
-        rollout, columns, remembered = learner._rollout(state, tensors)
+        rollout, columns, kept = learner._rollout(state, tensors)
+        assert kept is state.memory, "runners remember"
         where = transitions.valid
         np.testing.assert_allclose(rollout.log_prob.numpy()[where], transitions.log_prob[where], atol=1e-5)
         same(columns["memory"], [part[0] for part in transitions.memory])
         if transitions is zero:
             goes_on = ~zero.terminated[-1] & ~zero.truncated[-1] & zero.valid[-1]
-            for mine, theirs in zip(remembered, one.memory, strict=True):
+            models = learner.network.at(state.policy), learner.critic.at(state.critic)
+            for model, before, theirs in zip(models, columns["memory"], one.memory, strict=True):
+                _, states = over_rollout(model, tensors.observation, before, columns["starts"])
+                mine = after(tensors, states)
                 np.testing.assert_allclose(mine.numpy()[goes_on], theirs[0][goes_on], atol=1e-5)
 
 
