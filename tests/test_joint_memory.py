@@ -24,6 +24,7 @@ from rlsample.rollouts.several_agents.registration import register
 from rlsample.rollouts.several_agents.remembering import RecurrentJointPolicy, joint_policy_for
 from tests import test_multi_agent_ppo as without_memory
 from tests.helpers_agents import AGENTS, small_config
+from tests.helpers_memory import check_resumed_memory
 from tests.helpers_runs import Silent
 from tests.test_multi_agent_ppo import COUNT, ENVS, STEPS
 from tests.test_several_agents import Leaving
@@ -370,12 +371,7 @@ def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on):
         )
         for of in learners
     )
-    halted.advance()
-    assert resumed.restore(halted.snapshot()) == 1
-    before, after = (loop.learner.memory(loop.state).numpy() for loop in (halted, resumed))
-    assert before.any()
-    np.testing.assert_array_equal(after, before if goes_on else np.zeros_like(before))
-    assert np.isfinite(resumed.advance()["losses/policy"])
+    check_resumed_memory(halted, resumed, goes_on)
 
 
 def test_a_population_remembers_as_its_members_do():

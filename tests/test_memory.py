@@ -25,6 +25,7 @@ from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_policy import RecurrentPolicy, RolloutActor, policy_for
 from rlsample.runs.agents import make_policy
 from tests.helpers_agents import AGENTS, ALL_AGENTS, small_config
+from tests.helpers_memory import check_resumed_memory
 from tests.helpers_networks import batch_of
 from tests.helpers_runs import Silent
 
@@ -371,12 +372,7 @@ def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on, kind, qu
         GymnasiumLoop(vector, kind(config, vector, num_turns=2), **options)
         for vector in (config.env.make(8), config.env.make(8))
     )
-    halted.advance()
-    assert resumed.restore(halted.snapshot()) == 1
-    before, after = (loop.learner.memory(loop.state).numpy() for loop in (halted, resumed))
-    assert before.any()
-    np.testing.assert_array_equal(after, before if goes_on else np.zeros_like(before))
-    assert np.isfinite(resumed.advance()["losses/policy"])
+    check_resumed_memory(halted, resumed, goes_on)
 
 
 @pytest.mark.parametrize("cell", CELLS)

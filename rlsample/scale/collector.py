@@ -83,9 +83,8 @@ class ScaledCollector:
             RunnerFault: a runner was lost more often than `max_restarts`.
             EnvironmentFault: an environment failed.
         """
-        lagging = self._scale.mode == "async"
-        length = self._scale.fragment_steps or num_steps if lagging else num_steps
-        taken = self._taken(act, length, with_log_prob=lagging, each=num_steps // length)
+        length = self._scale.fragment_steps or num_steps
+        taken = self._taken(act, length, with_log_prob=self._scale.mode == "async", each=num_steps // length)
         parts = [fragment.transitions for fragment in taken]
         if len(parts) == 1:
             return parts[0]
