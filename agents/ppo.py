@@ -28,7 +28,6 @@ from rlsample.learning import losses, shuffle
 from rlsample.learning.adam import Adam
 from rlsample.learning.loops import repeat
 from rlsample.learning.replicas import mean_over_replicas, mirrored
-from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.advantages import advantages
 from rlsample.rollouts.in_graph_collector import max_truncations
@@ -156,7 +155,7 @@ class Learner:
 
     def _networks(self) -> tuple[Policy, keras.Model]:
         policy = make_policy(self.config, *self.spaces)
-        return policy, with_outputs(model_of(policy.network, policy.observation_space), 1)
+        return policy, policy.another_network(1)
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights."""

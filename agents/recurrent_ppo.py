@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from rlsample.learning import shuffle
-from rlsample.networks import recurrent_model_of, with_outputs
 from rlsample.rollouts import memory
 from rlsample.rollouts.numpy_network import NumpyNetwork
 from rlsample.rollouts.numpy_translation import translated
-from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_learner import RecurrentLearner
 from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.rollouts.transitions import swap_axes
@@ -30,10 +27,6 @@ from .ppo_state import Minibatch, State
 
 class Learner(RecurrentLearner, ppo.Learner):
     """Policy and critic of one member, both with a memory: see `remembering.RememberingLearner`."""
-
-    def _networks(self) -> tuple[Policy, keras.Model]:
-        policy = ppo.make_policy(self.config, *self.spaces)
-        return policy, with_outputs(recurrent_model_of(policy.network, policy.observation_space), 1)
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""

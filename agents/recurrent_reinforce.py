@@ -7,12 +7,9 @@ it. No gradient passes from one rollout to the one before.
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 
-from rlsample.networks import recurrent_model_of, with_outputs
 from rlsample.rollouts import memory
-from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_learner import RecurrentLearner
 from rlsample.rollouts.transition import Transition
 from rlsample.types import Rollout
@@ -23,10 +20,6 @@ from .reinforce import State
 
 class Learner(RecurrentLearner, reinforce.Learner):
     """Policy and baseline of one member, both with a memory: see `remembering.RememberingLearner`."""
-
-    def _networks(self) -> tuple[Policy, keras.Model]:
-        policy = reinforce.make_policy(self.config, *self.spaces)
-        return policy, with_outputs(recurrent_model_of(policy.network, policy.observation_space), 1)
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from rlsample.learning.normalization import normalize
-from rlsample.networks import recurrent_model_of, with_outputs
 from rlsample.rollouts import memory
-from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.recurrent_learner import RecurrentLearner
 from rlsample.rollouts.transition import Transition
 
@@ -27,10 +24,6 @@ from .short_horizon_actor_critic import Segment, State, segment_of
 
 class Learner(RecurrentLearner, short_horizon_actor_critic.Learner):
     """Policy and critic of one member, both with a memory: see `remembering.RememberingLearner`."""
-
-    def _networks(self) -> tuple[Policy, keras.Model]:
-        policy = short_horizon_actor_critic.make_policy(self.config, *self.spaces)
-        return policy, with_outputs(recurrent_model_of(policy.network, policy.observation_space), 1)
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""

@@ -33,7 +33,6 @@ from rlsample.learning import losses
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.loops import repeat
 from rlsample.learning.returns import backward_recurrence, discounted_returns
-from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.in_graph_collector import max_truncations
 from rlsample.rollouts.in_graph_turns import collect_and_learn, remember_and_learn
@@ -141,7 +140,7 @@ class Learner:
 
     def _networks(self) -> tuple[Policy, keras.Model]:
         policy = make_policy(self.config, *self.spaces)
-        return policy, with_outputs(model_of(policy.network, policy.observation_space), 1)
+        return policy, policy.another_network(1)
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights."""

@@ -35,7 +35,6 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.normalization import Statistics, normalize
 from rlsample.learning.returns import lambda_returns
 from rlsample.learning.ring import Ring, add_rows, draw_rows, start_ring
-from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.in_graph_collector import check_differentiable
 from rlsample.rollouts.in_graph_turns import play_and_learn, play_remembering_and_learn
@@ -170,7 +169,7 @@ class Learner:
 
     def _networks(self) -> tuple[Policy, keras.Model]:
         policy = make_policy(self.config, *self.spaces)
-        return policy, with_outputs(model_of(policy.network, policy.observation_space), 1)
+        return policy, policy.another_network(1)
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights."""

@@ -74,6 +74,13 @@ class Policy:
         """S, how many numbers it remembers of each environment; 0 without a memory."""
         return self.network.state_size
 
+    def another_network(self, outputs: int) -> keras.Model:
+        """One like the policy's, with fresh weights of its own: reads what the policy reads, and gives `[B, outputs]`.
+
+        With a memory it takes and gives states, as the policy's does.
+        """
+        return networks.with_outputs(self._features(), outputs)
+
     def _features(self) -> keras.Model:
         return networks.model_of(self.network, self.input_space)
 

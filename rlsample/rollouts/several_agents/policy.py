@@ -92,7 +92,7 @@ class JointPolicy(Policy):
     def of_all(self, outputs: int) -> keras.Model:
         """A model of the same shapes and with the same network, whose outputs are of all that everybody sees."""
         count = len(self.agents.names)
-        flat = networks.with_outputs(self._features(), count * outputs)
+        flat = self.another_network(count * outputs)
         return networks.on_features(flat, keras.layers.Reshape((count, outputs)))
 
     def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
