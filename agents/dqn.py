@@ -38,13 +38,13 @@ from rlsample.learning.prioritized_replay import PrioritizedReplay
 from rlsample.learning.replay import Replay
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
-from rlsample.rollouts.from_replay import train_from_replay
-from rlsample.rollouts.kept_rows import check_replay
-from rlsample.rollouts.numpy_actor import NumpyAct
-from rlsample.rollouts.numpy_policy import epsilon_greedy_actor
+from rlsample.rollouts.in_numpy.actor import NumpyAct
+from rlsample.rollouts.in_numpy.policy import epsilon_greedy_actor
+from rlsample.rollouts.off_policy.from_replay import train_from_replay
+from rlsample.rollouts.off_policy.kept_rows import check_replay
+from rlsample.rollouts.off_policy.learner import ReplayLearner
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.recurrent_policy import policy_for
-from rlsample.rollouts.replay_learner import ReplayLearner
+from rlsample.rollouts.recurrent.policy import policy_for
 from rlsample.runs import PopulationConfig, Run, RunConfig
 from rlsample.scale.environments import make_environments
 from rlsample.streams import Streams

@@ -35,17 +35,17 @@ from rlsample.learning.loops import repeat
 from rlsample.learning.normalization import normalize, start_statistics, update_statistics
 from rlsample.learning.replay import Replay, check_memory
 from rlsample.networks.flat import FlatNetwork
-from rlsample.rollouts.kept_rows import replay_capacity
+from rlsample.rollouts.in_numpy.actor import NumpyAct
+from rlsample.rollouts.in_numpy.policy import quickest_actor
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_actor import NumpyAct
-from rlsample.rollouts.numpy_policy import quickest_actor
-from rlsample.rollouts.off_policy import train_off_policy
-from rlsample.rollouts.sequence_network import critic_of, network_of
-from rlsample.rollouts.sequences import Sequences
+from rlsample.rollouts.off_policy.kept_rows import replay_capacity
+from rlsample.rollouts.off_policy.training import train_off_policy
+from rlsample.rollouts.off_policy.updates import Updates
+from rlsample.rollouts.recurrent.network import critic_of, network_of
+from rlsample.rollouts.recurrent.sequences import Sequences
 from rlsample.rollouts.several_agents.collector import JointCollector, Rows, ValidRows, kept_specs
 from rlsample.rollouts.several_agents.policy import JointPolicy
 from rlsample.rollouts.several_agents.remembering import joint_policy_for
-from rlsample.rollouts.updates import Updates
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
 

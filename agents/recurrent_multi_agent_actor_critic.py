@@ -2,7 +2,7 @@
 
 Each agent's policy remembers what it alone saw, each critic what everybody saw. The replay keeps single steps, each
 with what all of them remembered before it, and gives sequences, whose first steps only bring that up to date: see
-`rlsample.rollouts.sequences`.
+`rlsample.rollouts.recurrent.sequences`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample.learning.sequence_replay import SequenceReplay
-from rlsample.rollouts.kept_rows import replay_capacity
-from rlsample.rollouts.numpy_actor import NumpyAct
-from rlsample.rollouts.sequence_network import go_on
-from rlsample.rollouts.sequences import Sequences
+from rlsample.rollouts.in_numpy.actor import NumpyAct
+from rlsample.rollouts.off_policy.kept_rows import replay_capacity
+from rlsample.rollouts.off_policy.updates import Updates
+from rlsample.rollouts.recurrent.network import go_on
+from rlsample.rollouts.recurrent.sequences import Sequences
 from rlsample.rollouts.several_agents.collector import JointCollector, Rows
 from rlsample.rollouts.several_agents.remembering import JointRecall
-from rlsample.rollouts.updates import Updates
 from rlsample.runs import RunConfig
 
 from . import multi_agent_actor_critic as without_memory

@@ -13,10 +13,10 @@ from typing import Any
 import tensorflow as tf
 
 from rlsample.learning import shuffle
-from rlsample.rollouts import memory
-from rlsample.rollouts.numpy_network import NumpyNetwork
-from rlsample.rollouts.numpy_translation import translated
-from rlsample.rollouts.recurrent_learner import RecurrentLearner
+from rlsample.rollouts.in_numpy.network import NumpyNetwork
+from rlsample.rollouts.in_numpy.translation import translated
+from rlsample.rollouts.recurrent import memory
+from rlsample.rollouts.recurrent.learner import RecurrentLearner
 from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.rollouts.transitions import swap_axes
 from rlsample.types import Rollout

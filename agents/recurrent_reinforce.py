@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from rlsample.rollouts import memory
-from rlsample.rollouts.recurrent_learner import RecurrentLearner
+from rlsample.rollouts.recurrent import memory
+from rlsample.rollouts.recurrent.learner import RecurrentLearner
 from rlsample.rollouts.transition import Transition
 from rlsample.types import Rollout
 

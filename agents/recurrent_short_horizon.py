@@ -14,8 +14,8 @@ from typing import Any
 import tensorflow as tf
 
 from rlsample.learning.normalization import normalize
-from rlsample.rollouts import memory
-from rlsample.rollouts.recurrent_learner import RecurrentLearner
+from rlsample.rollouts.recurrent import memory
+from rlsample.rollouts.recurrent.learner import RecurrentLearner
 from rlsample.rollouts.transition import Transition
 
 from . import short_horizon_actor_critic

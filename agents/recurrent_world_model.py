@@ -33,13 +33,13 @@ from rlsample.learning.model_steps import Imagined, Rows, after, loss_of, mixed,
 from rlsample.learning.normalization import normalize
 from rlsample.networks import recurrent_model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
-from rlsample.rollouts import memory
-from rlsample.rollouts.kept_rows import check_replay
+from rlsample.rollouts.off_policy.kept_rows import check_replay
+from rlsample.rollouts.off_policy.learner import ReplayLearner
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.replay_learner import ReplayLearner
-from rlsample.rollouts.sequence_models import SequenceModels
-from rlsample.rollouts.sequence_network import SequenceNetwork
-from rlsample.rollouts.sequences import Steps
+from rlsample.rollouts.recurrent import memory
+from rlsample.rollouts.recurrent.models import SequenceModels
+from rlsample.rollouts.recurrent.network import SequenceNetwork
+from rlsample.rollouts.recurrent.sequences import Steps
 from rlsample.rollouts.transitions import swap_axes
 from rlsample.runs import RunConfig
 from rlsample.streams import Streams

@@ -38,7 +38,7 @@ from rlsample.rollouts.in_graph_collector import max_truncations
 from rlsample.rollouts.in_graph_turns import collect_and_learn, remember_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.recurrent_policy import policy_for
+from rlsample.rollouts.recurrent.policy import policy_for
 from rlsample.rollouts.transition import Transition
 from rlsample.rollouts.transitions import finite_steps, over_steps, to_rollout
 from rlsample.runs import PerMember, PopulationConfig, Run, RunConfig

@@ -27,13 +27,13 @@ from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import CRITICS, chord_loss, on_the_way
 from rlsample.learning.replicas import mean_over_replicas, mirrored
 from rlsample.networks.flat import FlatNetwork
-from rlsample.rollouts.from_replay import train_from_replay
-from rlsample.rollouts.kept_rows import check_replay
+from rlsample.rollouts.off_policy.from_replay import train_from_replay
+from rlsample.rollouts.off_policy.kept_rows import check_replay
+from rlsample.rollouts.off_policy.learner import ReplayLearner
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.recurrent_policy import policy_for
-from rlsample.rollouts.replay_learner import ReplayLearner
+from rlsample.rollouts.recurrent.network import critic_of
+from rlsample.rollouts.recurrent.policy import policy_for
 from rlsample.rollouts.sampler_metrics import CriticAudit, relaxation_metrics
-from rlsample.rollouts.sequence_network import critic_of
 from rlsample.runs import PopulationConfig, Run, RunConfig
 from rlsample.scale.environments import make_environments
 from rlsample.streams import Streams

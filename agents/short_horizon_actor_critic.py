@@ -40,7 +40,7 @@ from rlsample.rollouts.in_graph_collector import check_differentiable
 from rlsample.rollouts.in_graph_turns import play_and_learn, play_remembering_and_learn
 from rlsample.rollouts.on_policy import train_on_policy
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.recurrent_policy import policy_for
+from rlsample.rollouts.recurrent.policy import policy_for
 from rlsample.rollouts.sampler_metrics import OneStepAudit
 from rlsample.rollouts.transition import Transition
 from rlsample.rollouts.transitions import finite_steps, over_steps, swap_axes

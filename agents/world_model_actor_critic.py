@@ -41,17 +41,17 @@ from rlsample.learning.replay import Replay, batches_per_call, check_memory
 from rlsample.learning.returns import imagined_returns, leave_one_out_advantages
 from rlsample.networks import model_of, with_outputs
 from rlsample.networks.flat import FlatNetwork
-from rlsample.rollouts.from_replay import train_from_replay
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.kept_rows import kept_specs, replay_capacity
+from rlsample.rollouts.in_numpy.actor import NumpyAct
+from rlsample.rollouts.in_numpy.policy import quickest_actor
 from rlsample.rollouts.loop import finite_metrics
-from rlsample.rollouts.numpy_actor import NumpyAct
-from rlsample.rollouts.numpy_policy import quickest_actor
-from rlsample.rollouts.off_policy import train_off_policy
+from rlsample.rollouts.off_policy.from_replay import train_from_replay
+from rlsample.rollouts.off_policy.kept_rows import kept_specs, replay_capacity
+from rlsample.rollouts.off_policy.training import train_off_policy
+from rlsample.rollouts.off_policy.updates import Updates
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.recurrent_policy import policy_for
+from rlsample.rollouts.recurrent.policy import policy_for
 from rlsample.rollouts.transitions import over_steps
-from rlsample.rollouts.updates import Updates
 from rlsample.runs import AgentConfig, Run, RunConfig
 from rlsample.streams import Streams
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import gymnasium
 
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.runs import ConfigError, RunConfig, load_config
 from rlsample.runs.agents import Agents, import_modules, make_policy
 from rlsample.runs.loading import check_config

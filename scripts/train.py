@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from rlsample.rollouts import environment_guard, hanging
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environments import guard, hanging
+from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.runs import ConfigError, RunConfig, RunFolderError, config_to_yaml, load_config, load_resumed
 from rlsample.runs.agents import Agents, import_modules
 from rlsample.runs.loading import check_config
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
 def _end(run: Run, imports: list[str], reason: str) -> None:
     """Ends the process, whose main thread hangs where it cannot be interrupted."""
     outside = f"{reason} It hangs outside of Python, so that the process is ended."
-    text = f"{outside} {environment_guard.hanging_in(threading.main_thread())}"
+    text = f"{outside} {guard.hanging_in(threading.main_thread())}"
     print(_failure(EnvironmentFault(text), run, imports), file=sys.stderr, flush=True)
     os._exit(run.exit_code or 1)
 

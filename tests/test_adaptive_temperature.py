@@ -11,7 +11,7 @@ import tensorflow as tf
 from agents import ppo, relaxed_actor_critic, short_horizon_actor_critic
 from rlsample import lab, samplers, schedules
 from rlsample.rollouts import in_graph_loop
-from rlsample.rollouts.from_replay import InGraphReplayLoop
+from rlsample.rollouts.off_policy.from_replay import InGraphReplayLoop
 from rlsample.rollouts.on_policy import on_policy_loop
 from tests.helpers import MODES
 from tests.helpers_agents import small_config

@@ -12,7 +12,7 @@ from agents import dqn as agent
 from rlsample import runs
 from rlsample.learning.prioritized_replay import EPSILON, PrioritizedReplay
 from rlsample.learning.replay import Replay
-from rlsample.rollouts.numpy_policy import epsilon_greedy_actor
+from rlsample.rollouts.in_numpy.policy import epsilon_greedy_actor
 from tests.helpers_runs import Silent
 
 NAME = "dqn"

@@ -16,9 +16,9 @@ import pytest
 
 from agents import ppo, relaxed_actor_critic
 from rlsample import spaces
-from rlsample.rollouts import hanging
-from rlsample.rollouts.environment_faults import EnvironmentFault
-from rlsample.rollouts.environment_guard import fitting
+from rlsample.rollouts.environments import hanging
+from rlsample.rollouts.environments.faults import EnvironmentFault
+from rlsample.rollouts.environments.guard import fitting
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.runs import EnvConfig, config_from_dict, evaluate
 from scripts import train

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from rlsample import networks, spaces
 from rlsample.learning.replay import Replay
+from rlsample.rollouts.environments.observations import read
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.observations import read
 
 
 class Countdown(gym.Env):

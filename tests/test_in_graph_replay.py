@@ -15,12 +15,12 @@ from rlsample.learning import population
 from rlsample.learning.bits import pack_bits, unpack_bits
 from rlsample.learning.n_step import END, NStep, join_steps
 from rlsample.learning.ring import add_rows, draw_rows, start_ring
-from rlsample.rollouts import from_replay
-from rlsample.rollouts.exploring import explore
 from rlsample.rollouts.in_graph_collector import InGraphCollector, in_graph_env
-from rlsample.rollouts.in_graph_replay import WithReplay
+from rlsample.rollouts.off_policy import from_replay
+from rlsample.rollouts.off_policy.exploring import explore
+from rlsample.rollouts.off_policy.in_graph import WithReplay
+from rlsample.rollouts.off_policy.updates import Updates
 from rlsample.rollouts.transitions import Transition
-from rlsample.rollouts.updates import Updates
 from rlsample.spaces import factorise
 from tests.helpers_agents import AGENTS, small_config
 from tests.helpers_runs import Silent

@@ -13,11 +13,11 @@ from agents import multi_agent_ppo, recurrent_multi_agent_ppo
 from rlsample import heads, runs, samplers
 from rlsample.learning.population import member_of, members_of
 from rlsample.learning.remembering import remembering_actor
-from rlsample.rollouts import memory
 from rlsample.rollouts.gymnasium_loop import GymnasiumLoop
 from rlsample.rollouts.in_graph_collector import InGraphCollector
-from rlsample.rollouts.numpy_policy import quickest_policy
-from rlsample.rollouts.recurrent_policy import Remembering
+from rlsample.rollouts.in_numpy.policy import quickest_policy
+from rlsample.rollouts.recurrent import memory
+from rlsample.rollouts.recurrent.policy import Remembering
 from rlsample.rollouts.several_agents.collector import JointCollector
 from rlsample.rollouts.several_agents.pettingzoo_environments import FromPettingZoo
 from rlsample.rollouts.several_agents.registration import register

@@ -11,9 +11,9 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from agents import relaxed_actor_critic
 from rlsample import samplers, spaces
+from rlsample.rollouts.environments.masks import ActionMasks
 from rlsample.rollouts.evaluation import play_episodes
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.masks import ActionMasks
 from rlsample.rollouts.policy import Policy
 from rlsample.runs import config_from_dict, evaluate
 from tests.helpers_runs import Silent

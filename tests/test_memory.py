@@ -16,13 +16,13 @@ from rlsample.learning.population import member_of, members_of
 from rlsample.learning.remembering import remembering_actor
 from rlsample.networks.flat import FlatNetwork
 from rlsample.networks.recurrent_layers import LongShortTermMemory, Recurrence
-from rlsample.rollouts import memory
 from rlsample.rollouts.gymnasium_loop import GymnasiumLoop
 from rlsample.rollouts.in_graph_collector import InGraphCollector
-from rlsample.rollouts.numpy_policy import quickest_policy
+from rlsample.rollouts.in_numpy.policy import quickest_policy
 from rlsample.rollouts.on_policy import on_policy_loop
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.recurrent_policy import RecurrentPolicy, RolloutActor, policy_for
+from rlsample.rollouts.recurrent import memory
+from rlsample.rollouts.recurrent.policy import RecurrentPolicy, RolloutActor, policy_for
 from rlsample.runs.agents import make_policy
 from tests.helpers_agents import AGENTS, ALL_AGENTS, small_config
 from tests.helpers_memory import check_resumed_memory

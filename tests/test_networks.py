@@ -15,7 +15,7 @@ from rlsample import heads, networks, samplers
 from rlsample.learning import critics, replay
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.numpy_policy import NumpyPolicy, quickest_policy
+from rlsample.rollouts.in_numpy.policy import NumpyPolicy, quickest_policy
 from rlsample.rollouts.policy import Policy
 from rlsample.runs import config_from_dict, config_to_dict
 from rlsample.spaces import observations

@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from envs.identity import Identity
 from rlsample.in_graph.registration import register
-from rlsample.rollouts import from_replay, gymnasium_loop, in_graph_loop, off_policy, off_policy_loop, on_policy
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts import gymnasium_loop, in_graph_loop, on_policy
+from rlsample.rollouts.environments.faults import EnvironmentFault
+from rlsample.rollouts.off_policy import from_replay, training
+from rlsample.rollouts.off_policy import loop as off_policy_loop
 from tests.helpers_agents import AGENTS, ALL_AGENTS, SMALL, small_config
 from tests.helpers_runs import Silent
 
@@ -77,7 +79,7 @@ def turn(request):
     name, env, compiled = request.param
     loops = []
     with pytest.MonkeyPatch.context() as patch:
-        kinds = {on_policy: ("InGraphLoop", "GymnasiumLoop"), off_policy: ("OffPolicyLoop",)}
+        kinds = {on_policy: ("InGraphLoop", "GymnasiumLoop"), training: ("OffPolicyLoop",)}
         kinds |= {from_replay: ("InGraphReplayLoop",)}
         for module, kind in ((module, kind) for module, each in kinds.items() for kind in each):
             original = getattr(module, kind)
@@ -93,7 +95,7 @@ def turn(request):
         AGENTS.module(name).train(config, Stopped())
     (loop,) = loops
     run = Silent()
-    off = isinstance(loop, off_policy.OffPolicyLoop)
+    off = isinstance(loop, off_policy_loop.OffPolicyLoop)
 
     def advance():
         return loop.advance(run) if off else loop.advance(2)
@@ -111,7 +113,7 @@ def healthy():
 
 
 def learned(loop):
-    state = loop.learner.state if isinstance(loop, off_policy.OffPolicyLoop) else loop.state
+    state = loop.learner.state if isinstance(loop, off_policy_loop.OffPolicyLoop) else loop.state
     return [np.array(leaf) for leaf in tf.nest.flatten(state)]
 
 
@@ -135,7 +137,7 @@ def test_what_an_environment_gives(turn, where, value):
 
 def test_logits(turn):
     loop, advance = turn
-    owner = loop.learner if isinstance(loop, off_policy.OffPolicyLoop) else loop
+    owner = loop.learner if isinstance(loop, off_policy_loop.OffPolicyLoop) else loop
     good = owner.state
     try:
         # Finite weights of which the logits are not.
@@ -150,10 +152,10 @@ def test_an_update_whose_losses_are_finite(turn, monkeypatch):
     loop, advance = turn
     for module in (in_graph_loop, gymnasium_loop):
         assert module.raise_for_divergence is off_policy_loop.raise_for_divergence
-    owner = loop.learner if isinstance(loop, off_policy.OffPolicyLoop) else loop
+    owner = loop.learner if isinstance(loop, off_policy_loop.OffPolicyLoop) else loop
     good = owner.state
     monkeypatch.setattr(owner, "state", good)
-    if isinstance(loop, off_policy.OffPolicyLoop):
+    if isinstance(loop, off_policy_loop.OffPolicyLoop):
         learn = loop.learner.learn
 
         def diverging(*arguments):

@@ -9,8 +9,8 @@ from scipy import stats
 
 from rlsample import ops, samplers
 from rlsample.learning.normalization import RunningNormalization, normalized
-from rlsample.rollouts.numpy_actor import noise_of
-from rlsample.rollouts.numpy_policy import NumpyPolicy, network_of, quickest_actor, quickest_policy
+from rlsample.rollouts.in_numpy.actor import noise_of
+from rlsample.rollouts.in_numpy.policy import NumpyPolicy, network_of, quickest_actor, quickest_policy
 from rlsample.rollouts.policy import Policy
 
 ROWS = 20_000

@@ -11,8 +11,8 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from agents import dqn
 from rlsample import networks, runs, samplers
 from rlsample.networks.base import ACTIVATIONS
-from rlsample.rollouts.numpy_actor import RememberingActor
-from rlsample.rollouts.numpy_policy import (
+from rlsample.rollouts.in_numpy.actor import RememberingActor
+from rlsample.rollouts.in_numpy.policy import (
     NumpyPolicy,
     OtherActor,
     check_for_runners,
@@ -22,9 +22,9 @@ from rlsample.rollouts.numpy_policy import (
     rollout_actor,
     sendable,
 )
-from rlsample.rollouts.numpy_translation import NotInNumPy, translated
+from rlsample.rollouts.in_numpy.translation import NotInNumPy, translated
 from rlsample.rollouts.policy import Policy
-from rlsample.rollouts.recurrent_policy import policy_for
+from rlsample.rollouts.recurrent.policy import policy_for
 from tests.helpers_networks import ALL_NETWORKS, batch_of, network_and_space
 
 ROWS = 5

@@ -10,8 +10,8 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from rlsample import samplers
-from rlsample.rollouts.numpy_policy import NumpyPolicy, quickest_policy
-from rlsample.rollouts.observations import read
+from rlsample.rollouts.environments.observations import read
+from rlsample.rollouts.in_numpy.policy import NumpyPolicy, quickest_policy
 from rlsample.rollouts.policy import Policy
 from tests.helpers import ALL_SPACES, space_name
 

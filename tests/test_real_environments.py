@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import envs  # noqa: F401  registers rlsample/...
 from rlsample import heads, networks, ops
-from rlsample.rollouts.observations import read
+from rlsample.rollouts.environments.observations import read
 
 STEPS = 50
 # A hard one and a relaxed one, whose draws are decoded by their largest entry.

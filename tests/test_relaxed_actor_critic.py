@@ -13,7 +13,7 @@ from agents import relaxed_actor_critic as agent
 from rlsample import networks, runs
 from rlsample.learning.critics import ConcatenatingCritic, LinearCritic, chord_loss, on_the_way
 from rlsample.learning.replay import Replay
-from rlsample.rollouts.numpy_actor import uniform_actions
+from rlsample.rollouts.in_numpy.actor import uniform_actions
 from rlsample.streams import Streams
 from tests.helpers_runs import Silent
 

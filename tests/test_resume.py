@@ -11,7 +11,7 @@ import pytest
 
 from rlsample import runs
 from rlsample.learning.replay import Replay
-from rlsample.rollouts import from_replay
+from rlsample.rollouts.off_policy import from_replay
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tree_from
 from rlsample.runs import ConfigError, Run, RunFolderError, checkpoint, config_from_dict, config_to_dict, read_metrics
 from rlsample.runs.run_folder import reopen

@@ -20,14 +20,14 @@ from agents import recurrent_ppo
 from rlsample import networks, runs, samplers, spaces
 from rlsample.learning.n_step import NStep
 from rlsample.learning.replay import Replay
-from rlsample.rollouts.distant_loop import DistantLoop
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.memory import after, over_rollout
-from rlsample.rollouts.numpy_actor import NumpyActor
-from rlsample.rollouts.numpy_network import dense_network
-from rlsample.rollouts.numpy_policy import network_of
-from rlsample.rollouts.recurrent_policy import policy_for
+from rlsample.rollouts.in_numpy.actor import NumpyActor
+from rlsample.rollouts.in_numpy.network import dense_network
+from rlsample.rollouts.in_numpy.policy import network_of
+from rlsample.rollouts.off_policy.distant_loop import DistantLoop
+from rlsample.rollouts.recurrent.memory import after, over_rollout
+from rlsample.rollouts.recurrent.policy import policy_for
 from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.runs.agents import Agents, make_policy
 from rlsample.runs.scale_config import ScaleConfig, check_scale
@@ -255,7 +255,7 @@ def test_a_runner_needs_no_tensorflow():
     code = """
 import sys
 import numpy as np
-from rlsample.rollouts.numpy_network import dense_network
+from rlsample.rollouts.in_numpy.network import dense_network
 from rlsample.scale.runner import Request, Runner, RunnerPlan
 weights = [np.zeros(shape, np.float32) for shape in ((16, 8), (8,), (8, 4), (4,))]
 parts = [{"sizes": [16], "starts": [0]}]

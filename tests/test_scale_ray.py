@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from agents import ppo as agent
-from rlsample.rollouts.environment_faults import EnvironmentFault
-from rlsample.rollouts.numpy_actor import NumpyActor
+from rlsample.rollouts.environments.faults import EnvironmentFault
+from rlsample.rollouts.in_numpy.actor import NumpyActor
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.collector import ScaledCollector
 from rlsample.scale.engine import RunnerFault

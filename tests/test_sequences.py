@@ -15,13 +15,13 @@ from rlsample import runs
 from rlsample.learning.remembering import remembering_actor
 from rlsample.learning.ring import add_rows, sequence_places, start_ring
 from rlsample.learning.sequence_replay import SequenceReplay
-from rlsample.rollouts import from_replay
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.in_graph_collector import InGraphCollector, in_graph_env
-from rlsample.rollouts.in_graph_sequences import WithSequences
-from rlsample.rollouts.recall import Recall
-from rlsample.rollouts.recurrent_policy import RecurrentPolicy
-from rlsample.rollouts.sequences import Sequences, one_step
+from rlsample.rollouts.off_policy import from_replay
+from rlsample.rollouts.off_policy.in_graph_sequences import WithSequences
+from rlsample.rollouts.recurrent.policy import RecurrentPolicy
+from rlsample.rollouts.recurrent.recall import Recall
+from rlsample.rollouts.recurrent.sequences import Sequences, one_step
 from rlsample.runs.agents import make_policy
 from tests.helpers_agents import AGENTS, small_config
 from tests.helpers_runs import Silent

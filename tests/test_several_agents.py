@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 import envs  # noqa: F401 (likewise)
 from rlsample import networks, samplers, schedules
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.rollouts.several_agents.agents import Agents, is_several
 from rlsample.rollouts.several_agents.collector import JointCollector
 from rlsample.rollouts.several_agents.gymnasium_tuples import SeveralAgents

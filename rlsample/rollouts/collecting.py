@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium as gym
 
-from rlsample.rollouts.numpy_actor import NumpyAct
+from rlsample.rollouts.in_numpy.actor import NumpyAct
 from rlsample.rollouts.snapshot import Snapshot
 from rlsample.spaces import Factors
 

@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, spaces
-from rlsample.rollouts import environment_faults
-from rlsample.rollouts.masks import MaskReader
-from rlsample.rollouts.numpy_policy import quickest_policy
-from rlsample.rollouts.recurrent_policy import Remembering
+from rlsample.rollouts.environments import faults
+from rlsample.rollouts.environments.masks import MaskReader
+from rlsample.rollouts.in_numpy.policy import quickest_policy
+from rlsample.rollouts.recurrent.policy import Remembering
 
 Autoreset = gymnasium.vector.AutoresetMode
 
@@ -136,7 +136,7 @@ def play_episodes(
     masks = MaskReader(envs, spaces.factorise(envs.single_action_space))
     action_seed, cut = tf.constant([seed, 0], tf.int32), 0
     acting: SupportsAct = quickest_policy(policy)
-    observations, info = environment_faults.reset(envs, seed)
+    observations, info = faults.reset(envs, seed)
     while any(len(returns) < wanted for returns, wanted in zip(finished, quota, strict=True)):
         # In NEXT_STEP mode the step after the end only resets: its action is ignored and it belongs to no episode.
         idle = ended if autoreset == Autoreset.NEXT_STEP else np.zeros_like(ended)
@@ -146,7 +146,7 @@ def play_episodes(
         else:
             action_seed = ops.fold_in(action_seed, 1)
             actions = acting.act(observations, mask, seed=action_seed)
-        observations, rewards, terminated, truncated, info = environment_faults.step(envs, actions)
+        observations, rewards, terminated, truncated, info = faults.step(envs, actions)
         if should_stop():
             raise EvaluationStopped
         running += np.where(idle, 0.0, rewards)

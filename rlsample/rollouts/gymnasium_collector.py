@@ -10,11 +10,11 @@ import numpy as np
 import tree as nest
 
 from rlsample import checks
-from rlsample.rollouts import environment_faults
-from rlsample.rollouts.bounds import Bounds
-from rlsample.rollouts.masks import MaskReader, without_mask
-from rlsample.rollouts.numpy_actor import NumpyAct
-from rlsample.rollouts.observations import bounds, read, stacked
+from rlsample.rollouts.environments import faults
+from rlsample.rollouts.environments.bounds import Bounds
+from rlsample.rollouts.environments.masks import MaskReader, without_mask
+from rlsample.rollouts.environments.observations import bounds, read, stacked
+from rlsample.rollouts.in_numpy.actor import NumpyAct
 from rlsample.rollouts.snapshot import Resumable, Snapshot, arrays_of, tree_from
 from rlsample.rollouts.transition import Transition
 from rlsample.spaces import Factors
@@ -55,7 +55,7 @@ class GymnasiumCollector:
 
     Examples:
         >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-        >>> from rlsample.rollouts.numpy_actor import uniform_actions
+        >>> from rlsample.rollouts.in_numpy.actor import uniform_actions
         >>> envs, noise = gym.make_vec("CartPole-v1", num_envs=8), np.random.default_rng(0)
         >>> collector = GymnasiumCollector(envs, spaces.factorise(envs.single_action_space), seed=0)
         >>> transitions = collector.collect(lambda observation, mask: uniform_actions(noise, mask), num_steps=50)
@@ -86,7 +86,7 @@ class GymnasiumCollector:
 
     def _begin(self, seed: int) -> None:
         """Begins an episode in each environment."""
-        observations, info = environment_faults.reset(self.envs, seed)
+        observations, info = faults.reset(self.envs, seed)
         self.info: dict[str, Any] = info
         self.observation = read(self._space, observations)
         self.starts = np.ones(self.envs.num_envs, bool)
@@ -111,9 +111,7 @@ class GymnasiumCollector:
                 environment, before anything learns from it.
             EnvironmentFault: an environment failed, or broke Gymnasium's contract.
         """
-        observations, rewards, terminated, truncated, info = environment_faults.step(
-            self.envs, self.factors.to_env(action)
-        )
+        observations, rewards, terminated, truncated, info = faults.step(self.envs, self.factors.to_env(action))
         self.info = info
         following = read(self._space, observations)
         self._bounds.check(nest.flatten(following), rewards)

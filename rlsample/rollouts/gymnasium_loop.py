@@ -12,10 +12,10 @@ import tensorflow as tf
 from rlsample import checks, ops
 from rlsample.rollouts.collecting import CollectedElsewhere, Collector
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
+from rlsample.rollouts.in_numpy.actor import NumpyAct, NumpyActor
+from rlsample.rollouts.in_numpy.policy import network_of, quickest_actor, rollout_actor
 from rlsample.rollouts.loop import all_finite, finite_metrics, raise_for_divergence, raise_for_not_finite
-from rlsample.rollouts.numpy_actor import NumpyAct, NumpyActor
-from rlsample.rollouts.numpy_policy import network_of, quickest_actor, rollout_actor
-from rlsample.rollouts.recurrent_policy import RecurrentPolicy
+from rlsample.rollouts.recurrent.policy import RecurrentPolicy
 from rlsample.rollouts.sampler_metrics import relaxation_metrics
 from rlsample.rollouts.snapshot import Snapshot, arrays_of, tensors_from
 from rlsample.schedules import Temperature

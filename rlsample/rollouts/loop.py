@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.rollouts.snapshot import Snapshot
 
 MAX_STEPS_PER_CALL = 65536

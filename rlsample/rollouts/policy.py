@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, heads, networks
-from rlsample.rollouts.masks import observed_mask, without_mask
-from rlsample.rollouts.observations import batch_shape, read
+from rlsample.rollouts.environments.masks import observed_mask, without_mask
+from rlsample.rollouts.environments.observations import batch_shape, read
 from rlsample.samplers import Sampler
 
 

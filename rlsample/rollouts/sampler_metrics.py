@@ -10,7 +10,7 @@ import tensorflow as tf
 from rlsample import lab, ops
 from rlsample.distributions import CategoricalDistribution
 from rlsample.rollouts.in_graph_collector import InGraphCollector
-from rlsample.rollouts.sequences import one_step
+from rlsample.rollouts.recurrent.sequences import one_step
 from rlsample.types import TensorLike
 
 RELAXATION = ("sampler/one_hot_gap", "sampler/relaxed_entropy")
@@ -120,7 +120,7 @@ class CriticAudit(NamedTuple):
     ) -> dict[str, tf.Tensor]:
         """The metrics `GRADIENT`, in the given states of the environments, for the policy there.
 
-        What is learned is given with its replay, as `in_graph_replay.Replayed` has it.
+        What is learned is given with its replay, as `off_policy.in_graph.Replayed` has it.
         """
         observation, _ = collector.observe(state)
         if "memory" in learned.begun:

@@ -93,7 +93,7 @@ def to_rollout(
 
     Examples:
         >>> from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-        >>> from rlsample.rollouts.numpy_actor import uniform_actions
+        >>> from rlsample.rollouts.in_numpy.actor import uniform_actions
         >>> from rlsample.rollouts.transitions import to_rollout
         >>> envs, noise = gym.make_vec("CartPole-v1", num_envs=2), np.random.default_rng(0)
         >>> collector = GymnasiumCollector(envs, spaces.factorise(envs.single_action_space), seed=0)

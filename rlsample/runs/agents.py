@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import gymnasium
 
 from rlsample import checks
-from rlsample.rollouts.environment_faults import EnvironmentFault, failure
+from rlsample.rollouts.environments.faults import EnvironmentFault, failure
 from rlsample.runs.block import ConfigError
 from rlsample.runs.config import AgentConfig, RunConfig
 from rlsample.runs.describe import FieldText, describe_fields
@@ -158,7 +158,7 @@ def make_policy(agent: ModuleType, config: RunConfig) -> SupportsAct:
         check_environments(config.scale, config.env.id, vector)
         policy = agent.make_policy(config, vector.single_observation_space, vector.single_action_space)
         if config.scale.spread:
-            from rlsample.rollouts.numpy_policy import check_for_runners
+            from rlsample.rollouts.in_numpy.policy import check_for_runners
 
             check_for_runners(policy)
         several = config.scale.spread or config.scale.devices > 1

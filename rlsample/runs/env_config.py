@@ -17,7 +17,7 @@ import pydantic
 from pydantic import Field, JsonValue
 
 from rlsample import checks
-from rlsample.rollouts import hanging
+from rlsample.rollouts.environments import hanging
 from rlsample.runs import env_packages
 from rlsample.runs.block import Block
 
@@ -129,8 +129,8 @@ class EnvConfig(Block):
         """
         import gymnasium
 
-        from rlsample.rollouts.environment_faults import made
-        from rlsample.rollouts.environment_guard import Guard
+        from rlsample.rollouts.environments.faults import made
+        from rlsample.rollouts.environments.guard import Guard
 
         words: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
         words |= self.kwargs | options

@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from rlsample.rollouts import hanging
+from rlsample.rollouts.environments import hanging
 
 SECONDS_OF_PATIENCE = 10.0
 """How long after it was asked to stop a run says why it has not."""

@@ -10,9 +10,9 @@ import numpy as np
 import tree as nest
 
 from rlsample.rollouts.collecting import Taken
-from rlsample.rollouts.environment_faults import EnvironmentFault
-from rlsample.rollouts.numpy_actor import NumpyAct, NumpyActor
-from rlsample.rollouts.numpy_policy import sendable
+from rlsample.rollouts.environments.faults import EnvironmentFault
+from rlsample.rollouts.in_numpy.actor import NumpyAct, NumpyActor
+from rlsample.rollouts.in_numpy.policy import sendable
 from rlsample.rollouts.snapshot import Snapshot
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.engine import Engine, RunnerFault
@@ -40,8 +40,8 @@ class ScaledCollector:
         seed: of the environments; runner r has those from `seed + r * E` on.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_actor import NumpyActor
-        >>> from rlsample.rollouts.numpy_network import dense_network
+        >>> from rlsample.rollouts.in_numpy.actor import NumpyActor
+        >>> from rlsample.rollouts.in_numpy.network import dense_network
         >>> from rlsample.runs.scale_config import ScaleConfig
         >>> from rlsample.scale.collector import ScaledCollector
         >>> from rlsample.scale.local_engine import LocalEngine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.scale.runner import Failure, Fragment, Networks, Request
 
 
@@ -12,7 +12,7 @@ class RunnerFault(EnvironmentFault):
     """A runner was lost more often than it may be, or none could be started; the message says which, and why.
 
     Examples:
-        >>> from rlsample.rollouts.environment_faults import EnvironmentFault
+        >>> from rlsample.rollouts.environments.faults import EnvironmentFault
         >>> from rlsample.scale.engine import RunnerFault
         >>> issubclass(RunnerFault, EnvironmentFault)  # what a loop that collects has to expect anyway
         True
@@ -43,7 +43,7 @@ class Engine(Protocol):
     """Runners, numbered from 0, each with one request at a time.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import dense_network
+        >>> from rlsample.rollouts.in_numpy.network import dense_network
         >>> from rlsample.scale.local_engine import LocalEngine
         >>> from rlsample.scale.runner import Request, RunnerPlan
         >>> engine = LocalEngine(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4))  # an Engine

@@ -15,7 +15,7 @@ class LocalEngine:
         plan: what the runners are made of.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import dense_network
+        >>> from rlsample.rollouts.in_numpy.network import dense_network
         >>> from rlsample.scale.local_engine import LocalEngine
         >>> from rlsample.scale.runner import Request, RunnerPlan
         >>> engine = LocalEngine(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4))

@@ -25,7 +25,7 @@ class RayEngine:
         RunnerFault: the cluster does not answer.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import dense_network
+        >>> from rlsample.rollouts.in_numpy.network import dense_network
         >>> from rlsample.runs.scale_config import ScaleConfig
         >>> from rlsample.scale.ray_engine import RayEngine
         >>> from rlsample.scale.runner import Request, RunnerPlan

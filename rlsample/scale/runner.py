@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tree as nest
 
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.numpy_actor import NumpyActor, RememberingActor
-from rlsample.rollouts.numpy_network import NumpyNetwork
+from rlsample.rollouts.in_numpy.actor import NumpyActor, RememberingActor
+from rlsample.rollouts.in_numpy.network import NumpyNetwork
 from rlsample.rollouts.transition import DistantTransition, Transition
 from rlsample.runs.env_config import EnvConfig
 from rlsample.spaces import factorise
@@ -63,7 +63,7 @@ class Fragment(NamedTuple):
         seconds: how long it took.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import dense_network
+        >>> from rlsample.rollouts.in_numpy.network import dense_network
         >>> from rlsample.scale.runner import Request, Runner, RunnerPlan
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
         >>> network = dense_network(weights, [], event_shape=(2,))
@@ -94,7 +94,7 @@ class Failure(NamedTuple):
         text: what it says, with the runner's traceback where it is not an environment's own.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import dense_network
+        >>> from rlsample.rollouts.in_numpy.network import dense_network
         >>> from rlsample.scale.runner import Failure, Request, Runner, RunnerPlan
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]
         >>> network = dense_network(weights, [], event_shape=(2,))
@@ -140,7 +140,7 @@ class Runner:
         seed: of the environments.
 
     Examples:
-        >>> from rlsample.rollouts.numpy_network import dense_network
+        >>> from rlsample.rollouts.in_numpy.network import dense_network
         >>> from rlsample.scale.runner import Request, Runner, RunnerPlan
         >>> runner = Runner(RunnerPlan(env={"id": "CartPole-v1"}, num_envs=4), seed=0)
         >>> weights = [np.zeros([4, 2], np.float32), np.zeros(2, np.float32)]

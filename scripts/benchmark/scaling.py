@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlsample.rollouts.numpy_actor import NumpyActor
-from rlsample.rollouts.numpy_network import NumpyNetwork, dense_network
+from rlsample.rollouts.in_numpy.actor import NumpyActor
+from rlsample.rollouts.in_numpy.network import NumpyNetwork, dense_network
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.collector import ScaledCollector
 from rlsample.scale.engine import Engine

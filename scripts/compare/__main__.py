@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.runs import ConfigError, RunConfig, config_to_dict, load_config
 from rlsample.runs.agents import import_modules, make_policy
 from rlsample.runs.loading import check_config

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rlsample.rollouts.environment_faults import EnvironmentFault
+from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.runs import ConfigError, RunConfig, RunFolderError, load_config, yaml_files
 from rlsample.runs.agents import import_modules, make_policy
 from rlsample.runs.loading import check_config, load_block

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlsample.rollouts.numpy_actor import NumpyActor
-from rlsample.rollouts.numpy_network import dense_network
+from rlsample.rollouts.in_numpy.actor import NumpyActor
+from rlsample.rollouts.in_numpy.network import dense_network
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.collector import ScaledCollector
 from rlsample.scale.ray_cluster import RayCluster

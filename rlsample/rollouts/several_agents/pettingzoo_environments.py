@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rlsample import checks
-from rlsample.rollouts.masks import KEY, observed_mask, without_mask
+from rlsample.rollouts.environments.masks import KEY, observed_mask, without_mask
 from rlsample.rollouts.several_agents.gymnasium_tuples import REWARDS
 
 TERMINATED = "agent_terminated"

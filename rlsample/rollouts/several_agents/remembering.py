@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from rlsample import networks
 from rlsample.networks.base import inputs_of
-from rlsample.rollouts.numpy_actor import NumpyAct
-from rlsample.rollouts.recall import Recall
-from rlsample.rollouts.recurrent_policy import RecurrentPolicy
+from rlsample.rollouts.in_numpy.actor import NumpyAct
+from rlsample.rollouts.recurrent.policy import RecurrentPolicy
+from rlsample.rollouts.recurrent.recall import Recall
 from rlsample.rollouts.several_agents.agents import Agents
 from rlsample.rollouts.several_agents.policy import JointPolicy, NetworkOfEach
 from rlsample.samplers import Sampler

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from rlsample.learning.replay import Replay
-from rlsample.rollouts.from_replay import InGraphReplayLoop
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.rollouts.kept_rows import MASKS
 from rlsample.rollouts.loop import Watcher
-from rlsample.rollouts.off_policy_loop import OffPolicyLoop
+from rlsample.rollouts.off_policy.from_replay import InGraphReplayLoop
+from rlsample.rollouts.off_policy.kept_rows import MASKS
+from rlsample.rollouts.off_policy.loop import OffPolicyLoop
 from rlsample.runs import config_from_dict
 from scripts.benchmark import wide  # noqa: F401  registers its environment
 from scripts.catalogue import known_agents

@@ -1,0 +1,1 @@
+"""What environments say, held to their contract: observations, masks, rewards, faults, calls that do not come back."""
