@@ -189,6 +189,7 @@ def learned(config, module):
     return run.records
 
 
+@pytest.mark.slow
 def test_the_relaxed_actor_critic_holds_it_on_a_bandit_in_one_program():
     config = small_config(
         "relaxed_actor_critic",
@@ -206,6 +207,7 @@ def test_the_relaxed_actor_critic_holds_it_on_a_bandit_in_one_program():
     assert len({record["sampler/temperature"] for record in last}) > 50
 
 
+@pytest.mark.slow
 def test_the_relaxed_actor_critic_holds_it_on_the_frozen_lake():
     records = learned(
         small_config(
@@ -222,6 +224,7 @@ def test_the_relaxed_actor_critic_holds_it_on_the_frozen_lake():
     assert len({record["sampler/temperature"] for record in last}) > 50
 
 
+@pytest.mark.slow
 def test_the_short_horizon_agent_holds_it_compiled_and_measures_its_gradients():
     records = learned(
         small_config(
@@ -248,7 +251,7 @@ def loop_of_ppo(config):
     return on_policy_loop(made, learner, temperature=config.temperature, **options)
 
 
-@pytest.mark.parametrize("env", ["rlsample/Bandit-v0", "FrozenLake-v1"])
+@pytest.mark.parametrize("env", ["rlsample/Bandit-v0", pytest.param("FrozenLake-v1", marks=pytest.mark.slow)])
 def test_a_snapshot_holds_the_temperature_and_calls_of_any_length_give_the_same(env):
     config = small_config("ppo", env={"id": env, "num_envs": 4}, temperature=HALF | {"rate": 0.3})
     whole, parts = loop_of_ppo(config), loop_of_ppo(config)

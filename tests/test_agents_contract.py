@@ -34,14 +34,18 @@ def test_every_agent_is_tried():
 
 @pytest.mark.parametrize("name", ALL_AGENTS)
 class TestEveryAgent:
-    def test_the_same_seed_is_the_same_run_and_another_is_not(self, name):
+    def test_the_same_seed_is_the_same_run(self, name):
         (policy, records), (same, same_records) = trained(name), trained(name, again=1)
-        other, _ = trained(name, seed=2)
         assert len(records) >= 2 or records[-1]["update"] >= 2
         np.testing.assert_equal(records, same_records)
-        for one, two, three in zip(weights(policy), weights(same), weights(other), strict=True):
+        for one, two in zip(weights(policy), weights(same), strict=True):
             np.testing.assert_array_equal(one, two)
-            assert one.size < 8 or np.any(one != three)
+
+    @pytest.mark.slow
+    def test_another_seed_is_another_run(self, name):
+        (policy, _), (other, _) = trained(name), trained(name, seed=2)
+        for one, two in zip(weights(policy), weights(other), strict=True):
+            assert one.size < 8 or np.any(one != two)
 
     def test_all_steps_are_taken_and_learning_changes_the_policy(self, name):
         policy, records = trained(name)

@@ -56,8 +56,12 @@ def test_numbers_are_shown_only_where_there_are_some():
     ("words", "expected"),
     [
         (["samplers", "--only", "zgr"], ["zgr", "Forward and backward at [8, 3]"]),
-        (["pieces", "--only", "act"], ["head acting for 8 environments, XLA"]),
-        (["games", "--only", "foraging"], ["Games of several agents", "rlsample/Foraging-v0, 2 at once"]),
+        pytest.param(["pieces", "--only", "act"], ["head acting for 8 environments, XLA"], marks=pytest.mark.slow),
+        pytest.param(
+            ["games", "--only", "foraging"],
+            ["Games of several agents", "rlsample/Foraging-v0, 2 at once"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["replay", "--only", "gymnasium"],
             ["dqn, Gymnasium's CartPole", "rlsample"],

@@ -101,6 +101,7 @@ def test_fit_learns_by_imitation_and_from_values():
     assert np.mean(chooser.predict(observations, verbose=0).argmax(-1) == best) > 0.85
 
 
+@pytest.mark.slow
 def test_imitation_in_a_ragged_space():
     keras.utils.set_random_seed(0)
     space = gym.spaces.Dict({"gear": gym.spaces.Discrete(2, start=3), "dial": gym.spaces.Discrete(5)})

@@ -224,7 +224,8 @@ def test_members_of_a_population_learn_what_each_would_alone():
             np.testing.assert_allclose(metrics[key][member], value, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["dqn", pytest.param("relaxed_actor_critic", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dqn", "relaxed_actor_critic"])
 def test_a_population_trains(name):
     hyper = {"population": 2} | ({"prioritized": False} if name == "dqn" else {})
     run = Silent()

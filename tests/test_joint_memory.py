@@ -393,11 +393,13 @@ def test_a_population_remembers_as_its_members_do():
 @pytest.mark.parametrize(
     ("env", "settings", "cell"),
     [
-        ("rlsample/SpeakerListener-v0", {"critic": "own", "shared_network": True}, "gru"),
+        pytest.param(
+            "rlsample/SpeakerListener-v0", {"critic": "own", "shared_network": True}, "gru", marks=pytest.mark.slow
+        ),
         pytest.param("rlsample/Foraging-v0", {}, "lstm", marks=pytest.mark.slow),
         ("test/Leaving-v0", {"critic": "own"}, "lstm"),
         pytest.param("mpe2/simple_speaker_listener-v4", {"rewards": "team"}, "gru", marks=pytest.mark.slow),
-        ("Foraging-8x8-2p-2f-coop-v3", {"shared_network": True}, "gru"),
+        pytest.param("Foraging-8x8-2p-2f-coop-v3", {"shared_network": True}, "gru", marks=pytest.mark.slow),
     ],
 )
 def test_it_trains_by_its_configuration(env, settings, cell):
@@ -418,6 +420,7 @@ def test_a_population_is_trained_in_one_program():
     assert {"members/return_00", "members/return_01"} <= set(run.records[-1])
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_loaded_and_remembers(tmp_path):
     config = small_config("multi_agent_ppo", network=NETWORK, evaluation={"episodes": 8})
     run = runs.train(config, tmp_path / "run", agents=AGENTS, progress=False)

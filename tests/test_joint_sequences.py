@@ -165,7 +165,7 @@ def test_with_exact_the_gradient_of_the_actors_is_that_of_counterfactual_values(
 
 
 @pytest.mark.parametrize("critic", ["linear", "concatenating", "interpolated"])
-@pytest.mark.parametrize("others", ["replay", "policy"])
+@pytest.mark.parametrize("others", ["replay", pytest.param("policy", marks=pytest.mark.slow)])
 def test_every_critic_moves_everybody_s_memory(critic, others):
     of = learner("rlsample/SpeakerListener-v0", "straight_through_gumbel_softmax", critic=critic, others=others)
     row = of.rows(sequences(of))

@@ -122,6 +122,7 @@ def test_second_derivatives(mode):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_several_at_once():
     """What a population needs: vectorized over everything."""
     generator = np.random.default_rng(4)

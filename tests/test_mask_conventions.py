@@ -105,7 +105,9 @@ def test_evaluating_draws_what_is_legal(convention, vector):
     envs.close()
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize(
+    "convention", ["info", *(pytest.param(name, marks=pytest.mark.slow) for name in CONVENTIONS[1:])]
+)
 def test_an_agent_trains_and_is_judged_without_an_illegal_action(convention):
     name = f"Masks-{convention}-v0"
     gym.register(name, functools.partial(make, convention))

@@ -244,11 +244,10 @@ QUICK_REINFORCE = {"name": "reinforce", "baseline_updates": 1, "jit_compile": Fa
 LEARNERS = pytest.mark.parametrize(
     ("kind", "quick"),
     [
-        (recurrent_ppo.Learner, QUICK),
-        (recurrent_ppo.Learner, QUICK | {"cell": "lstm"}),
-        (recurrent_reinforce.Learner, QUICK_REINFORCE),
+        pytest.param(recurrent_ppo.Learner, QUICK, id="ppo"),
+        pytest.param(recurrent_ppo.Learner, QUICK | {"cell": "lstm"}, id="ppo, lstm", marks=pytest.mark.slow),
+        pytest.param(recurrent_reinforce.Learner, QUICK_REINFORCE, id="reinforce"),
     ],
-    ids=["ppo", "ppo, lstm", "reinforce"],
 )
 
 
@@ -410,6 +409,7 @@ def solved(tmp_path_factory):
     return runs.train(config, tmp_path_factory.mktemp("maze") / "run", agents=AGENTS, progress=False)
 
 
+@pytest.mark.slow
 def test_it_solves_what_nothing_solves_without_memory(solved):
     assert solved.evaluation["mean_return"] == 1
 
@@ -424,12 +424,14 @@ def test_a_population_gymnasium_and_an_lstm_solve_a_longer_one(words):
     assert runs.evaluate(ppo.train(config, Silent()), config).mean_return == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"num_envs": 1}, {"num_envs": 3, "vectorization_mode": "sync"}])
 def test_what_it_learned_is_loaded_and_remembers_in_every_evaluation(solved, options):
     policy = runs.load(solved.folder, agents=AGENTS).policy
     assert runs.evaluate(policy, solved.config, episodes=12, **options).mean_return == 1
 
 
+@pytest.mark.slow
 def test_acting_in_a_loop_of_ones_own(solved):
     env = gym.make("rlsample/TMaze-v0", length=3)
     for episode in range(6):
@@ -443,7 +445,7 @@ def test_acting_in_a_loop_of_ones_own(solved):
 
 
 @LEARNERS
-@pytest.mark.parametrize("env", ["rlsample/GridWorld-v0", "Shown-v0"])
+@pytest.mark.parametrize("env", ["rlsample/GridWorld-v0", pytest.param("Shown-v0", marks=pytest.mark.slow)])
 def test_masks_and_gymnasium_are_learned_with_too(env, kind, quick, monkeypatch):
     learn = kind.learn
 

@@ -222,7 +222,9 @@ class TestConfiguration:
         assert agents.make_policy(agent, config).head.samplers[0].name == "reinmax"
 
 
-@pytest.mark.parametrize("name", ["mpe_speaker_listener", "mpe_spread", "foraging_8x8", "warehouse"])
+@pytest.mark.parametrize(
+    "name", ["mpe_speaker_listener", pytest.param("mpe_spread", marks=pytest.mark.slow), "foraging_8x8", "warehouse"]
+)
 def test_the_tasks_of_packages_are_trained_by_their_configurations(name):
     words = ["total_steps=320", "env.num_envs=4", "network.hidden_sizes=[8]", "tracking.wandb=disabled"]
     words += ["agent.batch_size=8", "agent.jit_compile=false"]

@@ -133,7 +133,7 @@ def train(agent, env, network, **settings):
     return AGENTS.module(agent).train(config, run), run
 
 
-@pytest.mark.parametrize("name", ["grid", "joined", "mlp, parts"])
+@pytest.mark.parametrize("name", ["grid", pytest.param("joined", marks=pytest.mark.slow), "mlp, parts"])
 def test_ppo_learns_through_gymnasium(name):
     network, space = network_and_space(name)
     policy, run = train("ppo", "Shown-v0", network, kwargs={"name": name})

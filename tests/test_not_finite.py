@@ -73,7 +73,12 @@ class Stopped(Silent):
     stopping = True
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: " ".join(map(str, case)))
+# All learners are built into the same loops, which PPO's shows to be held to it when compiled as well.
+SLOW = [case for case in CASES if case[2] and case[0] != "ppo"]
+MARKED = [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES]
+
+
+@pytest.fixture(scope="module", params=MARKED, ids=lambda case: " ".join(map(str, case)))
 def turn(request):
     """The loop of an agent, and a function that takes one turn of it."""
     name, env, compiled = request.param

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from envs.foraging import Foraging
 from rlsample import runs, samplers
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent.policy import policy_for
+from rlsample.rollouts.several_agents.remembering import joint_policy_for
 from tests.helpers_agents import small_config
 
 BOX = gym.spaces.Box(-1.0, 1.0, (2, 3))
@@ -60,6 +63,44 @@ def test_the_file_acts_as_the_policy_does(name, tmp_path):
     masked = served.serve_masked(*tf.nest.flatten(observations), legal)
     np.testing.assert_allclose(masked["probabilities"], policy.action_probabilities(observations, legal), atol=1e-6)
     assert not masked["probabilities"].numpy()[~legal].any()
+
+
+def test_a_memory_is_an_input_and_an_output(tmp_path):
+    observation_space, action_space = SPACES["ragged"]
+    network = {"name": "recurrent", "units": 4}
+    policy = policy_for(observation_space, action_space, samplers.create("straight_through"), network)
+    policy.export(tmp_path / "served")
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    batch = gym.vector.utils.batch_space(observation_space, 7)
+    batch.seed(0)
+    found, expected = np.zeros((7, policy.state_size), np.float32), None
+    for _ in range(3):
+        observations = batch.sample()
+        probabilities = policy.action_probabilities(observations, state=expected)
+        actions, expected = policy.act(observations, state=expected)
+        outcome = served.serve(*tf.nest.flatten(observations), found)
+        found = outcome["state"]
+        assert np.abs(found).max() > 0
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_allclose(outcome["probabilities"], probabilities, atol=1e-6)
+        np.testing.assert_array_equal(outcome["action"], actions)
+
+
+@pytest.mark.parametrize("network", ["mlp", "recurrent"])
+def test_several_agents(network, tmp_path):
+    game = Foraging(foods=1)
+    spaces_of_it = game.observation_space, game.action_space
+    policy = joint_policy_for(*spaces_of_it, samplers.create("exact"), network, hidden_sizes=[4])
+    policy.export(tmp_path / "served")
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    observations = np.random.default_rng(0).normal(size=(3, *game.observation_space.shape)).astype(np.float32)
+    state = [np.zeros((3, policy.state_size), np.float32)] if policy.state_size else []
+    outcome = served.serve(observations, *state)
+    np.testing.assert_allclose(outcome["probabilities"], policy.action_probabilities(observations), atol=1e-6)
+    actions = policy.act(observations)[0] if state else policy.act(observations)
+    assert len(actions) == 2
+    for name, action in actions.items():
+        np.testing.assert_array_equal(outcome[f"action_{name}"], action)
 
 
 CODE = """

@@ -49,6 +49,7 @@ def assert_same(left, right, **tolerance):
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), **({"rtol": 1e-4, "atol": 1e-6} | tolerance))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "env", ["rlsample/Identity-v0", pytest.param("rlsample/RaggedDict-v0", marks=pytest.mark.slow)]
 )
@@ -72,6 +73,7 @@ def test_ppo_learns_for_each_member_what_it_learns_for_one(env):
         assert_same({name: values[member] for name, values in metrics.items()}, its_metrics)
 
 
+@pytest.mark.slow
 def test_gradients_through_the_environment_stay_with_their_member():
     options = {"horizon": 4, "memory": 2, "critic_updates": 2, "critic_batch_size": 4, "population": 2}
     learner, in_graph = learner_of("short_horizon_actor_critic", "rlsample/CartPole-v1", 4, **options)

@@ -58,6 +58,7 @@ def test_learns_to_copy_the_observation(collector):
     assert np.isfinite([value for record in run.records for value in record.values()]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("collector", COLLECTORS)
 def test_learns_the_best_arm(collector):
     """An episode is one step: with Gymnasium every other row only resets."""
@@ -217,6 +218,7 @@ def poisoned():
     return on_policy_loop(made, learner, **options), env
 
 
+@pytest.mark.slow
 def test_nothing_is_learned_from_nan(poisoned):
     loop, env = poisoned
     before = loop.state
@@ -239,7 +241,7 @@ def test_divergence_is_an_error(poisoned):
     assert loop.traces == 1
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_rollout_with_nan_leaves_the_state_as_it_was(jit_compile):
     config = configure("rlsample/Identity-v0", 1024)
     made = config.env.make(16)

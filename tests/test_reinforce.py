@@ -93,6 +93,7 @@ def test_learns_to_copy_the_observation(collector, baseline):
     assert np.isfinite([value for record in run.records for value in record.values()]).all()
 
 
+@pytest.mark.slow
 def test_compiled_and_whole_populations():
     config = configure("rlsample/Bandit-v0", 4096, jit_compile=True, population=2, learning_rate=(1e-2, 3e-2))
     result, run = score(config)

@@ -69,6 +69,7 @@ def test_learns_a_joint_action(critic):
     assert np.isfinite([value for record in run.records for value in record.values()]).all()
 
 
+@pytest.mark.slow
 def test_the_maddpg_form_runs():
     config = configure(
         "rlsample/Bandit-v0", 256, num_critics=1, entropy_coefficient=0.0, audit_draws=8, jit_compile=False
@@ -127,6 +128,7 @@ def test_the_temperature_moves_without_a_retrace():
     assert learner._round.experimental_get_tracing_count() == 1
 
 
+@pytest.mark.slow
 def test_the_temperature_follows_its_schedule_from_round_to_round():
     linear = {"name": "linear", "start": 1.0, "end": 0.1, "steps": 600}
     _, run = score(configure(BY_PYTHON, 256, temperature=linear))
@@ -134,6 +136,7 @@ def test_the_temperature_follows_its_schedule_from_round_to_round():
     assert seen == pytest.approx({step: 1 - 0.9 * step / 600 for step in seen})
 
 
+@pytest.mark.slow
 def test_divergence_is_reported():
     learner = learner_of(configure("rlsample/Bandit-v0", 640))
     learner.state = learner.state._replace(policy=learner.state.policy * np.nan)

@@ -19,13 +19,11 @@ import tensorflow as tf
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+found = {}
 
-from agents import ppo, relaxed_actor_critic
+"""
+MEAN = """
 from rlsample.learning.replicas import mean_over_replicas, mirrored
-from rlsample import runs
-from rlsample.runs.shipped import known_agents
-from tests.helpers_runs import Silent
-from tests.test_scale import configure
 
 rows, valid = tf.constant([1.0, 2.0, 3.0, 4.0, 50.0, 60.0]), tf.constant([True, True, True, False, True, False])
 compiled = tf.function(
@@ -39,13 +37,27 @@ columns = {"x": rows, "valid": valid}
 strategy = mirrored(2)
 counted = tf.function(lambda: mean_over_replicas(strategy, compiled, columns, valid), autograph=False)()
 plain = tf.function(lambda: mean_over_replicas(strategy, tf.reduce_mean, rows), autograph=False)()
-learned = []
+found["counted"], found["plain"] = float(counted), float(plain)
+"""
+PPO = """
+from agents import ppo
+from tests.helpers_runs import Silent
+from tests.test_scale import configure
+
+found["learned"] = []
 for devices in (1, 2):
     hyper = {"jit_compile": True, "learning_rate": 0.01}
     run = Silent()
     policy = ppo.train(configure({"devices": devices}, turns=2, agent=hyper), run)
-    learned.append([np.asarray(weight).ravel().tolist() for weight in policy.model.trainable_variables])
-replayed = []
+    found["learned"].append([np.asarray(weight).ravel().tolist() for weight in policy.model.trainable_variables])
+"""
+REPLAY = """
+from agents import relaxed_actor_critic
+from rlsample import runs
+from rlsample.runs.shipped import known_agents
+from tests.helpers_runs import Silent
+
+found["replayed"] = []
 for devices in (1, 2):
     words = ["env.id=CartPole-v1", "total_steps=300", "sampler=exact", f"scale.devices={devices}", "env.num_envs=2"]
     words += ["agent.batch_size=32", "agent.warmup_steps=30", "agent.critic=linear", "temperature=1.0"]
@@ -53,20 +65,30 @@ for devices in (1, 2):
     run = Silent()
     policy = relaxed_actor_critic.train(runs.load_config("cartpole", words, agents=known_agents()), run)
     weights = [np.asarray(weight).ravel().tolist() for weight in policy.model.trainable_variables]
-    replayed.append([weights, run.records[-1]["losses/critic"], run.records[-1]["policy/coefficient"]])
-print(json.dumps({"counted": float(counted), "plain": float(plain), "learned": learned, "replayed": replayed}))
+    found["replayed"].append([weights, run.records[-1]["losses/critic"], run.records[-1]["policy/coefficient"]])
 """
+
+
+def on_two_devices(*code):
+    """What a process with two logical CPUs finds."""
+    lines = [TWO_DEVICES, *code, "print(json.dumps(found))"]
+    out = subprocess.run([sys.executable, "-c", "\n".join(lines)], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(out.stdout.splitlines()[-1])
 
 
 def test_two_devices_learn_what_one_does():
     """Two rollouts, 32 steps of Adam at a rate that moves the weights by 0.1 and more."""
-    out = subprocess.run([sys.executable, "-c", TWO_DEVICES], stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(out.stdout.splitlines()[-1])
+    found = on_two_devices(MEAN, PPO)
     assert found["counted"] == pytest.approx((1 + 2 + 3 + 50) / 4)
     assert found["plain"] == pytest.approx(20.0)
     one, two = ([np.array(weight) for weight in weights] for weights in found["learned"])
     for here, there in zip(one, two, strict=True):
         np.testing.assert_allclose(there, here, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_two_devices_learn_from_a_replay_what_one_does():
+    found = on_two_devices(REPLAY)
     (one, *measured), (two, *measured_by_two) = found["replayed"]
     np.testing.assert_allclose(measured_by_two, measured, rtol=1e-3)
     for here, there in zip(one, two, strict=True):

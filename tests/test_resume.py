@@ -123,12 +123,14 @@ SETTINGS = {
 
 # Those that take longest to compile.
 SLOW = {
+    "dqn",
     "dqn, with a memory",
     "dqn, with a memory, by Python",
     "multi_agent_actor_critic",
     "multi_agent_actor_critic, with a memory",
     "multi_agent_ppo",
     "multi_agent_ppo, with a memory",
+    "ppo, with a memory",
     "reinforce",
     "reinforce, with a memory",
     "relaxed_actor_critic",
@@ -179,6 +181,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_population_and_python_s_environments_go_on(tmp_path):
     config = small(env={"id": "FrozenLake-v1", "num_envs": 4}, total_steps=96)
     begin(tmp_path / "run", config, after=32)

@@ -91,7 +91,7 @@ def kill_and_go_on(far, engine, runner, turn):
     raise AssertionError("nobody noticed")
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", pytest.param("async", marks=pytest.mark.slow)])
 def test_runners_that_are_killed_are_replaced_and_the_learner_goes_on(cluster, mode):
     far, engine = scaled(mode=mode)
     far.collect(NumpyActor(network(), SEED), 20)
@@ -101,6 +101,7 @@ def test_runners_that_are_killed_are_replaced_and_the_learner_goes_on(cluster, m
     far.close()
 
 
+@pytest.mark.slow
 def test_a_runner_that_hangs_is_replaced_until_it_was_lost_too_often(cluster):
     far, engine = scaled(fragment_seconds=3.0, max_restarts=1)
     far.collect(NumpyActor(network(), SEED), 5)
@@ -126,6 +127,7 @@ def test_runners_that_the_cluster_has_no_room_for_are_told(cluster):
         far.collect(NumpyActor(network(), SEED), 5)
 
 
+@pytest.mark.slow
 def test_commands_on_the_cluster_end_with_their_own_codes_and_those_lost_as_killed(cluster, tmp_path):
     options = argparse.Namespace(engine="ray", address=None, jobs=3)
     waits = "import time; print('begun', flush=True); time.sleep(600)"

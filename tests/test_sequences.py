@@ -279,7 +279,7 @@ def test_python_s_loop_keeps_the_same_and_leaves_resets_out(autoreset, cell):
     ("name", "env", "cell"),
     [
         ("dqn", "rlsample/GridWorld-v0", "gru"),
-        ("dqn", "rlsample/GridWorld-v0", "lstm"),
+        pytest.param("dqn", "rlsample/GridWorld-v0", "lstm", marks=pytest.mark.slow),
         pytest.param("dqn", "Taxi-v4", "gru", marks=pytest.mark.slow),
         pytest.param("dqn", "Taxi-v4", "lstm", marks=pytest.mark.slow),
         pytest.param("relaxed_actor_critic", "rlsample/GridWorld-v0", "gru", marks=pytest.mark.slow),

@@ -258,6 +258,7 @@ class Poison(Identity):
         return tf.where(broken, np.nan, super().reward(state, action, next_state))
 
 
+@pytest.mark.slow
 def test_nothing_is_learned_from_nan():
     config = configure("rlsample/Identity-v0", 1024)
     made = config.env.make()

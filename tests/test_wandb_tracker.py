@@ -165,7 +165,7 @@ def test_without_wandb_there_is_a_message(tmp_path, monkeypatch):
     assert "pip install wandb" in warnings[0]
 
 
-@pytest.mark.parametrize("key", ["short", "a" * 40])
+@pytest.mark.parametrize("key", ["short", pytest.param("a" * 40, marks=pytest.mark.slow)])
 def test_a_server_that_never_answers_holds_up_the_start_for_15_seconds_at_most(tmp_path, wandb_alone, monkeypatch, key):
     class Stuck(http.server.BaseHTTPRequestHandler):
         """Is there, and takes the run without a word."""

@@ -5,6 +5,7 @@
     served = tf.saved_model.load("served")                       # where rlsample need not be installed
     outcome = served.serve(observations)                         # {"action": ..., "probabilities": ...}
     outcome = served.serve_masked(observations, mask)            # only what is legal
+    outcome = served.serve(observations, state)                  # a policy with a memory; goes on with outcome["state"]
 
 All between the environment and the network is inside: how observations become features, and categories actions. There
 is no noise in it; whoever wants to draw does so from the probabilities.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rlsample.rollouts.policy import Policy
 
 PROBABILITIES = "probabilities"
+STATE = "state"
 
 
 def export(policy: Policy, path: str | Path) -> None:
@@ -37,10 +39,11 @@ def export(policy: Policy, path: str | Path) -> None:
 
     Its functions are `serve(observations)`, the default signature too, and `serve_masked(observations, mask)`, for a
     batch as a vector environment gives it: `[B, *shape]`, the parts of a Tuple or Dict one after another, in the order
-    of `tf.nest`: keys sorted. Masks are bool `[B, K]`, or `[B, F, K]` for several factors, True = legal.
+    of `tf.nest`: keys sorted. Masks are bool `[B, K]`, or `[B, F, K]` for several factors, True = legal. With a memory
+    the state comes after the observations, float32 `[B, S]`, zeros where an episode begins.
 
     They give a dictionary: `action`, the most probable one as the environment takes it, for a Tuple or Dict the parts
-    `action_KEY`; and `probabilities`, float32 of the shape of a mask.
+    `action_KEY`; `probabilities`, float32 of the shape of a mask; and with a memory `state`, for the next step.
 
     Args:
         policy: what to export, with its weights as they are.
@@ -65,18 +68,22 @@ def export(policy: Policy, path: str | Path) -> None:
     mask = tf.TensorSpec([None, *policy.factors.event_shape], tf.bool, "mask")
     everything = policy.factors.mask(None, 1)
     everything = np.ones((1, *policy.factors.event_shape), bool) if everything is None else everything
+    if policy.state_size:
+        signature.append(tf.TensorSpec([None, policy.state_size], tf.float32, STATE))
 
     def serve_masked(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        *parts, legal = inputs
+        *given, legal = inputs
+        parts, state = (given[:-1], given[-1]) if policy.state_size else (given, None)
         pairs = zip(parts, tf.nest.flatten(kinds), strict=True)
         observation = tf.nest.pack_sequence_as(kinds, [tf.cast(part, kind.dtype) for part, kind in pairs])
-        logits = policy.model(observation)
+        logits, state = policy.logits_and_state(policy.read_in_graph(observation), state)
         indices = policy.head.mode(logits, mask=legal).action
         probabilities = tf.cast(policy.head.distribution(logits, legal).probs(), tf.float32)
-        return dict(_actions(policy.factors.root, indices, "action")) | {PROBABILITIES: probabilities}
+        outcome = dict(_actions(policy.factors.root, indices, "action")) | {PROBABILITIES: probabilities}
+        return outcome if state is None else outcome | {STATE: state}
 
-    def serve(*parts: tf.Tensor) -> dict[str, tf.Tensor]:
-        return serve_masked(*parts, tf.repeat(tf.constant(everything), tf.shape(parts[0])[0], axis=0))
+    def serve(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        return serve_masked(*given, tf.repeat(tf.constant(everything), tf.shape(given[0])[0], axis=0))
 
     archive.add_endpoint("serve", serve, input_signature=signature)
     archive.add_endpoint("serve_masked", serve_masked, input_signature=[*signature, mask])
@@ -105,7 +112,8 @@ def _check(policy: Policy, path: str | Path) -> None:
     # Held in a name: its variables go with it.
     served = tf.saved_model.load(str(path))
     observations = gym.vector.utils.batch_space(policy.observation_space, 3).sample()
-    found = served.serve(*tf.nest.flatten(observations))
+    state = [np.zeros((3, policy.state_size), np.float32)] if policy.state_size else []
+    found = served.serve(*tf.nest.flatten(observations), *state)
     expected = policy.action_probabilities(observations)
     difference = float(np.abs(found[PROBABILITIES] - expected).max())
     if not difference <= 1e-5:

@@ -81,6 +81,14 @@ class Policy:
         """
         return networks.with_outputs(self._features(), outputs)
 
+    def read_in_graph(self, observation: Any) -> Any:
+        """What the model reads of a batch of observations, in eager or compiled code: the observations themselves."""
+        return observation
+
+    def logits_and_state(self, observation: Any, state: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """(What the model reads, state float32 `[B, S]`) -> (logits, state); states are None without a memory."""
+        return self.model(observation), state
+
     def _features(self) -> keras.Model:
         return networks.model_of(self.network, self.input_space)
 

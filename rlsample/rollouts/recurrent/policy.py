@@ -86,18 +86,19 @@ class RecurrentPolicy(Policy):
 
     def logits(self, observation: Any) -> tf.Tensor:
         """(Observations `[B, ...]`, state `[B, S]`) -> logits `[B, K]` or `[B, F, K]`."""
-        return self._after(observation)[0]
+        return self.logits_and_state(*observation)[0]
 
-    def _after(self, inputs: Any) -> Any:
-        observation, state = tf.nest.map_structure(tf.convert_to_tensor, inputs)
-        return self.model((observation, state, tf.zeros([1, state.shape[0]], tf.bool)))
+    def logits_and_state(self, observation: Any, state: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """See `Policy.logits_and_state`: one step, within an episode."""
+        observation, state = tf.nest.map_structure(tf.convert_to_tensor, (observation, state))
+        return self.model((observation, state, tf.zeros([1, tf.shape(state)[0]], tf.bool)))
 
     def _draw(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> Any:
-        logits, state = self._after(observation)
+        logits, state = self.logits_and_state(*observation)
         return self.head.sample(logits, seed, mask=mask).action, state
 
     def _mode(self, observation: Any, mask: tf.Tensor, seed: tf.Tensor) -> Any:
-        logits, state = self._after(observation)
+        logits, state = self.logits_and_state(*observation)
         return self.head.mode(logits, mask=mask).action, state
 
     def _read(self, observations: Any, mask: Any, state: Any) -> tuple[Any, np.ndarray]:

@@ -95,6 +95,10 @@ class JointPolicy(Policy):
         flat = self.another_network(count * outputs)
         return networks.on_features(flat, keras.layers.Reshape((count, outputs)))
 
+    def read_in_graph(self, observation: Any) -> tf.Tensor:
+        """See `Policy.read_in_graph`: joint features float32 `[B, all]`."""
+        return self.agents.flattening(observation)
+
     def read(self, observations: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """As of `Policy`, with joint features for an observation."""
         observation, legal = super().read(observations, mask)
