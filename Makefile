@@ -22,8 +22,6 @@ $(STAMP): pyproject.toml constraints.txt
 train: setup
 	@$(BIN)/python -m scripts.train $(CONFIG) $(ARGS)
 
-# Most of the time of these tests is XLA's, compiling what runs once: so it optimizes less here, and as usual in test-all.
-test: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not reliability" $(ARGS)
 

@@ -251,7 +251,8 @@ def loop_of_ppo(config):
     return on_policy_loop(made, learner, temperature=config.temperature, **options)
 
 
-@pytest.mark.parametrize("env", ["rlsample/Bandit-v0", pytest.param("FrozenLake-v1", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("env", ["rlsample/Bandit-v0", "FrozenLake-v1"])
 def test_a_snapshot_holds_the_temperature_and_calls_of_any_length_give_the_same(env):
     config = small_config("ppo", env={"id": env, "num_envs": 4}, temperature=HALF | {"rate": 0.3})
     whole, parts = loop_of_ppo(config), loop_of_ppo(config)

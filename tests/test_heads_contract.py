@@ -19,6 +19,9 @@ PAIRS = [
 ]
 # What a plain graph does differently from XLA is assert, which has its own test.
 CASES = [(*pair, mode) for mode, step in (("eager", 1), ("graph", 4), ("xla", 1)) for pair in PAIRS[::step]]
+# XLA takes most of the time, and every sampler is compiled in its own contract.
+SLOW = [(*pair, "xla") for pair in PAIRS[1::2]]
+MARKED = [pytest.param(*case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES]
 SEED = (3, 4)
 
 
@@ -68,7 +71,7 @@ def legal_everywhere(head, masked, mask):
     return legal if exists is None else legal & exists
 
 
-@pytest.mark.parametrize(("space", "sampler", "mode"), CASES, ids=pair_name)
+@pytest.mark.parametrize(("space", "sampler", "mode"), MARKED, ids=pair_name)
 def test_contract(space, sampler, mode):
     head, logits = make_head(space, sampler)
     rng = np.random.default_rng(1)

@@ -217,7 +217,7 @@ def test_an_episode_that_begins_is_acted_on_without_memory():
 @pytest.mark.parametrize(
     ("env", "settings", "cell"),
     [
-        ("rlsample/SpeakerListener-v0", {}, "gru"),
+        pytest.param("rlsample/SpeakerListener-v0", {}, "gru", marks=pytest.mark.slow),
         pytest.param("test/Leaving-v0", {"critic": "interpolated", "num_critics": 2}, "lstm", marks=pytest.mark.slow),
         pytest.param("Foraging-8x8-2p-2f-coop-v3", {"shared_network": True}, "gru", marks=pytest.mark.slow),
         pytest.param("mpe2/simple_speaker_listener-v4", {"standardize_rewards": True}, "gru", marks=pytest.mark.slow),

@@ -246,7 +246,7 @@ LEARNERS = pytest.mark.parametrize(
     [
         pytest.param(recurrent_ppo.Learner, QUICK, id="ppo"),
         pytest.param(recurrent_ppo.Learner, QUICK | {"cell": "lstm"}, id="ppo, lstm", marks=pytest.mark.slow),
-        pytest.param(recurrent_reinforce.Learner, QUICK_REINFORCE, id="reinforce"),
+        pytest.param(recurrent_reinforce.Learner, QUICK_REINFORCE, id="reinforce", marks=pytest.mark.slow),
     ],
 )
 

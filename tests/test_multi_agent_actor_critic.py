@@ -223,7 +223,13 @@ class TestConfiguration:
 
 
 @pytest.mark.parametrize(
-    "name", ["mpe_speaker_listener", pytest.param("mpe_spread", marks=pytest.mark.slow), "foraging_8x8", "warehouse"]
+    "name",
+    [
+        "mpe_speaker_listener",
+        pytest.param("mpe_spread", marks=pytest.mark.slow),
+        "foraging_8x8",
+        pytest.param("warehouse", marks=pytest.mark.slow),
+    ],
 )
 def test_the_tasks_of_packages_are_trained_by_their_configurations(name):
     words = ["total_steps=320", "env.num_envs=4", "network.hidden_sizes=[8]", "tracking.wandb=disabled"]

@@ -75,6 +75,7 @@ class Stopped(Silent):
 
 # All learners are built into the same loops, which PPO's shows to be held to it when compiled as well.
 SLOW = [case for case in CASES if case[2] and case[0] != "ppo"]
+SLOW += [("world_model_actor_critic", "PoisonedInPython-v0", False)]
 MARKED = [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES]
 
 

@@ -46,7 +46,7 @@ def score(config):
     return runs.evaluate(policy, config).mean_return, run
 
 
-@pytest.mark.parametrize("collector", COLLECTORS)
+@pytest.mark.parametrize("collector", ["in_graph", pytest.param("gymnasium", marks=pytest.mark.slow)])
 def test_learns_to_copy_the_observation(collector):
     """32 symbols an episode; acting at random copies 8 of them."""
     result, run = score(configure("rlsample/Identity-v0", 6 * 256, collector, discount=0.0))

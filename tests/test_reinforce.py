@@ -82,7 +82,10 @@ def test_the_gradient_is_weighted_probabilities_less_the_one_hot():
     np.testing.assert_allclose(tape.gradient(loss, given), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize(("collector", "baseline"), [("in_graph", True), ("in_graph", False), ("gymnasium", True)])
+@pytest.mark.parametrize(
+    ("collector", "baseline"),
+    [("in_graph", True), ("in_graph", False), pytest.param("gymnasium", True, marks=pytest.mark.slow)],
+)
 def test_learns_to_copy_the_observation(collector, baseline):
     """32 symbols an episode, two rollouts with a baseline; acting at random copies 8 of them."""
     steps = {} if baseline else {"num_steps": 32}

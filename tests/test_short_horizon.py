@@ -183,6 +183,7 @@ def cartpole():
     return loop_of(configure("rlsample/CartPole-v1", 64))
 
 
+@pytest.mark.slow
 def test_two_updates_of_cartpole_touch_what_they_should(cartpole):
     before = cartpole.state
     metrics = cartpole.advance(2)
@@ -199,6 +200,7 @@ def test_two_updates_of_cartpole_touch_what_they_should(cartpole):
     np.testing.assert_allclose(policy.model(features), cartpole.learner.logits(averaged, features), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_gradient_that_explodes_is_not_applied(cartpole):
     good = cartpole.state
     # It does not overflow, its square does.
