@@ -238,6 +238,13 @@ def test_needs_an_environment_with_a_gradient(env):
         agent.train(configure(env, 100), Silent())
 
 
+def test_observations_other_than_floats_are_refused():
+    config = configure("rlsample/CartPole-v1", 64)
+    config = config.model_copy(update={"env": config.env.model_copy(update={"wrappers": ["PreviousActionAndReward"]})})
+    with pytest.raises(ValueError, match=r"Expected observations with a gradient, one Box of floats. Received: .*Dict"):
+        loop_of(config)
+
+
 @pytest.mark.parametrize("sampler", ["categorical", "score_function", "exact"])
 def test_needs_a_sampler_with_a_gradient(sampler):
     with pytest.raises(ValueError, match=f"Expected a sampler whose draws carry a gradient. Received: .*'{sampler}'"):

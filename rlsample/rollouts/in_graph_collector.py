@@ -76,7 +76,7 @@ def in_graph_env(envs: gym.vector.VectorEnv) -> FunctionalEnv | None:
 
 
 def check_differentiable(sampler: Sampler, env_id: str, make: Callable[..., gym.vector.VectorEnv]) -> None:
-    """Checks that gradients can pass through a sampler and through an environment.
+    """Checks that gradients can pass through a sampler, an environment and what is observed of it.
 
     Args:
         sampler: draws the actions.
@@ -84,7 +84,7 @@ def check_differentiable(sampler: Sampler, env_id: str, make: Callable[..., gym.
         make: makes a vector of it, given `num_envs`.
 
     Raises:
-        ValueError: they cannot; says which of the two.
+        ValueError: they cannot; says which of them is at fault.
 
     Examples:
         >>> from rlsample.rollouts.in_graph_collector import check_differentiable
@@ -98,11 +98,14 @@ def check_differentiable(sampler: Sampler, env_id: str, make: Callable[..., gym.
         hint = "Use straight_through_gumbel_softmax, straight_through or reinmax."
         raise checks.invalid("a sampler whose draws carry a gradient", sampler=sampler.name, hint=hint)
     envs = make(num_envs=1)
-    env = in_graph_env(envs)
+    env, space = in_graph_env(envs), envs.single_observation_space
     envs.close()
     if not getattr(env, "differentiable", False):
         hint = "Use an in-graph environment whose rewards or states have a slope, such as rlsample/CartPole-v1."
         raise checks.invalid("an environment with a gradient", env=env_id, hint=hint)
+    if not isinstance(space, gym.spaces.Box) or not np.issubdtype(space.dtype, np.floating):
+        hint = "Leave out wrappers that put other parts beside the environment's own."
+        raise checks.invalid("observations with a gradient, one Box of floats", observation_space=space, hint=hint)
 
 
 def max_truncations(envs: gym.vector.VectorEnv, num_steps: int) -> int | None:
