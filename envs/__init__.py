@@ -21,7 +21,7 @@ register("rlsample/Freeway-v0", f"{__name__}.freeway:Freeway", 2500)
 register("rlsample/SpaceInvaders-v0", f"{__name__}.space_invaders:SpaceInvaders", 1000)
 register("rlsample/Coordination-v0", f"{__name__}.coordination:Coordination", 1)
 register("rlsample/SpeakerListener-v0", f"{__name__}.speaker_listener:SpeakerListener", 100)
-register("rlsample/Foraging-v0", f"{__name__}.foraging:Foraging", 30)
+register("rlsample/Foraging-v0", f"{__name__}.foraging:Foraging", 50)
 
 # Those of mpe2 that have discrete actions, once it is installed: pip install 'rlsample[multi_agent]'.
 for _name in ("simple_reference_v3", "simple_speaker_listener_v4", "simple_spread_v3", "simple_tag_v3"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,10 +49,10 @@ class Foraging(SeveralAgentsEnv):
 
     ## Description
     Agents and food lie on a grid without walls. Food is gathered when agents beside it, whose levels sum to its own at
-    least, load in the same step. The state gives the probability of each cell and of each piece of food; when all
+    least, load in the same step. Who wants a cell that another one wants too, be it to stay there, stays where it is.
+    These are lbforaging's rules. The state gives the probability of each cell and of each piece of food; when all
     actions were hard these are 0 and 1. A relaxed action spreads them as if the agents drew independently: one step is
-    linear in each agent's action. Unlike in the original, agents may share a cell, and one that loads helps with all
-    food beside it.
+    linear in each agent's action.
 
     ## Action Space
     A `Dict` of `Discrete(6)` for each of `agent_0`, `agent_1`, ...: none, north, south, west, east, load. A move into
@@ -62,13 +63,14 @@ class Foraging(SeveralAgentsEnv):
     0 once it is gone, then of the agent itself, then of the others.
 
     ## Starting State
-    Agents and food in different cells, drawn uniformly; levels of agents drawn from 1 to `max_level`.
+    Agents and food in different cells, drawn uniformly; levels of agents drawn from 1 to `max_level`. Where there is
+    room, food does not lie at the border, nor so near to other food that an agent could stand beside both.
 
     ## Rewards
     The level of the food gathered over that of all food in the episode, shared: a return of 1 is everything.
 
     ## Episode End
-    Terminated when no food has a probability above 1/2. Truncated after 30 steps.
+    Terminated when no food has a probability above 1/2. Truncated after 50 steps.
 
     ## Information
     `action_mask`: which moves nothing stops, and whether there is food to load beside the agent.
@@ -92,7 +94,7 @@ class Foraging(SeveralAgentsEnv):
         (TensorShape([8, 2, 12]), TensorShape([8, 2, 6]), 0.0)
     """
 
-    max_episode_steps = 30
+    max_episode_steps = 50
 
     def __init__(
         self,
@@ -113,6 +115,7 @@ class Foraging(SeveralAgentsEnv):
             raise checks.invalid("a cell for each agent and each piece of food", cells=rows * columns)
         self.cooperative = cooperative
         self.border, self.neighbours = (part.astype(dtype) for part in _cells(self.shape))
+        self.reluctance, self.crowding = (part.astype(dtype) for part in _where_food_is_not_laid(self.shape))
         self.groups = np.array(list(itertools.product((0.0, 1.0), repeat=agents)), dtype)  # every set of agents
         coordinates = np.indices(self.shape).reshape(2, -1).T / (np.array(self.shape) - 1)
         self.coordinates = coordinates.astype(dtype)  # [cells, 2]
@@ -120,25 +123,33 @@ class Foraging(SeveralAgentsEnv):
 
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> Field:
         """Draws cells and levels."""
-        places, levels, food_levels = tf.unstack(ops.split(seed, 3))
+        places, food_places, levels, food_levels = tf.unstack(ops.split(seed, 4))
         cells, agents = self.shape[0] * self.shape[1], len(self.agents)
-        taken = tf.math.top_k(ops.uniform([num_envs, cells], places), agents + self.foods).indices
-        at = tf.one_hot(taken, cells, dtype=self.dtype)
+        taken = tf.math.top_k(ops.uniform([num_envs, cells], places), agents).indices
+        place = tf.one_hot(taken, cells, dtype=self.dtype)
+        food = self._food(tf.reduce_sum(place, 1), food_places)
         level = 1 + tf.cast(draw_index(self.max_level, [num_envs, agents], levels), self.dtype)
         most = tf.reduce_sum(level, -1, keepdims=True)
         drawn = 1 + tf.cast(draw_index(most, [num_envs, self.foods], food_levels), self.dtype)
         food_level = tf.broadcast_to(most, drawn.shape) if self.cooperative else drawn
-        return Field(at[:, :agents], level, at[:, agents:], food_level, tf.ones_like(drawn))
+        return Field(place, level, food, food_level, tf.ones_like(drawn))
 
     def transition(self, state: Field, action: tf.Tensor, seed: tf.Tensor | None = None) -> Field:
         """Loads from where the agents stand, and moves them."""
         weights = self.agent_weights(action)
-        occupied = self._occupied(state)
-        place = (weights[:, :, 0] + weights[:, :, LOAD])[..., tf.newaxis] * state.place
-        for index, (rows, columns) in enumerate(MOVES):
-            stopped = self.border[index] + self._shifted(occupied, -rows, -columns)[:, tf.newaxis]  # [B, 1, cells]
-            arriving = self._shifted(state.place * (1 - stopped), rows, columns)
-            place += weights[:, :, 1 + index, tf.newaxis] * (arriving + state.place * stopped)
+        occupied = self._occupied(state)[:, tf.newaxis]  # [B, 1, cells]
+        stay = weights[:, :, 0] + weights[:, :, LOAD]
+        wanted, moves = stay[..., tf.newaxis] * state.place, []
+        for border, move, weight in zip(self.border, MOVES, tf.unstack(weights[:, :, 1:LOAD], axis=2), strict=True):
+            moving = weight[..., tf.newaxis] * state.place
+            leaving = moving * (1 - border - self._ahead(occupied, move))
+            moves.append((move, leaving))
+            wanted += moving - leaving + self._shifted(leaving, move)
+        alone = _product_of_others(1 - wanted)  # [B, N, cells], the probability that no other agent wants it
+        place = wanted
+        for move, leaving in moves:
+            stopped = leaving * (1 - self._ahead(alone, move))
+            place += stopped - self._shifted(stopped, move)
         loading = weights[:, :, LOAD, tf.newaxis] * self._beside(state)  # [B, N, F]
         return state._replace(place=place, left=state.left * (1 - self._gathered(state, loading)))
 
@@ -172,8 +183,8 @@ class Foraging(SeveralAgentsEnv):
         """
         occupied = self._occupied(state)
         legal = [tf.ones_like(state.level, tf.bool)]
-        for border, (rows, columns) in zip(self.border, MOVES, strict=True):
-            free = 1 - border - self._shifted(occupied, -rows, -columns)
+        for border, move in zip(self.border, MOVES, strict=True):
+            free = 1 - border - self._ahead(occupied, move)
             legal.append(tf.linalg.matvec(state.place, free) > 0.5)
         food = tf.reduce_sum(self._beside(state) * state.left[:, tf.newaxis], -1)
         return tf.stack([*legal, food > 0.5], -1)
@@ -187,12 +198,26 @@ class Foraging(SeveralAgentsEnv):
         green = raster.shades(food.reshape(self.shape), raster.GREEN)
         return render_state, raster.cells(np.where((food > 0).reshape(self.shape)[..., None], green, colours))
 
-    def _shifted(self, values: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    def _food(self, agents: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Draws cells for food, one piece after the other, where no agent is: one-hot `[B, F, cells]`."""
+        noise = tf.cast(ops.uniform([agents.shape[0], self.foods, agents.shape[1]], seed), self.dtype)
+        food: list[tf.Tensor] = []
+        for drawn in tf.unstack(noise, axis=1):
+            laid = tf.add_n(food) if food else tf.zeros_like(agents)
+            score = drawn - self.reluctance - 2 * tf.minimum(laid @ self.crowding, 1) - 4 * (agents + laid)
+            food.append(tf.one_hot(tf.argmax(score, -1), agents.shape[1], dtype=self.dtype))
+        return tf.stack(food, 1)
+
+    def _shifted(self, values: tf.Tensor, move: tuple[int, int]) -> tf.Tensor:
         """Values of cells, moved by at most a row or a column, with zeros behind them: `[..., cells]`."""
         (height, width), around = self.shape, [[0, 0]] * (values.shape.rank - 1) + [[1, 1]] * 2
         padded = tf.pad(tf.reshape(values, [*values.shape[:-1], height, width]), around)
-        top, left = 1 - rows, 1 - columns
+        top, left = 1 - move[0], 1 - move[1]
         return tf.reshape(padded[..., top : top + height, left : left + width], values.shape)
+
+    def _ahead(self, values: tf.Tensor, move: tuple[int, int]) -> tf.Tensor:
+        """The value of the cell that a move leads to, 0 over the border: `[..., cells]`."""
+        return self._shifted(values, (-move[0], -move[1]))
 
     def _occupied(self, state: Field) -> tf.Tensor:
         """The probability of food in each cell: float `[B, cells]`."""
@@ -223,3 +248,18 @@ def _cells(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     border = [((each < 0) | (each >= limits)).any(0) for each in moved]
     distance = np.abs(places[:, :, np.newaxis] - places[:, np.newaxis]).sum(0)
     return np.stack(border), distance == 1
+
+
+def _where_food_is_not_laid(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Cells at the border `[cells]`, and pairs of cells, one of them beside food in the other `[cells, cells]`."""
+    places = np.indices(shape).reshape(2, -1)
+    border = ((places == 0) | (places == np.array(shape)[:, np.newaxis] - 1)).any(0)
+    distance = np.abs(places[:, :, np.newaxis] - places[:, np.newaxis]).sum(0)
+    return border, distance <= 2
+
+
+def _product_of_others(values: tf.Tensor) -> tf.Tensor:
+    """For each agent the product over all others: `[B, N, ...]` -> `[B, N, ...]`."""
+    each = tf.unstack(values, axis=1)
+    ones = tf.ones_like(each[0])
+    return tf.stack([math.prod(each[:index] + each[index + 1 :], start=ones) for index in range(len(each))], 1)

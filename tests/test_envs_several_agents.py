@@ -203,6 +203,74 @@ class TestForaging:
         mask = env.action_mask(state).numpy()[0]
         np.testing.assert_array_equal(mask, [[1, 0, 1, 0, 1, 0], [1, 1, 1, 1, 0, 1]])
 
+    @pytest.mark.parametrize(
+        ("start", "moves", "end"),
+        [
+            ([(0, 0), (0, 2)], (4, 3), [(0, 0), (0, 2)]),  # both want the cell between them
+            ([(0, 0), (0, 1)], (4, 0), [(0, 0), (0, 1)]),  # one is in the other's way
+            ([(0, 0), (0, 1)], (4, 4), [(0, 1), (0, 2)]),  # one makes room
+            ([(0, 0), (0, 1)], (4, 3), [(0, 1), (0, 0)]),  # they change places
+            ([(1, 2), (2, 1)], (3, 4), [(1, 1), (2, 1)]),  # one would walk into food, and stays
+            ([(1, 1), (2, 1)], (2, 4), [(1, 1), (2, 1)]),  # the same, and is in the other's way
+        ],
+    )
+    def test_who_wants_anothers_cell_stays_where_it_is(self, start, moves, end):
+        state = field(start, [(2, 2), (4, 4)], (1, 1), (2, 2))
+        moved = Foraging().step(state, tf.constant([moves]), seed_of(0)).state.place
+        np.testing.assert_array_equal(tf.argmax(moved, -1)[0], [row * 5 + column for row, column in end])
+
+    def test_relaxed_moves_go_where_draws_go_in_the_mean(self):
+        env, start = Foraging(agents=3, dtype="float64"), [(0, 1), (1, 2), (1, 0)]
+        state = field(start, [(2, 2), (4, 4)], (1, 1, 1), (2, 2))
+        state = tf.nest.map_structure(lambda part: tf.cast(part, tf.float64), state)
+        weights = np.random.default_rng(0).dirichlet(np.ones(6), 3)
+        place = env.step(state, tf.constant(weights[None]), seed_of(0)).state.place[0]
+        joint = np.array(list(itertools.product(range(6), repeat=3)), np.int32)
+        repeated = tf.nest.map_structure(lambda part: tf.repeat(part, len(joint), 0), state)
+        drawn = env.step(repeated, tf.constant(joint), seed_of(0)).state.place
+        chances = np.prod(weights[np.arange(3), joint], 1)
+        np.testing.assert_allclose(place, np.einsum("j,jnc->nc", chances, drawn), atol=1e-12)
+        np.testing.assert_allclose(tf.reduce_sum(place, -1), 1)
+
+    @pytest.mark.parametrize(("agents", "size"), [(2, 8), (3, 6), (4, 6)])
+    def test_lbforaging_plays_the_same_game(self, agents, size):
+        package = pytest.importorskip("lbforaging.foraging.environment")
+        theirs = package.ForagingEnv(
+            players=agents, min_player_level=1, max_player_level=2, min_food_level=1, max_food_level=None,
+            field_size=(size, size), max_num_food=2, sight=size, max_episode_steps=50, force_coop=False,
+        )  # fmt: skip
+        ours = Foraging(rows=size, columns=size, agents=agents, cooperative=False)
+        step = tf.function(lambda state, action: ours.step(state, action, seed_of(0)), autograph=False)
+        mask = tf.function(ours.action_mask, autograph=False)
+        generator, gathered = np.random.default_rng(agents), 0
+        for seed in range(6):
+            theirs.reset(seed=seed)
+            cells = [np.ravel_multi_index(player.position, (size, size)) for player in theirs.players]
+            food = np.flatnonzero(theirs.field)
+            levels = [player.level for player in theirs.players]
+            places = (tf.one_hot([each], size * size) for each in (cells, food))
+            food_levels = tf.constant([theirs.field.ravel()[food]], tf.float32)
+            place, laid = places
+            state = Field(place, tf.constant([levels], tf.float32), laid, food_levels, tf.ones_like(food_levels))
+            for _ in range(50):
+                valid = [[action.value for action in theirs._valid_actions[player]] for player in theirs.players]
+                legal = mask(state).numpy()[0]
+                assert [np.flatnonzero(row).tolist() for row in legal] == valid
+                action = [LOAD if row[LOAD] else generator.integers(LOAD) for row in legal]
+                _, rewards, done, _, _ = theirs.step(action)
+                mine = step(state, tf.constant([action], tf.int32))
+                cells = [np.ravel_multi_index(player.position, (size, size)) for player in theirs.players]
+                np.testing.assert_array_equal(tf.argmax(mine.state.place, -1)[0], cells)
+                np.testing.assert_allclose(mine.reward[0], sum(rewards), rtol=1e-6)
+                gathered += bool(mine.reward[0] > 0)
+                remaining = np.flatnonzero(theirs.field)
+                np.testing.assert_array_equal(food[mine.state.left[0].numpy() > 0.5], remaining)
+                assert bool(mine.terminated[0]) == (len(remaining) == 0)
+                state = mine.state
+                if done:
+                    break
+        assert gathered >= 4
+
     def test_what_is_seen_begins_with_oneself_and_leaves_out_what_is_gone(self):
         env = Foraging()
         state = field([(0, 4), (2, 1)], [(2, 2), (4, 4)], (1, 2), (3, 4))._replace(left=tf.constant([[1.0, 0.0]]))
@@ -230,6 +298,17 @@ class TestForaging:
         np.testing.assert_array_equal(state.food_level, np.tile(tf.reduce_sum(state.level, -1)[:, None], 2))
         assert len(np.unique(state.level)) == 2
         assert len(np.unique(Foraging(cooperative=False).initial(seed_of(3), 64).food_level)) == 4
+
+    def test_food_lies_apart_and_off_the_border_where_there_is_room(self):
+        state = Foraging(rows=8, columns=8, foods=3).initial(seed_of(4), 256)
+        places = np.stack(np.unravel_index(tf.argmax(state.food, -1), (8, 8)), -1)  # [B, F, 2]
+        assert places.min() == 1
+        assert places.max() == 6
+        distance = np.abs(places[:, :, None] - places[:, None]).sum(-1) + 99 * np.eye(3, dtype=int)
+        assert distance.min() == 3
+        crowded = Foraging(rows=2, columns=2).initial(seed_of(4), 64)
+        taken = tf.concat([crowded.place, crowded.food], 1)
+        np.testing.assert_array_equal(tf.reduce_sum(taken, 1), tf.ones([64, 4]))
 
     @pytest.mark.parametrize("arguments", [{"agents": 6}, {"rows": 2, "columns": 2, "foods": 3}, {"rows": 1}])
     def test_what_does_not_fit_is_refused(self, arguments):
@@ -288,6 +367,6 @@ class TestPettingZoosFace:
         env = ParallelEnv(Foraging())
         _, infos = env.reset(seed=0)
         assert infos["agent_0"]["action_mask"].tolist()[0] == 1
-        for _ in range(30):
+        for _ in range(50):
             *_, terminated, truncated, infos = env.step(dict.fromkeys(env.agents, 0))
         assert (set(terminated.values()), set(truncated.values()), env.agents) == ({False}, {True}, [])
