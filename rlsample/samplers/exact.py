@@ -12,7 +12,10 @@ from rlsample import checks, ops
 from rlsample.samplers.base import PreparedLogits
 from rlsample.samplers.categorical_draw import CategoricalDraw
 from rlsample.samplers.objectives import objective_values
-from rlsample.types import Objective
+from rlsample.types import Objective, TensorLike
+
+UNROLLED = 64
+"""Up to so many outcomes the graph has a copy of the objective each: quicker to run, slower to trace and compile."""
 
 
 @final
@@ -69,50 +72,53 @@ class Exact(CategoricalDraw):
 
 
 def enumerate_outcomes(objective: Objective, probs: tf.Tensor, dtype: tf.DType, max_outcomes: int) -> tf.Tensor:
-    """Sums p(x) objective(x) over every outcome x of independent categoricals `probs` `[..., (F,) K]`."""
+    """Sums p(x) objective(x) over every outcome x of independent categoricals `probs` `[..., (F,) K]`.
+
+    Up to `UNROLLED` outcomes are laid out in the graph, more are visited by a loop in it.
+    """
     categories = probs.shape[-1]
     if categories is None:
         raise checks.invalid("a static number of categories", shape=tuple(probs.shape), hint="Set the static shape.")
     if categories > max_outcomes:
         raise _too_many(categories, max_outcomes)
-
-    # In place of a category of probability 0 the most probable one: the objective may have no value there, and then
-    # has no gradient either, which a weight of 0 would not undo.
     mode = tf.one_hot(tf.argmax(probs, -1), categories, dtype=dtype)
-    vertices = [
-        tf.where(probs[..., k, None] > 0, tf.one_hot(k, categories, dtype=dtype), mode) for k in range(categories)
-    ]
 
-    # Every factor at the same category first: all there is unless the values turn out to be of joint actions.
-    values = [objective_values(objective, tf.ensure_shape(vertex, probs.shape)) for vertex in vertices]
-    factor_axes = probs.shape.rank - 1 - values[0].shape.rank
-    if factor_axes == 0:
-        weights = tf.unstack(tf.cast(probs, values[0].dtype), axis=-1)
-        return tf.add_n([_weighted(weight, value) for weight, value in zip(weights, values, strict=True)])
-    factor_shape = tuple(probs.shape[values[0].shape.rank : -1])
+    def visit(index: TensorLike) -> tuple[tf.Tensor, tf.Tensor]:
+        """The probabilities `[..., (F)]` of categories `[(F)]`, and the value of the objective there."""
+        vertex = tf.one_hot(index, categories, dtype=dtype)
+        chances = tf.reduce_sum(probs * tf.cast(vertex, probs.dtype), -1)
+        # In place of a category of probability 0 the most probable one: the objective may have no value there, and
+        # then has no gradient either, which a weight of 0 would not undo.
+        outcome = tf.where(chances[..., tf.newaxis] > 0, vertex, mode)
+        return chances, objective_values(objective, tf.ensure_shape(outcome, probs.shape))
+
+    # The first outcome tells by its values whether they are of joint actions.
+    chances, value = visit(0)
+    factor_shape = tuple(probs.shape[value.shape.rank : -1])
     if None in factor_shape:
         raise checks.invalid("static factor axes", shape=tuple(probs.shape), hint="Set the static shape.")
-    factors = int(np.prod(factor_shape))
-    if categories**factors > max_outcomes:
-        raise _too_many(f"{categories}^{factors}", max_outcomes)
-    flat_shape = tf.concat([tf.shape(values[0]), [factors, categories]], 0)
-    flat = tf.reshape(tf.cast(probs, values[0].dtype), flat_shape)
-    rows = [tf.unstack(tf.reshape(vertex, flat_shape), factors, -2) for vertex in vertices]
-    total = tf.zeros_like(values[0])
-    for index in np.ndindex(*[categories] * factors):
-        if len(set(index)) == 1:
-            value = values[index[0]]
-        else:
-            outcome = tf.stack([rows[k][f] for f, k in enumerate(index)], -2)
-            value = objective_values(objective, tf.ensure_shape(tf.reshape(outcome, tf.shape(probs)), probs.shape))
-        weight = tf.reduce_prod(tf.stack([flat[..., f, k] for f, k in enumerate(index)], -1), -1)
-        total += _weighted(weight, value)
-    return total
+    factors, axes = int(np.prod(factor_shape)), list(range(value.shape.rank, probs.shape.rank - 1))
+    outcomes = categories**factors
+    if outcomes > max_outcomes:
+        raise _too_many(f"{categories}^{factors}" if factor_shape else outcomes, max_outcomes)
 
+    def weighted(chances: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+        weight = tf.cast(tf.reduce_prod(chances, axes) if axes else chances, value.dtype)
+        # A weight that underflows to 0 beside an infinite value must not give NaN.
+        return weight * tf.where(weight > 0, value, tf.zeros_like(value))
 
-def _weighted(weight: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    # A weight that underflows to 0 beside an infinite value must not give NaN.
-    return weight * tf.where(weight > 0, value, tf.zeros_like(value))
+    first = weighted(chances, value)
+    if outcomes <= UNROLLED:
+        later = list(np.ndindex(*[categories] * factors))[1:]
+        return tf.add_n([first, *(weighted(*visit(np.reshape(index, factor_shape))) for index in later)])
+    places = tf.constant(categories ** np.arange(factors)[::-1].reshape(factor_shape), tf.int32)
+
+    def add(number: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return number + 1, total + weighted(*visit(number // places % categories))
+
+    return tf.while_loop(
+        lambda number, _: number < outcomes, add, (tf.constant(1), first), maximum_iterations=outcomes - 1
+    )[1]
 
 
 def _too_many(outcomes: int | str, max_outcomes: int) -> ValueError:
