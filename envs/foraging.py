@@ -50,7 +50,8 @@ class Foraging(SeveralAgentsEnv):
     ## Description
     Agents and food lie on a grid without walls. Food is gathered when agents beside it, whose levels sum to its own at
     least, load in the same step. Who wants a cell that another one wants too, be it to stay there, stays where it is.
-    These are lbforaging's rules. The state gives the probability of each cell and of each piece of food; when all
+    These are lbforaging's rules; who stands beside two pieces of food, where there was no room to lay them apart, helps
+    with both. The state gives the probability of each cell and of each piece of food; when all
     actions were hard these are 0 and 1. A relaxed action spreads them as if the agents drew independently: one step is
     linear in each agent's action.
 
@@ -114,8 +115,10 @@ class Foraging(SeveralAgentsEnv):
         if agents + foods > rows * columns:
             raise checks.invalid("a cell for each agent and each piece of food", cells=rows * columns)
         self.cooperative = cooperative
-        self.border, self.neighbours = (part.astype(dtype) for part in _cells(self.shape))
-        self.reluctance, self.crowding = (part.astype(dtype) for part in _where_food_is_not_laid(self.shape))
+        border, distance = _cells(self.shape)
+        self.border, self.edge = border.astype(dtype), border.any(0).astype(dtype)
+        self.neighbours = (distance == 1).astype(dtype)
+        self.crowding = (distance <= 2).astype(dtype)  # From there an agent could stand beside both.
         self.groups = np.array(list(itertools.product((0.0, 1.0), repeat=agents)), dtype)  # every set of agents
         coordinates = np.indices(self.shape).reshape(2, -1).T / (np.array(self.shape) - 1)
         self.coordinates = coordinates.astype(dtype)  # [cells, 2]
@@ -204,7 +207,7 @@ class Foraging(SeveralAgentsEnv):
         food: list[tf.Tensor] = []
         for drawn in tf.unstack(noise, axis=1):
             laid = tf.add_n(food) if food else tf.zeros_like(agents)
-            score = drawn - self.reluctance - 2 * tf.minimum(laid @ self.crowding, 1) - 4 * (agents + laid)
+            score = drawn - self.edge - 2 * tf.minimum(laid @ self.crowding, 1) - 4 * (agents + laid)
             food.append(tf.one_hot(tf.argmax(score, -1), agents.shape[1], dtype=self.dtype))
         return tf.stack(food, 1)
 
@@ -241,21 +244,13 @@ class Foraging(SeveralAgentsEnv):
 
 
 def _cells(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """From where each move leads over the border, bool `[moves, cells]`; the neighbours, bool `[cells, cells]`."""
+    """From where each move leads over the border, bool `[moves, cells]`; steps between cells, `[cells, cells]`."""
     places = np.indices(shape).reshape(2, -1)
     limits = np.array(shape)[:, np.newaxis]
     moved = [places + np.array(move)[:, np.newaxis] for move in MOVES]
     border = [((each < 0) | (each >= limits)).any(0) for each in moved]
     distance = np.abs(places[:, :, np.newaxis] - places[:, np.newaxis]).sum(0)
-    return np.stack(border), distance == 1
-
-
-def _where_food_is_not_laid(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Cells at the border `[cells]`, and pairs of cells, one of them beside food in the other `[cells, cells]`."""
-    places = np.indices(shape).reshape(2, -1)
-    border = ((places == 0) | (places == np.array(shape)[:, np.newaxis] - 1)).any(0)
-    distance = np.abs(places[:, :, np.newaxis] - places[:, np.newaxis]).sum(0)
-    return border, distance <= 2
+    return np.stack(border), distance
 
 
 def _product_of_others(values: tf.Tensor) -> tf.Tensor:

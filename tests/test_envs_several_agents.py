@@ -151,10 +151,10 @@ class TestSpeakerListener:
         assert (tf.reduce_sum(gradient * state.target, -1).numpy() > 0).all()
 
 
-def field(agents, foods, levels, food_levels, columns=5):
-    """A 5 x 5 field with hard places, one environment."""
-    cells = [[[row * columns + column for row, column in group]] for group in (agents, foods)]
-    place, food = (tf.one_hot(cell, 25) for cell in cells)
+def field(agents, foods, levels, food_levels, size=5):
+    """A square field with hard places, one environment."""
+    cells = [[[row * size + column for row, column in group]] for group in (agents, foods)]
+    place, food = (tf.one_hot(cell, size * size) for cell in cells)
     level, food_level = (tf.constant([values], tf.float32) for values in (levels, food_levels))
     return Field(place, level, food, food_level, tf.ones_like(food_level))
 
@@ -245,13 +245,9 @@ class TestForaging:
         generator, gathered = np.random.default_rng(agents), 0
         for seed in range(6):
             theirs.reset(seed=seed)
-            cells = [np.ravel_multi_index(player.position, (size, size)) for player in theirs.players]
             food = np.flatnonzero(theirs.field)
-            levels = [player.level for player in theirs.players]
-            places = (tf.one_hot([each], size * size) for each in (cells, food))
-            food_levels = tf.constant([theirs.field.ravel()[food]], tf.float32)
-            place, laid = places
-            state = Field(place, tf.constant([levels], tf.float32), laid, food_levels, tf.ones_like(food_levels))
+            places, levels = zip(*((player.position, player.level) for player in theirs.players), strict=True)
+            state = field(places, np.argwhere(theirs.field), levels, theirs.field.ravel()[food], size)
             for _ in range(50):
                 valid = [[action.value for action in theirs._valid_actions[player]] for player in theirs.players]
                 legal = mask(state).numpy()[0]

@@ -100,7 +100,7 @@ def enumerate_outcomes(objective: Objective, probs: tf.Tensor, dtype: tf.DType, 
     factors, axes = int(np.prod(factor_shape)), list(range(value.shape.rank, probs.shape.rank - 1))
     outcomes = categories**factors
     if outcomes > max_outcomes:
-        raise _too_many(f"{categories}^{factors}" if factor_shape else outcomes, max_outcomes)
+        raise _too_many(f"{categories}^{factors}", max_outcomes)
 
     def weighted(chances: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         weight = tf.cast(tf.reduce_prod(chances, axes) if axes else chances, value.dtype)
