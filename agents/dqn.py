@@ -34,6 +34,7 @@ from pydantic import Field
 from rlsample import checks
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
+from rlsample.learning.losses import huber
 from rlsample.learning.prioritized_replay import PrioritizedReplay
 from rlsample.learning.replay import Replay
 from rlsample.networks import model_of, with_outputs
@@ -261,10 +262,3 @@ def chosen(values: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
     taken = tf.one_hot(action, values.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
     # Selected, not multiplied: what is not chosen may be -inf.
     return tf.reduce_sum(tf.where(taken, values, 0.0), range(1, values.shape.rank))
-
-
-def huber(error: tf.Tensor, largest: float | None) -> tf.Tensor:
-    """Half the square of errors up to the largest, and the tangent there beyond it; None squares all."""
-    size = tf.abs(error)
-    inside = size if largest is None else tf.minimum(size, largest)
-    return inside * (size - 0.5 * inside)

@@ -25,6 +25,7 @@ from rlsample import ops, samplers
 from rlsample.learning.adam import Adam, AdamState
 from rlsample.learning.averaging import move_towards
 from rlsample.learning.critics import CRITICS, chord_loss, on_the_way
+from rlsample.learning.losses import huber
 from rlsample.learning.replicas import mean_over_replicas, mirrored
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.off_policy.from_replay import train_from_replay
@@ -56,6 +57,7 @@ class Config(PopulationConfig):
     )
     num_critics: Literal[1, 2] = Field(default=2, description="2 takes the smaller of two values; 1 trusts one.")
     chord_weight: float = Field(default=1.0, ge=0, description="Of the loss that straightens a concatenating critic.")
+    largest_error: float | None = Field(default=None, gt=0, description="Of the critics; larger ones cost linearly.")
     entropy_coefficient: float | None = Field(default=None, ge=0, description="Of the entropy bonus; null learns it.")
     target_entropy_ratio: float = Field(default=0.5, ge=0, le=1, description="Entropy aimed at: a share of the most.")
     actor_learning_rate: float = Field(default=1e-3, gt=0, description="Of the actor's Adam.")
@@ -64,6 +66,7 @@ class Config(PopulationConfig):
     anneal_learning_rate: bool = Field(default=True, description="Lower actor's and critics' rates linearly to 0.")
     discount: float = Field(default=0.99, ge=0, le=1, description="Of rewards, per step.")
     target_rate: float = Field(default=0.02, gt=0, le=1, description="Share of the critics entering their averages.")
+    target_period: int = Field(default=1, ge=1, description="Updates between; with target_rate 1 they are copied.")
     average_rate: float = Field(default=0.005, gt=0, le=1, description="Share of the policy entering its average.")
     batch_size: int = Field(default=256, ge=1, description="Transitions per update.")
     replay_capacity: int = Field(default=100_000, ge=1, description="Transitions kept.")
@@ -182,7 +185,8 @@ class Learner(ReplayLearner):
         critic_seed, actor_seed = tf.unstack(ops.split(seed, 2))
         state, critic_loss, error = self._update_critics(state, row, critic_seed)
         state, actor_loss, entropy = self._update_actor(state, row, actor_seed)
-        targets = move_towards(state.targets, state.critics, self.agent.target_rate)
+        moves = tf.equal(state.critic_adam.count % self.agent.target_period, 0)
+        targets = move_towards(state.targets, state.critics, tf.where(moves, self.agent.target_rate, 0.0))
         averaged = move_towards(state.averaged, state.policy, self.agent.average_rate)
         values = critic_loss, actor_loss, entropy, tf.exp(state.log_coefficient)
         return state._replace(targets=targets, averaged=averaged), dict(zip(METRICS, values, strict=True)), error
@@ -230,7 +234,7 @@ class Learner(ReplayLearner):
             pairs = zip(self.critics, state.critics, strict=True)
             critics = [critic.seeing(weights, row.observation) for critic, weights in pairs]
             errors = [critic(taken) - target for critic in critics]
-            loss = tf.add_n([tf.reduce_mean(tf.square(error)) for error in errors])
+            loss = tf.add_n([tf.reduce_mean(2.0 * huber(error, self.agent.largest_error)) for error in errors])
             if self.agent.critic == "concatenating" and self.agent.chord_weight:
                 one_hot = tf.one_hot(row.action, self.policy.factors.num_categories)
                 other = samplers.create("categorical")(tf.zeros_like(one_hot), other_seed, mask=row.mask).one_hot

@@ -98,13 +98,10 @@ def test_targets_are_those_of_all_legal_joint_actions(env, double_q):
         np.testing.assert_allclose(found[index], row.reward[index] + value, rtol=1e-4, atol=1e-4)
 
 
-def test_the_value_of_an_action_and_huber():
+def test_the_value_of_an_action():
     values = tf.constant([[[1.0, 2.0, -np.inf], [4.0, 5.0, 6.0]]])
     assert agent.chosen(values, tf.constant([[1, 2]])).numpy().tolist() == [8.0]
     assert agent.chosen(values[:, 0], tf.constant([0])).numpy().tolist() == [1.0]
-    errors = tf.constant([-3.0, -1.0, 0.5, 2.0])
-    np.testing.assert_allclose(agent.huber(errors, 2.0), [4.0, 0.5, 0.125, 2.0])
-    np.testing.assert_allclose(agent.huber(errors, None), [4.5, 0.5, 0.125, 2.0])
 
 
 @pytest.mark.parametrize(("rate", "period"), [(0.25, 1), (1.0, 3), (0.5, 2)])

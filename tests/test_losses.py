@@ -49,6 +49,16 @@ def test_values_are_pulled_to_their_targets_and_targets_are_not_moved():
     assert tape.gradient(loss, returns) is None
 
 
+@pytest.mark.parametrize(("largest", "values"), [(2.0, [4.0, 0.5, 0.125, 2.0]), (None, [4.5, 0.5, 0.125, 2.0])])
+def test_huber(largest, values):
+    errors = tf.constant([-3.0, -1.0, 0.5, 2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(errors)
+        found = losses.huber(errors, largest)
+    np.testing.assert_allclose(found, values)
+    np.testing.assert_allclose(tape.gradient(found, errors), np.clip(errors, -(largest or 9), largest or 9))
+
+
 def test_approximate_kl_is_unbiased_and_never_negative():
     old, new = np.array([0.2, 0.3, 0.5]), np.array([0.3, 0.3, 0.4])
     each = [losses.approximate_kl(tf.constant([np.log(new[k] / old[k])])).numpy() for k in range(3)]

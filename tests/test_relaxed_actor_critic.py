@@ -249,6 +249,38 @@ def test_only_an_interpolated_critic_is_trained_there(monkeypatch, critic):
     assert (losses[0] == pytest.approx(losses[1])) == (critic == "interpolated")
 
 
+def minibatch(learner, seed=1):
+    """A minibatch of 32 rows, and the learner's state."""
+    rows = filled_replay(learner).sample(np.random.default_rng(seed), (32,))
+    return {name: tf.constant(rows[name]) for name in agent.Batch._fields}
+
+
+@pytest.mark.parametrize(("rate", "period"), [(0.25, 1), (1.0, 3)])
+def test_the_targets_follow(rate, period):
+    hyper = {"target_rate": rate, "target_period": period, "jit_compile": False}
+    learner = learner_of(configure("rlsample/Bandit-v0", 640, **hyper))
+    state, rows = learner.state, minibatch(learner)
+    for count in range(1, 5):
+        before = state
+        state, *_ = learner.learn_from(state, rows, tf.constant([1, count]))
+        share = rate if count % period == 0 else 0.0
+        for target, old, critic in zip(state.targets, before.targets, state.critics, strict=True):
+            np.testing.assert_allclose(target, old + share * (critic - old), atol=1e-6)
+            assert np.any(critic != old)
+
+
+@pytest.mark.parametrize("largest", [None, 0.5])
+def test_large_errors_of_the_critics_cost_linearly(largest):
+    hyper = {"largest_error": largest, "num_critics": 1, "jit_compile": False}
+    learner = learner_of(configure("rlsample/Bandit-v0", 640, **hyper))
+    rows = minibatch(learner) | {"terminated": tf.ones(32, tf.bool)}  # The target is the reward.
+    _, loss, error = learner._critic_gradients(learner.state, agent.Batch(**rows), tf.constant([1, 2]))
+    size = np.abs(error)
+    assert size.min() < 0.5 < size.max()
+    expected = size**2 if largest is None else np.where(size <= largest, size**2, largest * (2 * size - largest))
+    np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_cartpole_is_solved_from_the_shipped_config():
     config = runs.load_config(

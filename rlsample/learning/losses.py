@@ -118,6 +118,28 @@ def value_loss(
     return 0.5 * masked_mean(errors, valid)
 
 
+def huber(error: TensorLike, largest: Number | None) -> tf.Tensor:
+    """Half the square of errors up to the largest, and the tangent there beyond it: `[...]` -> `[...]`.
+
+        e^2 / 2 where |e| <= c,  c (|e| - c / 2) beyond;  backward clip(e, -c, c)
+
+    Args:
+        error: float. Differentiated.
+        largest: c, above 0; None squares all errors.
+
+    Source: Huber (1964), Robust estimation of a location parameter; as the clipped error of deep Q-learning Mnih et al.
+    (2015), Human-level control through deep reinforcement learning, methods.
+
+    Examples:
+        >>> from rlsample.learning.losses import huber
+        >>> print(huber([0.5, -3.0], largest=1.0).numpy())
+        [0.125 2.5  ]
+    """
+    size = tf.abs(tf.convert_to_tensor(error))
+    inside = size if largest is None else tf.minimum(size, largest)
+    return inside * (size - 0.5 * inside)
+
+
 def approximate_kl(log_ratio: TensorLike, valid: TensorLike | None = None) -> tf.Tensor:
     """How far a policy has moved, estimated from the old one's actions: mean (rho - 1) - log rho, never negative.
 
