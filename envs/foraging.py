@@ -26,7 +26,7 @@ class Field(NamedTuple):
     Attributes:
         place: float `[B, N, cells]`, the probability of each cell for each agent; one-hot when all moves were hard.
         level: float `[B, N]`, of the agents.
-        food: float `[B, F, cells]`, one-hot cells of the food.
+        food: float `[B, F, cells]`, one-hot cells of the food, in their order.
         food_level: float `[B, F]`.
         left: float `[B, F]`, the probability that it is still there.
 
@@ -60,8 +60,9 @@ class Foraging(SeveralAgentsEnv):
     food or over the border leaves the agent where it is.
 
     ## Observation Space
-    `Box` of shape (agents, 3 * foods + 3 * agents), scaled to [0, 1]: row, column and level of each piece of food, all
-    0 once it is gone, then of the agent itself, then of the others.
+    `Box` of shape (agents, 3 * foods + 3 * agents): row, column and level of each piece of food that is left, cell by
+    cell from the top, then -1, -1, 0 for each that is gone, then row, column and level of the agent itself and of the
+    others. Of probabilities it is the mean.
 
     ## Starting State
     Agents and food in different cells, drawn uniformly; levels of agents drawn from 1 to `max_level`. Where there is
@@ -120,9 +121,9 @@ class Foraging(SeveralAgentsEnv):
         self.neighbours = (distance == 1).astype(dtype)
         self.crowding = (distance <= 2).astype(dtype)  # From there an agent could stand beside both.
         self.groups = np.array(list(itertools.product((0.0, 1.0), repeat=agents)), dtype)  # every set of agents
-        coordinates = np.indices(self.shape).reshape(2, -1).T / (np.array(self.shape) - 1)
-        self.coordinates = coordinates.astype(dtype)  # [cells, 2]
-        super().__init__(numbered_agents(agents, AgentSpaces(LOAD + 1, 3 * (foods + agents))), dtype)
+        self.coordinates = np.indices(self.shape).reshape(2, -1).T.astype(dtype)  # [cells, 2]
+        highest = float(max(rows - 1, columns - 1, max_level * agents))
+        super().__init__(numbered_agents(agents, AgentSpaces(LOAD + 1, 3 * (foods + agents), -1.0, highest)), dtype)
 
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> Field:
         """Draws cells and levels."""
@@ -158,12 +159,10 @@ class Foraging(SeveralAgentsEnv):
 
     def observation(self, state: Field, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns what each agent sees: float `[B, N, D]`."""
-        scale = 1 / (self.max_level * len(self.agents))
-        food = tf.concat([state.food @ self.coordinates, scale * state.food_level[..., tf.newaxis]], -1)
-        food *= state.left[..., tf.newaxis]
-        agents = tf.concat([state.place @ self.coordinates, scale * state.level[..., tf.newaxis]], -1)
+        food = tf.concat([state.food @ self.coordinates, state.food_level[..., tf.newaxis]], -1)
+        agents = tf.concat([state.place @ self.coordinates, state.level[..., tf.newaxis]], -1)
         batch, number = state.level.shape
-        seen = tf.reshape(food, [batch, 3 * self.foods])
+        seen = tf.reshape(_what_is_left(food, state.left), [batch, 3 * self.foods])
         rows = []
         for index in range(number):
             order = [index, *(other for other in range(number) if other != index)]
@@ -202,14 +201,15 @@ class Foraging(SeveralAgentsEnv):
         return render_state, raster.cells(np.where((food > 0).reshape(self.shape)[..., None], green, colours))
 
     def _food(self, agents: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Draws cells for food, one piece after the other, where no agent is: one-hot `[B, F, cells]`."""
+        """Draws cells for food, one piece after the other, where no agent is: one-hot `[B, F, cells]`, in order."""
         noise = tf.cast(ops.uniform([agents.shape[0], self.foods, agents.shape[1]], seed), self.dtype)
         food: list[tf.Tensor] = []
         for drawn in tf.unstack(noise, axis=1):
             laid = tf.add_n(food) if food else tf.zeros_like(agents)
             score = drawn - self.edge - 2 * tf.minimum(laid @ self.crowding, 1) - 4 * (agents + laid)
             food.append(tf.one_hot(tf.argmax(score, -1), agents.shape[1], dtype=self.dtype))
-        return tf.stack(food, 1)
+        in_order = tf.sort(tf.argmax(tf.stack(food, 1), -1, output_type=tf.int32), -1)
+        return tf.one_hot(in_order, agents.shape[1], dtype=self.dtype)
 
     def _shifted(self, values: tf.Tensor, move: tuple[int, int]) -> tf.Tensor:
         """Values of cells, moved by at most a row or a column, with zeros behind them: `[..., cells]`."""
@@ -251,6 +251,18 @@ def _cells(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     border = [((each < 0) | (each >= limits)).any(0) for each in moved]
     distance = np.abs(places[:, :, np.newaxis] - places[:, np.newaxis]).sum(0)
     return np.stack(border), distance
+
+
+def _what_is_left(food: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+    """The food that is left, one piece after the other, and -1, -1, 0 for what is gone: the mean, `[B, F, 3]`."""
+    gone = tf.constant([-1.0, -1.0, 0.0], food.dtype)
+    seen = tf.broadcast_to(gone, food.shape)
+    before = tf.one_hot(tf.zeros_like(left[:, 0], tf.int32), left.shape[1], dtype=food.dtype)
+    for piece, chance in zip(tf.unstack(food, axis=1), tf.unstack(left, axis=1), strict=True):
+        there = before * chance[:, tf.newaxis]  # [B, F], the probability that so many before it are left, and it is.
+        seen += there[..., tf.newaxis] * (piece - gone)[:, tf.newaxis]
+        before += tf.pad(there[:, :-1], [[0, 0], [1, 0]]) - there
+    return seen
 
 
 def _product_of_others(values: tf.Tensor) -> tf.Tensor:

@@ -1,8 +1,9 @@
 """Evaluates the policy of a run folder.
 
     python -m scripts.evaluate runs/mine --episodes 100 --video
+    python -m scripts.evaluate runs/mine env=rlsample/CartPole-v1
 
-Ends with 0, with 1 when the environment failed, or with 2 when the folder holds no run that can be evaluated.
+Ends with 0, with 1 when the environment failed, or with 2 when the folder holds no run that can be evaluated so.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rlsample.runs.loading import check_config
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import CHECKPOINT, CONFIG
 
-from .arguments import add_import_option, spoken, whole_number
+from .arguments import add_import_option, move_modules, spoken, whole_number
 from .catalogue import known_agents
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ def main(arguments: Sequence[str] | None = None, agents: Agents | None = None) -
     options = command_line().parse_intermixed_args(arguments)
     agents = agents or known_agents()
     try:
+        options.words, options.imports = move_modules(options.words, options.imports)
         import_modules(options.imports)
-        check_config(options.run / CONFIG, agents=agents, inherit=False)
+        check_config(options.run / CONFIG, options.words, agents=agents, inherit=False)
         if options.video and importlib.util.find_spec("moviepy") is None:
             raise ConfigError(f"A video needs moviepy. {VIDEO_HINT}")
         return _evaluate(options, agents)
@@ -60,7 +62,7 @@ def _evaluate(options: argparse.Namespace, agents: Agents) -> int:
     from rlsample.runs.checkpoint import load as load_weights
 
     try:
-        config = load_config(options.run / CONFIG, agents=agents, inherit=False)
+        config = load_config(options.run / CONFIG, options.words, agents=agents, inherit=False)
         policy = make_policy(agents.module(config.agent.name), config)
         step = load_weights(options.run / CHECKPOINT, model=policy.model)
         # First, so that a video that cannot be made is not told after all episodes were played.
@@ -83,6 +85,12 @@ def command_line() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(prog=spoken("evaluate"), description="Evaluates a run.")
     parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="key=value",
+        help="laid over the configuration of the run: env=rlsample/CartPole-v1 plays there what has the same spaces",
+    )
     parser.add_argument("--episodes", type=whole_number(1), help="how many to play; by default as in the run")
     parser.add_argument("--seed", type=whole_number(0), help="of the environments; by default from the run's")
     parser.add_argument("--video", action="store_true", help="record one episode into the run folder")

@@ -251,6 +251,7 @@ class TestForaging:
             for _ in range(50):
                 valid = [[action.value for action in theirs._valid_actions[player]] for player in theirs.players]
                 legal = mask(state).numpy()[0]
+                np.testing.assert_array_equal(ours.observation(state)[0], theirs._make_gym_obs())
                 assert [np.flatnonzero(row).tolist() for row in legal] == valid
                 action = [LOAD if row[LOAD] else generator.integers(LOAD) for row in legal]
                 _, rewards, done, _, _ = theirs.step(action)
@@ -269,11 +270,22 @@ class TestForaging:
 
     def test_what_is_seen_begins_with_oneself_and_leaves_out_what_is_gone(self):
         env = Foraging()
-        state = field([(0, 4), (2, 1)], [(2, 2), (4, 4)], (1, 2), (3, 4))._replace(left=tf.constant([[1.0, 0.0]]))
-        food, gone = [0.5, 0.5, 0.75], [0.0, 0.0, 0.0]
-        first, second = [0.0, 1.0, 0.25], [0.5, 0.25, 0.5]
+        state = field([(0, 4), (2, 1)], [(2, 2), (4, 4)], (1, 2), (3, 4))._replace(left=tf.constant([[0.0, 1.0]]))
+        food, gone, first, second = [4, 4, 4], [-1, -1, 0], [0, 4, 1], [2, 1, 2]
         seen = [[*food, *gone, *first, *second], [*food, *gone, *second, *first]]
-        np.testing.assert_allclose(env.observation(state)[0], seen)
+        np.testing.assert_array_equal(env.observation(state)[0], seen)
+
+    def test_food_that_may_be_gone_is_seen_in_the_mean(self):
+        env, left = Foraging(foods=3), np.array([0.3, 0.6, 0.8])
+        state = field([(0, 4), (2, 1)], [(1, 1), (2, 2), (4, 4)], (1, 2), (3, 2, 1))
+        drawn = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
+        chances = np.prod(np.where(drawn, left, 1 - left), 1)
+
+        def seen(left):
+            repeated = tf.nest.map_structure(lambda part: tf.repeat(part, len(left), 0), state)
+            return env.observation(repeated._replace(left=tf.constant(left, tf.float32)))
+
+        np.testing.assert_allclose(seen(left[None])[0], np.einsum("d,dna->na", chances, seen(drawn)), rtol=1e-5)
 
     def test_relaxed_loading_is_gathered_with_the_chance_that_draws_have(self):
         env = Foraging(agents=3)
@@ -294,6 +306,10 @@ class TestForaging:
         np.testing.assert_array_equal(state.food_level, np.tile(tf.reduce_sum(state.level, -1)[:, None], 2))
         assert len(np.unique(state.level)) == 2
         assert len(np.unique(Foraging(cooperative=False).initial(seed_of(3), 64).food_level)) == 4
+
+    def test_food_is_numbered_from_the_top(self):
+        cells = tf.argmax(Foraging(rows=8, columns=8, foods=3).initial(seed_of(3), 64).food, -1).numpy()
+        assert np.all(np.diff(cells, axis=1) > 0)
 
     def test_food_lies_apart_and_off_the_border_where_there_is_room(self):
         state = Foraging(rows=8, columns=8, foods=3).initial(seed_of(4), 256)

@@ -157,6 +157,16 @@ def test_what_cannot_be_evaluated_is_told(tmp_path, capsys):
         assert f"Received: {words[1]!r}" in capsys.readouterr().err
 
 
+def test_a_run_is_evaluated_in_another_environment(tmp_path, capsys):
+    assert trained(tmp_path / "run") == 0
+    capsys.readouterr()
+    assert evaluate.main([str(tmp_path / "run"), "env=rlsample/CartPole-v1", "--episodes", "2"], AGENTS) == 0
+    assert capsys.readouterr().out.startswith("rlsample/CartPole-v1 after 1,000 steps: return ")
+    for word, told in (("env=Acrobot-v1", "to fit 'model'"), ("env.idd=CartPole-v1", "env.idd"), ("seed", "'seed'")):
+        assert evaluate.main([str(tmp_path / "run"), word], AGENTS) == 2
+        assert told in capsys.readouterr().err
+
+
 def test_a_video_that_cannot_be_made_is_told(tmp_path, capsys, monkeypatch):
     def missing(*arguments, **options):
         raise gymnasium.error.DependencyNotInstalled("No pygame.")

@@ -47,7 +47,8 @@ class ParallelEnv(pettingzoo.ParallelEnv):
         dtype, of_all = functional.observation_space.dtype, functional.action_space
         self.action_spaces = {name: spaces.Discrete(int(of_all[name].n)) for name in functional.agents}
         self.observation_spaces = {
-            name: spaces.Box(0.0, 1.0, (agent.observation_size,), dtype) for name, agent in functional.agents.items()
+            name: spaces.Box(agent.lowest, agent.highest, (agent.observation_size,), dtype)
+            for name, agent in functional.agents.items()
         }
         self._stepper = Stepper(functional, 1)
         self._generator: np.random.Generator | None = None

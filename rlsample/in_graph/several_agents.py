@@ -18,16 +18,20 @@ class AgentSpaces(NamedTuple):
 
     Attributes:
         num_actions: how many actions it has.
-        observation_size: length of what it sees; all of it lies in [0, 1].
+        observation_size: length of what it sees.
+        lowest: what none of that is below.
+        highest: what none of that is above.
 
     Examples:
         >>> from envs.speaker_listener import SpeakerListener
         >>> SpeakerListener(targets=3).agents["speaker_0"]
-        AgentSpaces(num_actions=3, observation_size=3)
+        AgentSpaces(num_actions=3, observation_size=3, lowest=0.0, highest=1.0)
     """
 
     num_actions: int
     observation_size: int
+    lowest: float = 0.0
+    highest: float = 1.0
 
 
 class SeveralAgentsEnv(FunctionalEnv):
@@ -61,7 +65,10 @@ class SeveralAgentsEnv(FunctionalEnv):
         self.agents = dict(agents)
         actions = {name: spaces.Discrete(agent.num_actions) for name, agent in self.agents.items()}
         longest = max(agent.observation_size for agent in self.agents.values())
-        observations = spaces.Box(0.0, 1.0, (len(self.agents), longest), np.dtype(dtype))
+        # Shorter observations end in zeros.
+        lowest = min(0.0, *(agent.lowest for agent in self.agents.values()))
+        highest = max(0.0, *(agent.highest for agent in self.agents.values()))
+        observations = spaces.Box(lowest, highest, (len(self.agents), longest), np.dtype(dtype))
         super().__init__(spaces.Dict(actions, sort_keys=False), observations, dtype)
 
     def side_by_side(self, parts: Mapping[str, tf.Tensor]) -> tf.Tensor:
