@@ -64,6 +64,7 @@ class Config(PopulationConfig):
     critic_learning_rate: float = Field(default=1e-3, gt=0, description="Of the critics' Adam.")
     entropy_learning_rate: float = Field(default=1e-3, gt=0, description="Of the entropy coefficient's Adam.")
     anneal_learning_rate: bool = Field(default=True, description="Lower actor's and critics' rates linearly to 0.")
+    num_steps: int = Field(default=1, ge=1, description="Rewards that are summed before a value is trusted.")
     discount: float = Field(default=0.99, ge=0, le=1, description="Of rewards, per step.")
     target_rate: float = Field(default=0.02, gt=0, le=1, description="Share of the critics entering their averages.")
     target_period: int = Field(default=1, ge=1, description="Updates between; with target_rate 1 they are copied.")
@@ -87,7 +88,8 @@ class Batch(NamedTuple):
     observation: Any  # a tree of tensors [B, ...]
     mask: Any  # bool [B, (F,) K], or None where everything is legal
     action: Any  # int32 [B (, F)]
-    reward: Any  # float32 [B]
+    reward: Any  # float32 [B], of the steps that the row spans
+    discount: Any  # float32 [B], of the value after them
     next_observation: Any  # likewise
     next_mask: Any  # bool [B, (F,) K], or None
     terminated: Any  # bool [B]
@@ -141,6 +143,7 @@ class Learner(ReplayLearner):
         self.spaces = observation_space, action_space
         self.averaged = make_policy(config, *self.spaces)
         super().__init__(config, make_policy(config, *self.spaces), Batch._fields, 1 + config.agent.num_critics)
+        self.num_steps = self.agent.num_steps
         self.critics = self._critics()
         self.networks += self.critics
         self.adam = Adam(decay_steps=self.updates.total if self.agent.anneal_learning_rate else None)
@@ -224,7 +227,7 @@ class Learner(ReplayLearner):
         policy = self.policy.head.distribution(self.network(state.policy, row.next_observation), row.next_mask)
         value = self._ahead(state, row.next_observation, policy.drawn_logits, target_seed)
         value += tf.exp(state.log_coefficient) * policy.entropy()
-        target = tf.stop_gradient(row.reward + self.agent.discount * tf.where(row.terminated, 0.0, value))
+        target = tf.stop_gradient(row.reward + tf.where(row.terminated, 0.0, row.discount * value))
         taken: tf.Tensor = row.action
         if self.agent.critic == "interpolated":
             present = self.policy.head.distribution(self.network(state.policy, row.observation), row.mask)

@@ -109,6 +109,7 @@ def filled_replay(learner, rows=200):
             "mask": np.ones((rows, *event), bool),
             "action": generator.integers(event[-1], size=(rows, *event[:-1])).astype(np.int32),
             "reward": generator.normal(size=rows).astype(np.float32),
+            "discount": np.full(rows, 0.99, np.float32),
             "next_observation": generator.normal(size=(rows, features)).astype(np.float32),
             "next_mask": np.ones((rows, *event), bool),
             "terminated": np.zeros(rows, bool),
@@ -267,6 +268,21 @@ def test_the_targets_follow(rate, period):
         for target, old, critic in zip(state.targets, before.targets, state.critics, strict=True):
             np.testing.assert_allclose(target, old + share * (critic - old), atol=1e-6)
             assert np.any(critic != old)
+
+
+def test_a_row_may_span_several_rewards():
+    learner = learner_of(configure("rlsample/Bandit-v0", 640, num_steps=3, jit_compile=False))
+    assert learner.num_steps == 3
+    rows, seed = minibatch(learner), tf.constant([1, 2])
+
+    def error(**columns):
+        return learner._critic_gradients(learner.state, agent.Batch(**rows | columns), seed)[2].numpy()
+
+    alone = error(discount=tf.zeros(32))
+    np.testing.assert_array_equal(alone, error(terminated=tf.ones(32, tf.bool)))
+    one, half = error(discount=tf.ones(32)) - alone, error(discount=tf.fill([32], 0.5)) - alone
+    np.testing.assert_allclose(half, 0.5 * one, atol=1e-6)
+    assert np.all(one != 0)
 
 
 @pytest.mark.parametrize("largest", [None, 0.5])
