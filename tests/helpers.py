@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
@@ -56,6 +57,8 @@ MODES = {
     "graph": tf.function,
     "xla": lambda function: tf.function(function, jit_compile=True, autograph=False),
 }
+QUICK_MODES = ["eager", pytest.param("graph", marks=pytest.mark.slow), "xla"]
+"""For long tests: what holds in eager mode and under XLA seldom fails in the graph between them."""
 
 
 def sampler_name(sampler: samplers.Sampler) -> str:

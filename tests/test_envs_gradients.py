@@ -25,6 +25,12 @@ def starting_state(name, env, num_envs):
     return env.initial(seed_of(1), num_envs)
 
 
+LONG_TO_COMPILE = ("rlsample/Foraging-v0",)
+UNDER_XLA = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LONG_TO_COMPILE else name for name in DIFFERENTIABLE_ENVS
+]
+
+
 def smooth_return(env, state, sequence):
     """Rewards plus a curved function of each state along the way, so that every path to the action counts: `[B]`."""
     total = tf.zeros(sequence[0].shape[0], env.dtype)
@@ -63,7 +69,7 @@ def test_gradients_along_relaxed_actions_match_finite_differences(name):
         np.testing.assert_allclose((ahead - behind) / (2 * step), slope, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", DIFFERENTIABLE_ENVS)
+@pytest.mark.parametrize("name", UNDER_XLA)
 def test_gradients_are_the_same_under_xla(name):
     env = functional_env(name)
     state = tf.nest.map_structure(

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from rlsample import ops
+from tests.helpers import MODES, QUICK_MODES
 
-MODES = {"eager": lambda f: f, "graph": tf.function, "xla": lambda f: tf.function(f, jit_compile=True)}
 T, B, H, D = 7, 3, 4, 5
 CLOSE = {"float32": {"rtol": 2e-4, "atol": 2e-5}, "float64": {"rtol": 1e-9, "atol": 1e-12}}
 
@@ -63,9 +63,9 @@ def with_gradients(function, cell, features, hidden, memory, starts):
     return *states, *tape.gradient(loss, watched)
 
 
-@pytest.mark.parametrize("mode", sorted(MODES))
+@pytest.mark.parametrize("mode", QUICK_MODES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("length", "rows"), [(T, B), (1, B), (T, 1)])
+@pytest.mark.parametrize(("length", "rows"), [(T, B), pytest.param(1, B, marks=pytest.mark.slow), (T, 1)])
 def test_values_and_gradients_are_those_of_keras_s_cell(mode, dtype, length, rows):
     cell, tensors = cell_of(dtype), arguments(dtype, length, rows)
     if length > 1:

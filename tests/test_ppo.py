@@ -162,6 +162,7 @@ class TestPopulation:
         weights = [policy.model.get_weights()[0] for policy in policies]
         assert not np.allclose(weights[0], weights[1])
 
+    @pytest.mark.slow
     def test_each_member_has_its_own_hyper_parameters(self):
         rates, bonuses = (1e-2, 1e-9, 1e-2), (0.0, 0.0, 100.0)
         config = configure(

@@ -148,9 +148,12 @@ def test_divergence_is_reported():
 @pytest.mark.parametrize(
     ("num_envs", "total_steps", "hyper", "updates"),
     [
-        (8, 200, {"warmup_steps": 20}, 180),
+        pytest.param(8, 200, {"warmup_steps": 20}, 180, marks=pytest.mark.slow),
         (64, 640, {"warmup_steps": 64}, 576),  # more environments than a round has steps
-        (8, 1000, {"warmup_steps": 100, "updates_per_step": 0.25, "steps_per_round": 10}, 225),
+        pytest.param(
+            *(8, 1000, {"warmup_steps": 100, "updates_per_step": 0.25, "steps_per_round": 10}, 225),
+            marks=pytest.mark.slow,
+        ),
         (8, 1001, {"warmup_steps": 100, "updates_per_step": 0.01}, 9),  # rounded up to whole steps of 8 environments
     ],
 )

@@ -13,7 +13,7 @@ import tensorflow as tf
 from rlsample import ops, samplers
 from rlsample.samplers.unordered_set import set_weights
 from scripts.audit import references
-from tests.helpers import MODES
+from tests.helpers import MODES, QUICK_MODES
 from tests.helpers_unbiased import (
     DRAWS,
     FALSE_FAILURE_RATE,
@@ -242,7 +242,7 @@ def test_arsm_of_two_categories_is_arm():
 # ---- the set of all is the whole
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", QUICK_MODES)
 @pytest.mark.parametrize("shape", ["row", "joint"])
 def test_a_set_of_all_legal_outcomes_is_exact(mode, shape):
     single = shape == "row"
@@ -289,7 +289,7 @@ def test_set_weights_by_brute_force_and_for_tiny_probabilities():
 # ---- extremes
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", QUICK_MODES)
 @pytest.mark.parametrize(
     "name", ["leave_one_out", "rebar", "relax all", "arsm", "disarm", "indecater", "unordered_set", "unordered_set 3"]
 )
