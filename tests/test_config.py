@@ -179,6 +179,23 @@ def test_a_word_for_a_block_replaces_it_and_one_for_a_key_edits_it(words, expect
     assert yaml_files.override(below, words)["sampler"] == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "kwargs"),
+    [
+        (["env=Acrobot-v1"], None),
+        (["env.id=Acrobot-v1"], None),
+        (["env.kwargs.rows=9", "env.id=Acrobot-v1"], {"rows": 9}),
+        (["env=GridWorld-v0"], {"rows": 8, "columns": 8}),
+        (["env.num_envs=4"], {"rows": 8, "columns": 8}),
+    ],
+)
+def test_another_environment_leaves_the_keywords_of_the_one_before(words, kwargs):
+    below = {"env": {"id": "GridWorld-v0", "num_envs": 4, "kwargs": {"rows": 8, "columns": 8}}}
+    env = yaml_files.override(below, words)["env"]
+    assert env.get("kwargs") == kwargs
+    assert env["num_envs"] == 4
+
+
 def test_overrides_of_every_depth():
     config = load_config(
         CARTPOLE,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rware  # noqa: F401 (likewise)
 from gymnasium import spaces
+from lbforaging.foraging.environment import Action
 
 import envs  # noqa: F401 (likewise)
 from rlsample import networks, samplers, schedules
@@ -179,6 +180,15 @@ class TestTuples:
             assert truncated.all() == (step == limit)
         assert info["agent_rewards"].shape == (2, 2)
         vector.close()
+
+    def test_what_foraging_leaves_to_each_agent_is_its_mask(self):
+        env, generator = SeveralAgents(gym.make("Foraging-8x8-2p-2f-coop-v3")), np.random.default_rng(0)
+        _, info = env.reset(seed=1)
+        for _ in range(20):
+            field, mask = env.unwrapped, info["action_mask"]
+            for player, row in zip(field.players, mask, strict=True):
+                assert row.tolist() == [action in field._valid_actions[player] for action in Action]
+            *_, info = env.step(tuple(generator.choice(np.flatnonzero(row)) for row in mask))
 
     def test_the_last_food_gathered_at_the_limit_is_still_an_end(self):
         vector = EnvConfig(id="Foraging-8x8-2p-2f-coop-v3", num_envs=1).make()

@@ -29,7 +29,8 @@ def load_config(
         path: a YAML file, or the name of a configuration that comes with the library, such as "cartpole"; its `base:`
             names a file to inherit from.
         overrides: `key=value` or `block.key=value` words, laid over the file. A word for a whole block
-            (`sampler=reinmax`) replaces it, one for a key of a block (`sampler.num_samples=10`) edits it.
+            (`sampler=reinmax`) replaces it, one for a key of a block (`sampler.num_samples=10`) edits it. Another
+            environment (`env=Acrobot-v1`) keeps the rest of its block but `kwargs`.
         agents: the hyper-parameters of each agent that may be named.
         inherit: whether `base:` is followed. Turn it off for files that others wrote.
 

@@ -127,7 +127,8 @@ def read(path: Path, *, inherit: bool = True) -> dict[str, Any]:
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Returns `below` with the keys of `above` laid over it, block by block.
 
-    A tagged block of `above` that says its `name` replaces the one below; one that does not, edits it.
+    A tagged block of `above` that says its `name` replaces the one below; one that does not, edits it. Another
+    environment leaves the `kwargs` of the one below behind, and nothing else.
     """
     merged = {key: _expand(key, value) for key, value in below.items()}
     for key, value in above.items():
@@ -135,6 +136,8 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         lower = merged.get(key)
         names_itself = TAGGED.get(key) == "name" and isinstance(value, dict) and "name" in value
         if isinstance(lower, dict) and isinstance(value, dict) and not names_itself:
+            if key == "env" and value.get("id", lower.get("id")) != lower.get("id"):
+                lower = {name: each for name, each in lower.items() if name != "kwargs"}
             merged[key] = _merge_plain(lower, value)
         else:
             merged[key] = value
@@ -144,8 +147,9 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def override(data: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
     """Returns `data` with `key=value` words laid over it.
 
-    Whole blocks come first whatever the order of the words, so `sampler.num_samples=4 sampler=gumbel_rao` is
-    `gumbel_rao` with four samples. Of two words for the same key the last one holds.
+    Whole blocks come first whatever the order of the words, and names before what is said of them, so
+    `sampler.num_samples=4 sampler=gumbel_rao` is `gumbel_rao` with four samples. Of two words for the same key the last
+    one holds.
 
     Raises:
         ValueError: words that are not of the form `dotted.key=value`, or whose value is no plain YAML; names them all.
@@ -159,7 +163,7 @@ def override(data: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
     if problems:
         raise ValueError("\n".join(problems))
     merged = merge(data, {})
-    for path, value in sorted(parsed, key=lambda item: (len(item[0]), item[0][-1] != "name")):
+    for path, value in sorted(parsed, key=lambda item: (len(item[0]), item[0][-1] not in TAGGED.values())):
         for key in reversed(path):
             value = {key: value}
         merged = merge(merged, value)
