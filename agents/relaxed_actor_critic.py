@@ -4,7 +4,10 @@
 
 The critic learns Q(s, one_hot) from replay; the actor climbs `sampler.expectation(one_hot -> Q(s, one_hot))` plus an
 entropy bonus. Which gradient that is, is the sampler's business: with `exact` this is discrete SAC, with
-`straight_through_gumbel_softmax`, one critic and no entropy bonus the actor update of MADDPG, and so on.
+`straight_through_gumbel_softmax`, one critic and no entropy bonus the actor update of MADDPG, and so on. A row of the
+replay spans `num_steps` steps, of k <= num_steps rewards; the entropy bonus of the steps between is left out:
+
+    target = r_1 + discount r_2 + ... + discount^k (E Q_target(s', a') + entropy_coefficient H(s'))
 
 Sources: Haarnoja et al. (2018), arXiv 1812.05905; Christodoulou (2019), arXiv 1910.07207 (discrete SAC); Lowe et al.
 (2017), arXiv 1706.02275 (MADDPG with Gumbel-softmax actions).
