@@ -17,9 +17,17 @@ LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 # A thousand studies, to see how often an interval holds the truth; policies that are trained or exported; notebooks.
-LONG = {"coming_from", "comparing", "custom_agents", "memory", "own_network", "runs", "serving", "start"} | {
-    name for name in pages() if name.startswith("notebooks/")
-}
+LONG = {
+    "coming_from",
+    "comparing",
+    "custom_agents",
+    "memory",
+    "own_network",
+    "runs",
+    "several_agents",
+    "serving",
+    "start",
+} | {name for name in pages() if name.startswith("notebooks/")}
 
 
 @pytest.mark.parametrize(

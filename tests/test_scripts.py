@@ -83,6 +83,16 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
     assert "over 7 episodes" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="nothing else counts the threads of a process")
+@pytest.mark.parametrize(("asked", "threads"), [(None, 1), ("3", min(3, os.cpu_count() or 1))])
+def test_numpy_multiplies_in_one_thread_unless_asked(asked, threads):
+    program = "import os, scripts, numpy; print(len(os.listdir('/proc/self/task')))"
+    environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    environment |= {} if asked is None else {"OPENBLAS_NUM_THREADS": asked}
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert found.stdout.split() == [str(threads)], found.stderr
+
+
 def test_the_default_folder_says_what_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train.main([str(TOY), "seed=4"], AGENTS) == 0
