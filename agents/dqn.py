@@ -33,7 +33,7 @@ from pydantic import Field
 
 from rlsample import checks
 from rlsample.learning.adam import Adam, AdamState
-from rlsample.learning.averaging import move_towards
+from rlsample.learning.averaging import move_towards, rate_at
 from rlsample.learning.losses import huber
 from rlsample.learning.prioritized_replay import PrioritizedReplay
 from rlsample.learning.replay import Replay
@@ -239,8 +239,8 @@ class Learner(ReplayLearner):
             loss = tf.reduce_mean(row.weight * huber(error, self.agent.largest_error))
         gradient = tape.gradient(loss, state.network)
         network, adam = self.adam.step(gradient, state.adam, state.network, self.agent.learning_rate)
-        moves = tf.equal(adam.count % self.agent.target_period, 0)
-        target_network = move_towards(state.target, network, tf.where(moves, self.agent.target_rate, 0.0))
+        rate = rate_at(adam.count, self.agent.target_rate, self.agent.target_period)
+        target_network = move_towards(state.target, network, rate)
         metrics = dict(zip(METRICS, (loss, tf.reduce_mean(value)), strict=True))
         return State(network, target_network, adam), metrics, error
 

@@ -26,7 +26,7 @@ from pydantic import Field
 
 from rlsample import ops, samplers
 from rlsample.learning.adam import Adam, AdamState
-from rlsample.learning.averaging import move_towards
+from rlsample.learning.averaging import move_towards, rate_at
 from rlsample.learning.critics import CRITICS, chord_loss, on_the_way
 from rlsample.learning.losses import huber
 from rlsample.learning.replicas import mean_over_replicas, mirrored
@@ -191,8 +191,8 @@ class Learner(ReplayLearner):
         critic_seed, actor_seed = tf.unstack(ops.split(seed, 2))
         state, critic_loss, error = self._update_critics(state, row, critic_seed)
         state, actor_loss, entropy = self._update_actor(state, row, actor_seed)
-        moves = tf.equal(state.critic_adam.count % self.agent.target_period, 0)
-        targets = move_towards(state.targets, state.critics, tf.where(moves, self.agent.target_rate, 0.0))
+        rate = rate_at(state.critic_adam.count, self.agent.target_rate, self.agent.target_period)
+        targets = move_towards(state.targets, state.critics, rate)
         averaged = move_towards(state.averaged, state.policy, self.agent.average_rate)
         values = critic_loss, actor_loss, entropy, tf.exp(state.log_coefficient)
         return state._replace(targets=targets, averaged=averaged), dict(zip(METRICS, values, strict=True)), error

@@ -203,13 +203,12 @@ class Foraging(SeveralAgentsEnv):
     def _food(self, agents: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Draws cells for food, one piece after the other, where no agent is: one-hot `[B, F, cells]`, in order."""
         noise = tf.cast(ops.uniform([agents.shape[0], self.foods, agents.shape[1]], seed), self.dtype)
-        food: list[tf.Tensor] = []
+        laid, cells = tf.zeros_like(agents), []
         for drawn in tf.unstack(noise, axis=1):
-            laid = tf.add_n(food) if food else tf.zeros_like(agents)
             score = drawn - self.edge - 2 * tf.minimum(laid @ self.crowding, 1) - 4 * (agents + laid)
-            food.append(tf.one_hot(tf.argmax(score, -1), agents.shape[1], dtype=self.dtype))
-        in_order = tf.sort(tf.argmax(tf.stack(food, 1), -1, output_type=tf.int32), -1)
-        return tf.one_hot(in_order, agents.shape[1], dtype=self.dtype)
+            cells.append(tf.argmax(score, -1, output_type=tf.int32))
+            laid += tf.one_hot(cells[-1], agents.shape[1], dtype=self.dtype)
+        return tf.one_hot(tf.sort(tf.stack(cells, 1), -1), agents.shape[1], dtype=self.dtype)
 
     def _shifted(self, values: tf.Tensor, move: tuple[int, int]) -> tf.Tensor:
         """Values of cells, moved by at most a row or a column, with zeros behind them: `[..., cells]`."""

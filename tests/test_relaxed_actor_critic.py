@@ -253,9 +253,9 @@ def test_only_an_interpolated_critic_is_trained_there(monkeypatch, critic):
     assert (losses[0] == pytest.approx(losses[1])) == (critic == "interpolated")
 
 
-def minibatch(learner, seed=1):
-    """A minibatch of 32 rows, and the learner's state."""
-    rows = filled_replay(learner).sample(np.random.default_rng(seed), (32,))
+def minibatch(learner):
+    """The columns of 32 rows."""
+    rows = filled_replay(learner).sample(np.random.default_rng(1), (32,))
     return {name: tf.constant(rows[name]) for name in agent.Batch._fields}
 
 

@@ -28,3 +28,19 @@ def move_towards(average: Any, current: Any, rate: TensorLike) -> Any:
         [0.1 1. ]
     """
     return tf.nest.map_structure(lambda slow, fast: slow + rate * (fast - slow), average, current)
+
+
+def rate_at(count: tf.Tensor, rate: float, period: int) -> tf.Tensor:
+    """The rate of an average that moves every `period` updates: 0 after the others. A scalar, float32.
+
+    Args:
+        count: int scalar, the updates so far.
+        rate: of the updates that move it.
+        period: at least 1; with a rate of 1 the average is copied, and stands still between.
+
+    Examples:
+        >>> from rlsample.learning.averaging import rate_at
+        >>> [float(rate_at(tf.constant(count), rate=0.5, period=2)) for count in (1, 2, 3, 4)]
+        [0.0, 0.5, 0.0, 0.5]
+    """
+    return tf.where(tf.equal(count % period, 0), rate, 0.0)

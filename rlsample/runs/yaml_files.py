@@ -1,6 +1,7 @@
 """Configuration files as plain dictionaries: strict YAML, `base:` inheritance, `key=value` overrides.
 
-Nothing here knows what the keys mean, except that a block of `TAGGED` is one thing or another by its `name`.
+Nothing here knows what the keys mean, except that a block of `TAGGED` is one thing or another by its `name`,
+and that an environment's `kwargs` are its own.
 """
 
 from __future__ import annotations
