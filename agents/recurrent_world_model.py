@@ -5,10 +5,10 @@ them, and says what the next step does by the features of its state, linear in t
 
     h_t = f(h_{t-1}, (s_t, a_{t-1})),  (change, reward, end) = sum_k a_k g_k(h_t)
 
-Sequences are replayed (`rollouts.recurrent.sequences`). Policy and critic go over them from what they remembered then, as the
-weights left it that acted; a model begins each with nothing to remember. Of all three the first `burn_in` steps only
-bring the memory up to date. From every step after them a rollout is imagined, through whose steps all three memories
-are carried on, and the policy gradient passes through all of them.
+Sequences are replayed (`rollouts.recurrent.sequences`). Policy and critic go over them from what they remembered then,
+as the weights left it that acted; a model begins each with nothing to remember. Of all three the first `burn_in` steps
+only bring the memory up to date. From every step after them a rollout is imagined, through whose steps all three
+memories are carried on, and the policy gradient passes through all of them.
 
 Sources: Kapturowski et al. (2019), https://openreview.net/forum?id=r1lyTjAqYX (stored state and burn-in); Ha and
 Schmidhuber (2018), arXiv 1803.10122 (a model with a memory); Hafner et al. (2020), arXiv 1912.01603 (rollouts from

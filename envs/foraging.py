@@ -16,6 +16,8 @@ from rlsample.in_graph.several_agents import AgentSpaces, SeveralAgentsEnv, numb
 
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # north, south, west, east as (row, column); actions 1 to 4
 LOAD = 1 + len(MOVES)
+STRONG_ENOUGH = 3
+"""No food is heavier than so many agents, the weakest ones, can gather; as in lbforaging."""
 MAX_AGENTS = 5
 """The chance that enough agents load is a sum over all sets of them."""
 
@@ -79,7 +81,8 @@ class Foraging(SeveralAgentsEnv):
 
     ## Arguments
     `rows` (5); `columns` (5); `agents` (2), 5 at most; `foods` (2); `max_level` (2); `cooperative` (True): every piece
-    of food needs all agents, otherwise its level is drawn from 1 to the sum of theirs; `dtype`.
+    of food needs all agents, or of more than three the levels of the three weakest together; otherwise its level is
+    drawn from 1 to that; `dtype`.
 
     ## References
     Christianos, Schäfer and Albrecht (2020), arXiv 2006.07169; Papoudakis et al. (2021), arXiv 2006.07869.
@@ -114,16 +117,19 @@ class Foraging(SeveralAgentsEnv):
         if checks.check_count("agents", agents) > MAX_AGENTS:
             raise checks.invalid(f"at most {MAX_AGENTS} agents", agents=agents)
         if agents + foods > rows * columns:
-            raise checks.invalid("a cell for each agent and each piece of food", cells=rows * columns)
+            rule = f"a cell for each agent and each piece of food, {agents + foods} at least"
+            raise checks.invalid(rule, cells=rows * columns)
+        if not isinstance(cooperative, bool):
+            raise checks.invalid("cooperative to be True or False", cooperative=cooperative)
         self.cooperative = cooperative
+        highest = float(max(rows - 1, columns - 1, max_level * min(agents, STRONG_ENOUGH)))
+        super().__init__(numbered_agents(agents, AgentSpaces(LOAD + 1, 3 * (foods + agents), -1.0, highest)), dtype)
         border, distance = _cells(self.shape)
         self.border, self.edge = border.astype(dtype), border.any(0).astype(dtype)
         self.neighbours = (distance == 1).astype(dtype)
         self.crowding = (distance <= 2).astype(dtype)  # From there an agent could stand beside both.
         self.groups = np.array(list(itertools.product((0.0, 1.0), repeat=agents)), dtype)  # every set of agents
         self.coordinates = np.indices(self.shape).reshape(2, -1).T.astype(dtype)  # [cells, 2]
-        highest = float(max(rows - 1, columns - 1, max_level * agents))
-        super().__init__(numbered_agents(agents, AgentSpaces(LOAD + 1, 3 * (foods + agents), -1.0, highest)), dtype)
 
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> Field:
         """Draws cells and levels."""
@@ -133,7 +139,7 @@ class Foraging(SeveralAgentsEnv):
         place = tf.one_hot(taken, cells, dtype=self.dtype)
         food = self._food(tf.reduce_sum(place, 1), food_places)
         level = 1 + tf.cast(draw_index(self.max_level, [num_envs, agents], levels), self.dtype)
-        most = tf.reduce_sum(level, -1, keepdims=True)
+        most = tf.reduce_sum(tf.sort(level, -1)[:, :STRONG_ENOUGH], -1, keepdims=True)
         drawn = 1 + tf.cast(draw_index(most, [num_envs, self.foods], food_levels), self.dtype)
         food_level = tf.broadcast_to(most, drawn.shape) if self.cooperative else drawn
         return Field(place, level, food, food_level, tf.ones_like(drawn))

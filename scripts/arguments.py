@@ -25,16 +25,17 @@ def spoken(command: str = "") -> str:
     return f"python -m {module_of(command)}".rstrip(".")
 
 
-def whole_number(minimum: int) -> Callable[[str], int]:
-    """Makes an argparse `type` for whole numbers of at least `minimum`."""
+def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Makes an argparse `type` for whole numbers of at least `minimum`, and of at most `maximum` where there is one."""
 
     def parse(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
             number = minimum - 1
-        if number < minimum:
-            raise argparse.ArgumentTypeError(f"Expected a whole number >= {minimum}. Received: {text!r}.")
+        if number < minimum or (maximum is not None and number > maximum):
+            rule = f">= {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+            raise argparse.ArgumentTypeError(f"Expected a whole number {rule}. Received: {text!r}.")
         return number
 
     return parse

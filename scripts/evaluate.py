@@ -31,6 +31,7 @@ from .catalogue import known_agents
 if TYPE_CHECKING:
     from rlsample.rollouts.evaluation import SupportsAct
 
+LARGEST_SEED = 2**31 - 1
 VIDEO_HINT = "Install the extra `video`: pip install 'rlsample[video]'"
 
 
@@ -77,6 +78,9 @@ def _evaluate(options: argparse.Namespace, agents: Agents) -> int:
             _keep(video, config, options.run, step)
     except CheckpointError as error:
         print(error, file=sys.stderr)
+        if options.words:
+            changed = "a network of its own and an environment of the same spaces"
+            print(f"Expected what was trained: {changed}. Received: {' '.join(options.words)}.", file=sys.stderr)
         return 2
     return 0
 
@@ -92,7 +96,9 @@ def command_line() -> argparse.ArgumentParser:
         help="laid over the configuration of the run: env=rlsample/CartPole-v1 plays there what has the same spaces",
     )
     parser.add_argument("--episodes", type=whole_number(1), help="how many to play; by default as in the run")
-    parser.add_argument("--seed", type=whole_number(0), help="of the environments; by default from the run's")
+    parser.add_argument(
+        "--seed", type=whole_number(0, LARGEST_SEED), help="of the environments; by default from the run's"
+    )
     parser.add_argument("--video", action="store_true", help="record one episode into the run folder")
     add_import_option(parser)
     return parser

@@ -34,6 +34,7 @@ def test_every_agent_is_tried():
 
 @pytest.mark.parametrize("name", ALL_AGENTS)
 class TestEveryAgent:
+    @pytest.mark.slow
     def test_the_same_seed_is_the_same_run(self, name):
         (policy, records), (same, same_records) = trained(name), trained(name, again=1)
         assert len(records) >= 2 or records[-1]["update"] >= 2

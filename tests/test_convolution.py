@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from rlsample import ops
+from tests.helpers import MODES, QUICK_MODES
 
-MODES = {"eager": lambda f: f, "graph": tf.function, "xla": lambda f: tf.function(f, jit_compile=True)}
 CASES = [
     # inputs, kernel, strides, padding
     ((2, 10, 10, 4), (3, 3, 4, 5), 1, "valid"),
@@ -38,7 +38,7 @@ def weighted(function):
     return gradients
 
 
-@pytest.mark.parametrize("mode", sorted(MODES))
+@pytest.mark.parametrize("mode", QUICK_MODES)
 @pytest.mark.parametrize(("inputs", "kernel", "strides", "padding"), CASES)
 def test_values_and_gradients_are_those_of_tensorflow(inputs, kernel, strides, padding, mode):
     inputs, kernel = normal(inputs, 1), normal(kernel, 2)

@@ -332,3 +332,8 @@ def test_one_that_is_never_made(quick):
             EnvConfig(id="Unending-v0", step_seconds=1).make()
     finally:
         del gym.registry["Unending-v0"]
+
+
+def test_processes_for_an_environment_written_in_tensorflow_are_refused():
+    with pytest.raises(ValueError, match=r"written in TensorFlow.*Received: vectorization_mode='async'.*Leave"):
+        EnvConfig(id="rlsample/CartPole-v1", num_envs=2, vectorization_mode="async").make()

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.helpers_envs import DIFFERENTIABLE_ENVS, MINIATURE_GAMES, functional_env, one_hots, relaxed_actions, seed_of
 
-STEPS = 4
+STEPS = 2
 # Away from where clips and walls make the map bend.
 MILD_STATES = {
     "rlsample/CartPole-v1": ([-1.0, -1.0, -0.1, -1.0], [1.0, 1.0, 0.1, 1.0]),
@@ -25,7 +25,7 @@ def starting_state(name, env, num_envs):
     return env.initial(seed_of(1), num_envs)
 
 
-LONG_TO_COMPILE = ("rlsample/Foraging-v0",)
+LONG_TO_COMPILE = ("rlsample/Foraging-v0", "rlsample/Acrobot-v1")
 UNDER_XLA = [
     pytest.param(name, marks=pytest.mark.slow) if name in LONG_TO_COMPILE else name for name in DIFFERENTIABLE_ENVS
 ]

@@ -185,7 +185,7 @@ def play(env, games, steps, choose, before=lambda state, games, seed: None):
     return lost.sum(), score
 
 
-@pytest.mark.parametrize("ramping", [True, False])
+@pytest.mark.parametrize("ramping", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_space_invaders_is_minatars(ramping):
     env = functional_env("rlsample/SpaceInvaders-v0", ramping=ramping, sticky_action=0.0, minimal_actions=False)
     games, generator = [published("space_invaders", ramping=ramping) for _ in range(12)], np.random.default_rng(0)
@@ -216,7 +216,7 @@ def test_space_invaders_is_minatars(ramping):
     assert any(game.enemy_move_interval < 12 for game in games) == ramping
 
 
-@pytest.mark.parametrize("ramping", [True, False])
+@pytest.mark.parametrize("ramping", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_asterix_is_minatars(ramping):
     env = functional_env("rlsample/Asterix-v0", ramping=ramping, sticky_action=0.0, minimal_actions=False)
     games, generator = [published("asterix", ramping=ramping) for _ in range(8)], np.random.default_rng(1)

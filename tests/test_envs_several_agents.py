@@ -232,7 +232,7 @@ class TestForaging:
         np.testing.assert_allclose(place, np.einsum("j,jnc->nc", chances, drawn), atol=1e-12)
         np.testing.assert_allclose(tf.reduce_sum(place, -1), 1)
 
-    @pytest.mark.parametrize(("agents", "size"), [(2, 8), (3, 6), (4, 6)])
+    @pytest.mark.parametrize(("agents", "size"), [pytest.param(2, 8, marks=pytest.mark.slow), (3, 6), (4, 6)])
     def test_lbforaging_plays_the_same_game(self, agents, size):
         package = pytest.importorskip("lbforaging.foraging.environment")
         theirs = package.ForagingEnv(
@@ -307,6 +307,23 @@ class TestForaging:
         assert len(np.unique(state.level)) == 2
         assert len(np.unique(Foraging(cooperative=False).initial(seed_of(3), 64).food_level)) == 4
 
+    @pytest.mark.parametrize("agents", [3, 4, 5])
+    def test_food_is_as_heavy_as_lbforagings(self, agents):
+        package = pytest.importorskip("lbforaging.foraging.environment")
+        ours = Foraging(rows=8, columns=8, agents=agents)
+        state = ours.initial(seed_of(3), 64)
+        weakest = np.sort(state.level)[:, :3].sum(-1)
+        np.testing.assert_array_equal(state.food_level, np.tile(weakest[:, None], 2))
+        theirs = package.ForagingEnv(
+            players=agents, min_player_level=1, max_player_level=2, min_food_level=None, max_food_level=None,
+            field_size=(8, 8), max_num_food=2, sight=8, max_episode_steps=50, force_coop=True,
+        )  # fmt: skip
+        for seed in range(10):
+            theirs.reset(seed=seed)
+            weakest = sum(sorted(player.level for player in theirs.players)[:3])
+            assert set(theirs.field[theirs.field > 0]) == {weakest}
+        assert ours.observation_space.contains(ours.observation(state)[0].numpy())
+
     def test_food_is_numbered_from_the_top(self):
         cells = tf.argmax(Foraging(rows=8, columns=8, foods=3).initial(seed_of(3), 64).food, -1).numpy()
         assert np.all(np.diff(cells, axis=1) > 0)
@@ -322,7 +339,10 @@ class TestForaging:
         taken = tf.concat([crowded.place, crowded.food], 1)
         np.testing.assert_array_equal(tf.reduce_sum(taken, 1), tf.ones([64, 4]))
 
-    @pytest.mark.parametrize("arguments", [{"agents": 6}, {"rows": 2, "columns": 2, "foods": 3}, {"rows": 1}])
+    @pytest.mark.parametrize(
+        "arguments",
+        [{"agents": 6}, {"rows": 2, "columns": 2, "foods": 3}, {"rows": 1}, {"cooperative": "no"}, {"dtype": "int32"}],
+    )
     def test_what_does_not_fit_is_refused(self, arguments):
         with pytest.raises(ValueError, match="Expected"):
             Foraging(**arguments)

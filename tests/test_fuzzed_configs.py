@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.helpers_configs import CASES, said_to
 
-EXAMPLES = 200
+EXAMPLES = 100
 
 
 @settings(

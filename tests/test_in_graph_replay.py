@@ -201,6 +201,7 @@ def test_how_turns_are_grouped_into_calls_changes_nothing():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_members_of_a_population_learn_what_each_would_alone():
     learner, _ = learner_of("dqn", "rlsample/GridWorld-v0", agent={"prioritized": False, "num_steps": 2})
     with_replay = WithReplay(learner, 64, 4, masked=True)
@@ -240,8 +241,11 @@ def test_what_does_not_fit_is_refused():
         with pytest.raises(ValueError, match=r"an in-graph environment for a population.*without priorities"):
             train(small_config("dqn", **settings))
     hyper = {"prioritized": False, "num_steps": 5}
-    with pytest.raises(ValueError, match=r"Expected agent.num_steps of at most the 4 steps of an environment before"):
-        train(small_config("dqn", agent=hyper))
+    for env in ({}, {"env": "CartPole-v1"}):
+        with pytest.raises(
+            ValueError, match=r"num_steps of at most the \d+ steps of an environment before .* Receiv.*warmup"
+        ):
+            train(small_config("dqn", agent=hyper | ({"num_steps": 50} if env else {}), **env))
 
 
 def test_priorities_are_drawn_from_on_the_host(monkeypatch):

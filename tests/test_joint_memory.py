@@ -374,6 +374,7 @@ def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on):
     check_resumed_memory(halted, resumed, goes_on)
 
 
+@pytest.mark.slow
 def test_a_population_remembers_as_its_members_do():
     of = learner(num_envs=4, population=2)
     population = members_of(of, 2)
@@ -397,7 +398,7 @@ def test_a_population_remembers_as_its_members_do():
             "rlsample/SpeakerListener-v0", {"critic": "own", "shared_network": True}, "gru", marks=pytest.mark.slow
         ),
         pytest.param("rlsample/Foraging-v0", {}, "lstm", marks=pytest.mark.slow),
-        ("test/Leaving-v0", {"critic": "own"}, "lstm"),
+        pytest.param("test/Leaving-v0", {"critic": "own"}, "lstm", marks=pytest.mark.slow),
         pytest.param("mpe2/simple_speaker_listener-v4", {"rewards": "team"}, "gru", marks=pytest.mark.slow),
         pytest.param("Foraging-8x8-2p-2f-coop-v3", {"shared_network": True}, "gru", marks=pytest.mark.slow),
     ],

@@ -152,8 +152,7 @@ if "Wide-v0" not in gym.registry:
     ("name", "num_actions", "masked"),
     [
         *[(name, 1000, masked) for name in ("dqn", "relaxed_actor_critic") for masked in (True, False)],
-        ("dqn", 1_000_000, True),
-        pytest.param("relaxed_actor_critic", 1_000_000, True, marks=pytest.mark.slow),
+        *(pytest.param(name, 1_000_000, True, marks=pytest.mark.slow) for name in ("dqn", "relaxed_actor_critic")),
     ],
 )
 def test_agents_act_legally_and_learn_among_many_actions(name, num_actions, masked):

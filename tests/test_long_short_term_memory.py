@@ -106,7 +106,7 @@ def test_nothing_flows_over_the_start_of_an_episode():
         np.testing.assert_array_equal(tf.reduce_any(slope != 0, -1), [True, False, True])
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("mode", ["eager", pytest.param("graph", marks=pytest.mark.slow)])
 def test_second_derivatives(mode):
     cell, tensors = cell_of("float64"), arguments(length=3)
 

@@ -59,6 +59,15 @@ def test_huber(largest, values):
     np.testing.assert_allclose(tape.gradient(found, errors), np.clip(errors, -(largest or 9), largest or 9))
 
 
+def test_huber_of_what_is_not_finite_and_of_no_largest_error():
+    errors = tf.constant([np.inf, -np.inf])
+    np.testing.assert_array_equal(losses.huber(errors, None), [np.inf, np.inf])
+    np.testing.assert_array_equal(losses.huber(errors, 1.0), [np.inf, np.inf])
+    for largest in (0.0, -1.0):
+        with pytest.raises(ValueError, match=rf"largest to be a finite number > 0. Received: largest={largest}"):
+            losses.huber(errors, largest)
+
+
 def test_approximate_kl_is_unbiased_and_never_negative():
     old, new = np.array([0.2, 0.3, 0.5]), np.array([0.3, 0.3, 0.4])
     each = [losses.approximate_kl(tf.constant([np.log(new[k] / old[k])])).numpy() for k in range(3)]

@@ -15,6 +15,7 @@ from rlsample.rollouts.environments.masks import ActionMasks
 from rlsample.rollouts.evaluation import play_episodes
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.several_agents.policy import JointPolicy
 from rlsample.runs import config_from_dict, evaluate
 from tests.helpers_runs import Silent
 
@@ -105,9 +106,8 @@ def test_evaluating_draws_what_is_legal(convention, vector):
     envs.close()
 
 
-@pytest.mark.parametrize(
-    "convention", ["info", *(pytest.param(name, marks=pytest.mark.slow) for name in CONVENTIONS[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("convention", CONVENTIONS)
 def test_an_agent_trains_and_is_judged_without_an_illegal_action(convention):
     name = f"Masks-{convention}-v0"
     gym.register(name, functools.partial(make, convention))
@@ -120,6 +120,63 @@ def test_an_agent_trains_and_is_judged_without_an_illegal_action(convention):
         assert evaluate(policy, config).mean_return >= 3
     finally:
         del gym.registry[name]
+
+
+class Both(gym.Env):
+    """Two agents, each with a mask in what it sees; or one without. An illegal action is an error."""
+
+    def __init__(self, kind="dict", second=True):
+        self.kind, self.second, self.sizes = kind, second, (2, 3)
+        masked = [gym.spaces.Dict(x=BOX, action_mask=gym.spaces.MultiBinary(size)) for size in self.sizes]
+        actions = [gym.spaces.Discrete(size, start=1) for size in self.sizes]
+        self.observation_space = self._joined([masked[0], masked[1] if second else BOX], gym.spaces)
+        self.action_space = self._joined(actions, gym.spaces)
+
+    def _joined(self, parts, module=None):
+        if self.kind == "dict":  # in another order than that of the names
+            parts = dict(zip(("right", "left"), parts, strict=True))
+            return module.Dict(parts, sort_keys=False) if module else parts
+        return module.Tuple(parts) if module else tuple(parts)
+
+    def _look(self):
+        self.masks = [np.arange(size) == self.np_random.integers(size) for size in self.sizes]
+        seen = [{"x": np.zeros(2, np.float32), "action_mask": mask.astype(np.int8)} for mask in self.masks]
+        return self._joined([seen[0], seen[1] if self.second else seen[1]["x"]])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self._look(), {}
+
+    def step(self, action):
+        chosen = action.values() if self.kind == "dict" else action
+        for mask, index in list(zip(self.masks, chosen, strict=True))[: 1 + self.second]:
+            assert mask[index - 1]
+        self.time += 1
+        return self._look(), 1.0, self.time == 3, False, {}
+
+
+@pytest.mark.parametrize("second", [True, False])
+@pytest.mark.parametrize("kind", ["dict", "tuple"])
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_masks_inside_of_what_each_agent_sees_hold(kind, second, mode):
+    envs = SyncVectorEnv([functools.partial(Both, kind, second)] * 2, autoreset_mode=mode)
+    for make_policy in (Policy, JointPolicy):
+        policy = make_policy(envs.single_observation_space, envs.single_action_space, samplers.create("categorical"))
+        assert not any("mask" in name for name in nest_names(policy.observation_space))
+        observations, _ = envs.reset(seed=1)
+        assert len(policy.act(observations, seed=2)) == 2
+        for deterministic in (True, False):
+            assert play_episodes(policy, envs, 4, seed=2, deterministic=deterministic).returns == (3.0,) * 4
+    collector = GymnasiumCollector(envs, policy.factors, seed=0)
+    steps = collector.collect(lambda features, mask: mask.argmax(-1).astype(np.int32), 8)
+    assert (steps.mask[steps.valid].sum(-1) == [1, 1 if second else 3]).all()
+
+
+def nest_names(space):
+    names = list(space) if isinstance(space, gym.spaces.Dict) else []
+    parts = space.spaces.values() if names else getattr(space, "spaces", ())
+    return names + [name for part in parts for name in nest_names(part)]
 
 
 def test_act_reads_the_entry_of_dict_observations():

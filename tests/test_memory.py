@@ -362,7 +362,10 @@ def test_the_gymnasium_loop_remembers_what_the_learner_does(autoreset, kind, qui
 
 
 @LEARNERS
-@pytest.mark.parametrize(("env", "goes_on"), [("CartPole-v1", False), ("rlsample/CartPole-v1", True)])
+@pytest.mark.parametrize(
+    ("env", "goes_on"),
+    [("CartPole-v1", False), pytest.param("rlsample/CartPole-v1", True, marks=pytest.mark.slow)],
+)
 def test_a_resumed_run_remembers_only_episodes_that_go_on(env, goes_on, kind, quick):
     """Gymnasium's environments cannot be restored: new episodes begin, of which nothing is to be remembered."""
     config = configure(env=env, **quick)

@@ -121,6 +121,7 @@ def test_custom_agents():
     assert len(page.returns) == 1
 
 
+@pytest.mark.slow
 def test_several_agents():
     page = run_page("several_agents")
     assert gym.spec("mine/Tag-v0").max_episode_steps == 25

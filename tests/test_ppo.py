@@ -101,13 +101,6 @@ def test_two_rollouts_of_cartpole():
     assert [record["step"] for record in run.records] == [256]  # two rollouts in one call
 
 
-def test_the_same_seed_is_the_same_run():
-    config = configure("CartPole-v1", 2 * 128, num_envs=8, jit_compile=False)
-    (_, run), (_, again) = score(config), score(config)
-    assert [record["step"] for record in run.records] == [128, 256]
-    assert again.records == run.records
-
-
 def test_one_trace_whatever_the_number_of_rollouts_and_a_clean_stop(monkeypatch):
     traces = []
     collect = InGraphCollector.collect

@@ -105,7 +105,8 @@ def by_hand(learner, state, collector, running, seed):
 
 
 @pytest.mark.parametrize(
-    ("cell", "jit_compile"), [("gru", False), ("lstm", False), pytest.param("gru", True, marks=pytest.mark.slow)]
+    ("cell", "jit_compile"),
+    [("gru", False), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("lstm", False), ("gru", True)))],
 )
 def test_the_gradient_is_that_of_a_plain_loop_over_time_segment_after_segment(cell, jit_compile):
     """Each segment goes on from memories that are constants to it, and time runs out within it."""

@@ -124,6 +124,7 @@ SETTINGS = {
 # Those that take longest to compile.
 SLOW = {
     "dqn",
+    "dqn, in the program",
     "dqn, with a memory",
     "dqn, with a memory, by Python",
     "multi_agent_actor_critic",

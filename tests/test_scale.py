@@ -433,7 +433,7 @@ OFF_POLICY = {
 }
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", pytest.param("async", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", sorted(OFF_POLICY))
 def test_agents_with_a_replay_train_by_runners(name, mode):
     words = {"warmup_steps": 64, "steps_per_round": 32, "batch_size": 8, "jit_compile": False}

@@ -81,6 +81,11 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
     assert f"after 1,000 steps: return {figures} over 3 episodes" in again
     assert evaluate.main([str(tmp_path / "run"), "--episodes", "7", "--seed", "5"], AGENTS) == 0
     assert "over 7 episodes" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        evaluate.main([str(tmp_path / "run"), "--seed", str(2**31)], AGENTS)
+    assert f"Expected a whole number from 0 to {2**31 - 1}. Received: '{2**31}'" in capsys.readouterr().err
+    assert evaluate.main([str(tmp_path / "run"), "env=Acrobot-v1"], AGENTS) == 2
+    assert "an environment of the same spaces. Received: env=Acrobot-v1." in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="nothing else counts the threads of a process")

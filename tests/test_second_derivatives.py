@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from rlsample import ops, samplers
-from tests.helpers import MODES
+from tests.helpers import MODES, QUICK_MODES
 
 # Those whose backward pass is one smooth function of the logits given the draw, none of them held fixed in it.
 SMOOTH = (
@@ -26,7 +26,7 @@ TEMPERATURE = tf.constant([1.0, 1.0, 0.7, 0.7])
 SEED = (3, 4)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", QUICK_MODES)
 @pytest.mark.parametrize("name", SMOOTH)
 def test_the_second_derivative_of_a_draw(name, mode):
     sampler = samplers.create(name)

@@ -278,7 +278,7 @@ def test_python_s_loop_keeps_the_same_and_leaves_resets_out(autoreset, cell):
 @pytest.mark.parametrize(
     ("name", "env", "cell"),
     [
-        ("dqn", "rlsample/GridWorld-v0", "gru"),
+        pytest.param("dqn", "rlsample/GridWorld-v0", "gru", marks=pytest.mark.slow),
         pytest.param("dqn", "rlsample/GridWorld-v0", "lstm", marks=pytest.mark.slow),
         pytest.param("dqn", "Taxi-v4", "gru", marks=pytest.mark.slow),
         pytest.param("dqn", "Taxi-v4", "lstm", marks=pytest.mark.slow),

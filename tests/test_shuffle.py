@@ -20,11 +20,16 @@ def test_every_index_once(size, mode):
     np.testing.assert_array_equal(np.sort(order), np.arange(size))
 
 
+def permutations(size, seed, count):
+    seeds = tf.stack([tf.fill([count], seed), tf.range(count)], 1)
+    draw = tf.function(lambda seeds: tf.map_fn(lambda each: shuffle.permutation(size, each), seeds), jit_compile=True)
+    return draw(seeds).numpy()
+
+
 @pytest.mark.parametrize("size", [144, 512, 202])
 def test_orders_look_uniform(size):
     """Where an index goes, and how far two neighbours come apart: chi-square, false failure below 1e-6 (8 tests)."""
-    draw = tf.function(lambda seed: shuffle.permutation(size, seed), jit_compile=True)
-    orders = np.stack([draw(tf.constant([5, seed])) for seed in range(4000)])
+    orders = permutations(size, seed=5, count=4000)
     bins = 8
     for values in (orders[:, 0], orders[:, size - 1], (orders[:, 1] - orders[:, 0]) % size, orders[:, size // 3]):
         counts = np.bincount(values * bins // size, minlength=bins)
@@ -36,8 +41,7 @@ def test_orders_look_uniform(size):
 def test_minibatches_mix_environments_and_times():
     """The rows of an environment spread over minibatches as in a draw without replacement, within 6 deviations."""
     steps, envs, parts = 128, 4, 4
-    draw = tf.function(lambda seed: shuffle.permutation(steps * envs, seed), jit_compile=True)
-    orders = np.stack([draw(tf.constant([9, seed])) for seed in range(500)]).reshape(500, parts, -1)
+    orders = permutations(steps * envs, seed=9, count=500).reshape(500, parts, -1)
     for where in (orders % envs == 0, orders // envs < steps // envs):  # one environment; the first quarter of time
         counts = where.sum(-1)
         n, total, good = steps * envs // parts, steps * envs, steps * envs // 4

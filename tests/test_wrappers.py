@@ -150,7 +150,8 @@ def test_one_that_the_graph_does_not_have_is_stepped_by_python():
     assert not isinstance(vector.unwrapped, GymVectorEnv)
 
 
-@pytest.mark.parametrize("env_id", [pytest.param("rlsample/CartPole-v1", marks=pytest.mark.slow), "CartPole-v1"])
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", ["rlsample/CartPole-v1", "CartPole-v1"])
 def test_ppo_with_a_memory_trains_on_them(env_id):
     network = {"name": "recurrent", "units": 5, "encoder": {"name": "mlp", "hidden_sizes": [7]}}
     config = small_config("ppo", env=env_id, network=network, agent={"jit_compile": False})

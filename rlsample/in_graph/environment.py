@@ -36,6 +36,8 @@ from rlsample import checks, ops
 from rlsample.in_graph import actions
 from rlsample.spaces import factorise
 
+DTYPES = ("float32", "float64")
+
 
 class Step(NamedTuple):
     """What `FunctionalEnv.step` returns: next state, its observation `[B, ...]`, reward float `[B]`, bool `[B]`.
@@ -83,8 +85,14 @@ class FunctionalEnv(FuncEnv):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  Gymnasium's own form
 
     def __init__(self, action_space: gym.Space, observation_space: gym.Space, dtype: str = "float32"):
-        """Sets the spaces; see the class."""
+        """Sets the spaces; see the class.
+
+        Raises:
+            ValueError: another dtype.
+        """
         super().__init__()
+        if dtype not in DTYPES:  # A dtype of TensorFlow is equal to its name.
+            raise checks.invalid(f"dtype to be one of {', '.join(DTYPES)}", dtype=dtype)
         self.action_space = action_space
         self.observation_space = observation_space
         self.factors = factorise(action_space)

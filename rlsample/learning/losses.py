@@ -127,6 +127,9 @@ def huber(error: TensorLike, largest: Number | None) -> tf.Tensor:
         error: float. Differentiated.
         largest: c, above 0; None squares all errors.
 
+    Raises:
+        ValueError: a largest error that is not above 0.
+
     Source: Huber (1964), Robust estimation of a location parameter; as the clipped error of deep Q-learning Mnih et al.
     (2015), Human-level control through deep reinforcement learning, methods.
 
@@ -136,7 +139,11 @@ def huber(error: TensorLike, largest: Number | None) -> tf.Tensor:
         [0.125 2.5  ]
     """
     size = tf.abs(tf.convert_to_tensor(error))
-    inside = size if largest is None else tf.minimum(size, largest)
+    if largest is None:
+        return 0.5 * size * size
+    if not isinstance(largest, tf.Tensor):
+        checks.check_positive("largest", largest)
+    inside = tf.minimum(size, largest)
     return inside * (size - 0.5 * inside)
 
 

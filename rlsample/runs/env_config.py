@@ -136,6 +136,10 @@ class EnvConfig(Block):
         words |= self.kwargs | options
         target: Any = self.id
         spec, mode = gymnasium.spec(self.id), words["vectorization_mode"]
+        if mode == "async" and "functional" in spec.kwargs:
+            hint = "Leave env.vectorization_mode out: one program steps all environments."
+            rule = "no processes for an environment written in TensorFlow, which does not survive a fork"
+            raise checks.invalid(rule, vectorization_mode=mode, id=self.id, hint=hint)
         # Asked for where there is none, Gymnasium says so itself.
         native = mode is None and spec.vector_entry_point is not None
         wrap = self._in_graph_wrappers(spec)

@@ -1,7 +1,8 @@
 """What is legal, from wherever an environment says so.
 
     info["action_mask"]             Gymnasium's toy text, and the environments of this library
-    observation["action_mask"]      PettingZoo and RLlib: an entry of a Dict observation; it is no feature
+    observation["action_mask"]      PettingZoo and RLlib: an entry of a Dict observation; it is no feature. In what each
+                                    of several agents sees, the action is a Dict or Tuple of theirs
     env.action_masks()              sb3-contrib: a method, of the environment or of a wrapper around it
     ActionMasks(env, function)      a function of your own
 
@@ -23,7 +24,7 @@ METHOD = "action_masks"
 
 
 def without_mask(space: gym.Space) -> gym.Space:
-    """The space of what there is to learn from: a Dict observation without its entry `action_mask`.
+    """The space of what there is to learn from: a Dict observation without its entry `action_mask`, and so each in it.
 
     Examples:
         >>> from rlsample.rollouts.environments.masks import without_mask
@@ -31,20 +32,37 @@ def without_mask(space: gym.Space) -> gym.Space:
         >>> without_mask(gym.spaces.Dict({"action_mask": mask, "board": board}))
         Dict('board': Box(0.0, 1.0, (3, 3), float32))
     """
-    if not isinstance(space, gym.spaces.Dict) or KEY not in space.spaces:
-        return space
-    return gym.spaces.Dict({key: part for key, part in space.spaces.items() if key != KEY})
+    if isinstance(space, gym.spaces.Dict):
+        inner = {key: without_mask(part) for key, part in space.spaces.items() if key != KEY}
+        # Of the order of the other, which need not be that of its keys.
+        same = len(inner) == len(space.spaces) and all(inner[key] is part for key, part in space.spaces.items())
+        return space if same else gym.spaces.Dict(inner, sort_keys=False)
+    if isinstance(space, gym.spaces.Tuple):
+        entries = [without_mask(part) for part in space.spaces]
+        same = all(one is other for one, other in zip(entries, space.spaces, strict=True))
+        return space if same else gym.spaces.Tuple(entries)
+    return space
 
 
 def observed_mask(observations: Any) -> Any:
-    """The entry `action_mask` of Dict observations; None if there is none.
+    """The entry `action_mask` of Dict observations, or a tree of those inside of them; None if there is none.
 
     Examples:
         >>> from rlsample.rollouts.environments.masks import observed_mask
         >>> observed_mask({"board": np.zeros(9), "action_mask": np.array([1, 0, 1])})
         array([1, 0, 1])
+        >>> observed_mask({"left": {"action_mask": np.array([1, 0])}, "right": np.zeros(9)})
+        {'left': array([1, 0]), 'right': None}
     """
-    return observations.get(KEY) if isinstance(observations, dict) else None
+    if isinstance(observations, dict):
+        if KEY in observations:
+            return observations[KEY]
+        inner: Any = {key: observed_mask(part) for key, part in observations.items()}
+        return inner if any(part is not None for part in inner.values()) else None
+    if isinstance(observations, tuple):
+        inner = tuple(observed_mask(part) for part in observations)
+        return inner if any(part is not None for part in inner) else None
+    return None
 
 
 class MaskReader:
@@ -84,7 +102,7 @@ class MaskReader:
             present = speaking & np.asarray(info.get(f"_{KEY}", True), bool)
             return self._factors.mask(info[KEY], batch=len(speaking), present=present)
         if self._in_observation:
-            return self._factors.mask(observations[KEY], batch=len(speaking), present=speaking)
+            return self._factors.mask(observed_mask(observations), batch=len(speaking), present=speaking)
         if self._has_method:
             return self._factors.mask(self._call(), batch=len(speaking), present=speaking)
         return None
@@ -95,7 +113,7 @@ class MaskReader:
         if KEY in final:
             return self.read(None, final, cut)
         if self._in_observation and "final_obs" in info:
-            observed = [obs[KEY] if at else None for obs, at in zip(info["final_obs"], cut, strict=True)]
+            observed = [observed_mask(obs) if at else None for obs, at in zip(info["final_obs"], cut, strict=True)]
             return self._factors.mask(_rows(observed), batch=len(cut), present=cut)
         return None
 

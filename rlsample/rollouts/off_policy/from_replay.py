@@ -62,9 +62,7 @@ class InGraphReplayLoop(InGraphLoop):
         num_steps = math.ceil(updates.steps_per_round / num_envs)
         self.steps_per_turn = num_steps * num_envs
         before = math.ceil(updates.uniform_steps / self.steps_per_turn) * num_steps
-        if learner.sequences is None and learner.num_steps > before:
-            rule = f"agent.num_steps of at most the {before} steps of an environment before the first update"
-            raise checks.invalid(rule, num_steps=learner.num_steps)
+        _check_rows(learner, before)
         env = in_graph_env(envs)
         masked = env is not None and env.action_mask(env.initial(tf.constant([0, 0]), 1)) is not None
         kind = WithReplay if learner.sequences is None else WithSequences
@@ -113,7 +111,8 @@ def train_from_replay(config: Any, envs: gym.vector.VectorEnv, learner: ReplayLe
         The policy to keep; of a population that of the member whose latest episodes went best.
 
     Raises:
-        ValueError: a population where Python would step the environments.
+        ValueError: a population where Python would step the environments, or rows of more steps than there are before
+            the first update.
 
     Examples:
         >>> from agents import dqn
@@ -135,6 +134,7 @@ def train_from_replay(config: Any, envs: gym.vector.VectorEnv, learner: ReplayLe
         if population > 1:
             hint = "Such as rlsample/CartPole-v1, and without priorities."
             raise checks.invalid("an in-graph environment for a population", env=str(envs), hint=hint)
+        _check_rows(learner, math.ceil(learner.updates.uniform_steps / envs.num_envs))
         learner.state, factors = learner.start(0), learner.policy.factors
         collector: Any = collector_for(envs, factors, Streams(config.seed).integer("environments"))
         kept, recall = learner.kept, None
@@ -167,3 +167,11 @@ def train_from_replay(config: Any, envs: gym.vector.VectorEnv, learner: ReplayLe
     )
     envs.close()
     return loop.publish()
+
+
+def _check_rows(learner: ReplayLearner, steps: int) -> None:
+    """Refuses rows of more steps than an environment takes before the first update: there might be none by then."""
+    if learner.sequences is None and learner.num_steps > steps:
+        rule = f"agent.num_steps of at most the {steps} steps of an environment before the first update"
+        hint = "More agent.warmup_steps (a tenth of total_steps at most) or fewer env.num_envs make it more."
+        raise checks.invalid(rule, num_steps=learner.num_steps, hint=hint)

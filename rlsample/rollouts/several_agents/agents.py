@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rlsample import checks
+from rlsample.rollouts.environments.masks import without_mask
 from rlsample.spaces import Factors, factorise
 from rlsample.spaces.features import described, width
 
@@ -65,6 +66,7 @@ class Agents:
         for name, space in actions.items():
             if not isinstance(space, spaces.Discrete):
                 raise checks.invalid(f"the actions of agent {name!r} to be Discrete", action_space=space)
+        observation_space = without_mask(observation_space)
         together = flattening(observation_space)
         sizes = _feature_sizes(observation_space, list(actions))
         total, longest = together.size, max(sizes.values())

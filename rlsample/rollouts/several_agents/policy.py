@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from rlsample import checks, networks, ops
 from rlsample.distributions import CategoricalDistribution
+from rlsample.rollouts.environments.masks import without_mask
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.several_agents.agents import Agents
 from rlsample.samplers import Sampler
@@ -70,7 +71,7 @@ class JointPolicy(Policy):
         **defaults: Any,
     ) -> None:
         self.agents = Agents.of(observation_space, action_space)
-        self.observation_space, self.factors = observation_space, self.agents.factors
+        self.observation_space, self.factors = without_mask(observation_space), self.agents.factors
         self.network = networks.create(network).fitted(self.agents.space, **defaults)
         self.head: Any = JointHead(
             sampler, self.agents.read(samplers, sampler), self.agents.read(temperatures, None), self.agents
