@@ -28,7 +28,7 @@ from .multi_agent_actor_critic_state import Batch, State
 
 
 class Learner(without_memory.Learner):
-    """Actors and critics, all with a memory: acts as a `remembering.RememberingLearner`."""
+    """Actors and critics, all with a memory: acts as a `learning.remembering.RememberingLearner`."""
 
     def __init__(self, config: RunConfig[Any], observation_space: gym.Space, action_space: gym.Space) -> None:
         super().__init__(config, observation_space, action_space)

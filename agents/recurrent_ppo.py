@@ -26,7 +26,7 @@ from .ppo_state import Minibatch, State
 
 
 class Learner(RecurrentLearner, ppo.Learner):
-    """Policy and critic of one member, both with a memory: see `remembering.RememberingLearner`."""
+    """Policy and critic of one member, both with a memory: see `learning.remembering.RememberingLearner`."""
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""

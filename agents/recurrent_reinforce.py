@@ -19,7 +19,7 @@ from .reinforce import State
 
 
 class Learner(RecurrentLearner, reinforce.Learner):
-    """Policy and baseline of one member, both with a memory: see `remembering.RememberingLearner`."""
+    """Policy and baseline of one member, both with a memory: see `learning.remembering.RememberingLearner`."""
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""

@@ -23,7 +23,7 @@ from .short_horizon_actor_critic import Segment, State, segment_of
 
 
 class Learner(RecurrentLearner, short_horizon_actor_critic.Learner):
-    """Policy and critic of one member, both with a memory: see `remembering.RememberingLearner`."""
+    """Policy and critic of one member, both with a memory: see `learning.remembering.RememberingLearner`."""
 
     def start(self, member: int) -> State:
         """The state before training, with fresh weights and nothing to remember."""

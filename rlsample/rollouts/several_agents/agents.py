@@ -3,7 +3,7 @@
 An environment of several agents is, to everything below, one whose action has a factor for each of them. Its spaces
 are those of Gymnasium, an entry for each agent in both:
 
-    Dict and Dict       by their names: PettingZoo's environments, once `from_pettingzoo` made one of theirs
+    Dict and Dict       by their names: PettingZoo's environments, once `FromPettingZoo` made one of theirs
     Tuple and Tuple     `agent_0`, `agent_1`, ...: lbforaging, rware
     Dict and Box        with an axis for the agents in front: those written in TensorFlow
 """
