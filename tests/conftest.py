@@ -1,10 +1,12 @@
 """What every test begins with."""
 
+import logging
 import random
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from rlsample.runs.agents import imported
 
@@ -23,6 +25,17 @@ def fixed_seeds(fixed_generators):
     """Keras's initialisers draw from Python's generator: a test must not depend on which others ran before it."""
     random.seed(0)
     np.random.seed(0)
+
+
+class NotRead(logging.Handler):
+    """What AutoGraph does not understand it only logs: that is a failure, unless it is of a test's own lambda."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        assert "AutoGraph could not transform" not in message or "<lambda>" in message, message
+
+
+tf.get_logger().addHandler(NotRead())
 
 
 @pytest.fixture(autouse=True)

@@ -228,6 +228,20 @@ def test_one_joint_action_needs_no_batch(sampler):
         np.testing.assert_allclose(value, chance.sum() ** 2 + (chance * (1 - chance)).sum(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("sampler", ["exact", "leave_one_out", "zgr"])
+def test_one_joint_action_of_levels_needs_no_batch(sampler):
+    location, scale = tf.constant([1.0, 2.0]), tf.constant([0.5, 0.5])
+    objective = lambda one_hot: tf.reduce_sum(one_hot[:, 2])  # noqa: E731
+    with tf.GradientTape() as tape:
+        tape.watch(location)
+        policy = OrdinalDistribution(location, scale, 4, factored=True, sampler=sampler)
+        value = policy.expectation(objective, SEED)
+    assert value.shape == ()
+    assert tape.gradient(value, location).shape == location.shape
+    if sampler == "exact":
+        np.testing.assert_allclose(value, tf.reduce_sum(tf.exp(policy.drawn_logits)[:, 2]), rtol=1e-5)
+
+
 def test_rows_of_another_axis_were_taken_for_factors():
     policy = CategoricalDistribution(tf.zeros([2, 3, 4]), "score_function")
     with pytest.raises(ValueError, match=r"values_shape=\(2,\)\. Every row needs a value"):

@@ -248,6 +248,14 @@ def test_what_does_not_fit_is_refused():
             train(small_config("dqn", agent=hyper | ({"num_steps": 50} if env else {}), **env))
 
 
+@pytest.mark.parametrize("hyper", [{"replay_capacity": 10**11}, {"replay_capacity": 10**7, "population": 10**4}])
+def test_a_replay_in_tensors_is_as_large_as_it_says_for_each_member(hyper):
+    config = small_config("dqn", agent={"prioritized": False} | hyper)
+    made = config.env.make(1)
+    with pytest.raises(ValueError, match=r"a replay of at most .* of memory there are. Received: capacity=1000"):
+        AGENTS.module("dqn").make_policy(config, made.single_observation_space, made.single_action_space)
+
+
 def test_priorities_are_drawn_from_on_the_host(monkeypatch):
     monkeypatch.setattr(from_replay, "InGraphReplayLoop", None)
     run = Silent()

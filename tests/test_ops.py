@@ -514,6 +514,8 @@ def test_children_of_a_seed_are_different():
     assert len(children) == 1000
     folded = {tuple(ops.fold_in(seed, data).numpy()) for seed, data in itertools.product([(0, 1), (1, 0)], range(100))}
     assert len(folded) == 200
+    wide = {tuple(ops.fold_in(SEED, tf.constant(data, tf.int64)).numpy()) for data in (0, 1, 2**32, 2**32 + 1, -1)}
+    assert len(wide) == 5
     draws = np.stack([ops.uniform([1000], ops.fold_in(SEED, data)) for data in (0, 1, 2)])
     assert np.abs(np.corrcoef(draws) - np.eye(3)).max() < 0.17  # 5.4 standard errors
 

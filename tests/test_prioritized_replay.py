@@ -49,12 +49,17 @@ def test_probabilities_are_powers_of_the_errors():
 
 
 def test_rows_are_drawn_by_their_probabilities():
-    """One from each of B equal parts: counts differ from their expectation by less than one per part and draw."""
+    """One from each of B equal parts: a row comes at least once for each part it fills, and once for each it enters."""
     replay, draws = filled([0.5, 2.0, 0.1, 1.0, 4.0]), 20_000
     rows = replay.sample(np.random.default_rng(0), (draws, 3))
     np.testing.assert_array_equal(rows["x"], rows["place"])
     counts, wanted = np.bincount(rows["x"].ravel(), minlength=5), 3 * draws * replay.probabilities()
     assert np.all(np.abs(counts - wanted) < 5.5 * np.sqrt(wanted))  # of five counts one fails once in 5 million
+    ends = 3 * np.cumsum(replay.probabilities())
+    starts = np.array([0, *ends[:-1]])
+    each = (rows["x"][..., None] == np.arange(5)).sum(1)
+    assert (each >= np.floor(ends) - np.ceil(starts)).all()
+    assert (each <= np.ceil(ends) - np.floor(starts)).all()
 
 
 @pytest.mark.parametrize("correction", [0.0, 0.4, 1.0])

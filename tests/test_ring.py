@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from rlsample.learning.ring import add_rows, draw_rows, start_ring
+from rlsample.learning.ring import Ring, add_rows, draw_rows, sequence_places, start_ring
 
 SPECS = {"x": tf.TensorSpec([2]), "n": tf.TensorSpec([], tf.int32)}
 
@@ -35,6 +35,16 @@ def test_draws_are_uniform_among_what_was_filled():
     assert counts[0] == 0
     assert scipy.stats.chisquare(counts[1:]).pvalue > 1e-6
     np.testing.assert_array_equal(drawn["x"][:, 0], tf.cast(drawn["n"], tf.float32))
+
+
+def test_every_row_of_many_millions_can_be_drawn():
+    """A float32 times the size would only reach odd rows: half of 1,000 draws being even fails once in 10^9 runs."""
+    rows = tf.range(2**24)
+    ring = Ring(rows, tf.constant(0), tf.constant(2**24))
+    drawn = draw_rows(ring, 1000, (0, 1)).numpy()
+    assert abs((drawn % 2 == 0).sum() - 500) < 6.2 * np.sqrt(250)
+    steps = sequence_places(ring, (1000, 1), 1, (0, 2)).numpy()
+    assert abs((steps % 4 == 2).sum() - 250) < 6.2 * np.sqrt(1000 * 3 / 16)
 
 
 def test_bad_input():

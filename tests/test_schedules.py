@@ -81,6 +81,12 @@ def test_a_schedule_equals_what_its_config_makes_and_never_changes(schedule):
             setattr(schedule, field.name, 1)
 
 
+@pytest.mark.parametrize("boundary", [2**24, 20_000_001, 100_000_000])
+def test_steps_that_float32_does_not_tell_apart_are_told_apart(boundary):
+    schedule = schedules.Piecewise(boundaries=[boundary], values=[1.0, 0.5])
+    assert [float(schedule(step)) for step in (boundary, boundary + 1, 2 * boundary)] == [1.0, 0.5, 0.5]
+
+
 def test_a_number_is_a_constant_and_a_name_has_defaults():
     assert schedules.create(0.5) == schedules.Constant(value=0.5)
     assert schedules.create(2) == schedules.Constant(value=2.0)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import tensorflow as tf
 
 from rlsample import checks, ops
+from rlsample.samplers import Sampler
 from rlsample.samplers.objectives import mean_over_draws, objective_values
 from rlsample.spaces.conversion import dotted
 from rlsample.types import Objective, Sample, TensorLike
@@ -148,6 +149,16 @@ class Distribution(abc.ABC):
         checks.check_count("num_samples", num_samples)
         seeds = [seed] if num_samples == 1 else tf.unstack(ops.split(seed, num_samples), num_samples)
         return mean_over_draws([self._values(objective, self.sample(each).one_hot) for each in seeds])
+
+    def _estimated_by(
+        self, sampler: Sampler, objective: Objective, logits: tf.Tensor, seed: TensorLike, **options: Any
+    ) -> tf.Tensor:
+        """`expectation` by a sampler, from logits `[..., K]` or `[..., F, K]`."""
+        if logits.shape.rank == 2 == self.event_ndims:
+            # To the sampler, which does not know of factors, the first axis is the batch's.
+            one = logits[None]
+            return sampler.expectation(lambda x: self._values(objective, x[0])[None], one, seed, **options)[0]
+        return sampler.expectation(lambda x: self._values(objective, x), logits, seed, **options)
 
     def _values(self, objective: Objective, one_hot: tf.Tensor) -> tf.Tensor:
         """What the objective says of a draw, checked; see `expectation`."""

@@ -103,11 +103,7 @@ class CategoricalDistribution(base.Distribution):
     def expectation(self, objective: Objective, seed: TensorLike, num_samples: int = 1) -> tf.Tensor:
         """See `Distribution.expectation`; the gradient is the sampler's."""
         options: dict[str, Any] = {"temperature": self.temperature, "num_samples": num_samples}
-        if self.logits.shape.rank == 2 == self.event_ndims:
-            # To the sampler, which does not know of factors, the first axis is the batch's.
-            one = self.logits[None]
-            return self.sampler.expectation(lambda x: self._values(objective, x[0])[None], one, seed, **options)[0]
-        return self.sampler.expectation(lambda x: self._values(objective, x), self.logits, seed, **options)
+        return self._estimated_by(self.sampler, objective, self.logits, seed, **options)
 
     def relaxed_log_density(self, draw: TensorLike) -> tf.Tensor:
         """Log-density of a relaxed draw under the Gumbel-softmax (Concrete) distribution: not an action's probability.

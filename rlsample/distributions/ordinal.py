@@ -136,13 +136,9 @@ class OrdinalDistribution(base.Distribution):
         """See `Distribution.expectation`; with a sampler the gradient is that sampler's."""
         if self.sampler is None:
             return super().expectation(objective, seed, num_samples)
-        return self.sampler.expectation(
-            lambda one_hot: objective(tf.cast(one_hot, self.dtype)),
-            self.drawn_logits,
-            seed,
-            temperature=self._temperature(self.drawn_logits),
-            num_samples=num_samples,
-        )
+        options: dict[str, Any] = {"temperature": self._temperature(self.drawn_logits), "num_samples": num_samples}
+        cast = lambda one_hot: objective(tf.cast(one_hot, self.dtype))  # noqa: E731
+        return self._estimated_by(self.sampler, cast, self.drawn_logits, seed, **options)
 
     def mode(self) -> Sample:
         """See `Distribution.mode`."""

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from rlsample import checks, ops
+from rlsample import checks
+from rlsample.ops.noise import bits
 
 
 class Ring(NamedTuple):
@@ -79,11 +80,9 @@ def draw_rows(ring: Ring, count: int, seed: tf.Tensor) -> Any:
         >>> from rlsample.learning.ring import add_rows, draw_rows, start_ring
         >>> ring = add_rows(start_ring(100, tf.TensorSpec([], tf.int32)), tf.constant([1, 2, 3]))
         >>> draw_rows(ring, 8, (0, 1)).numpy()
-        array([3, 3, 1, 3, 3, 2, 3, 3], dtype=int32)
+        array([3, 2, 3, 1, 3, 3, 1, 2], dtype=int32)
     """
-    places = tf.cast(ops.uniform([count], seed) * tf.cast(ring.size, tf.float32), tf.int32)
-    # Rounding can carry the product up to the size itself.
-    places = tf.minimum(places, tf.maximum(ring.size - 1, 0))
+    places = _below(ring.size, [count], seed)
     return tf.nest.map_structure(lambda column: tf.gather(column, places), ring.rows)
 
 
@@ -102,12 +101,21 @@ def sequence_places(ring: Ring, shape: tuple[int, int], lanes: int, seed: tf.Ten
         >>> ring = add_rows(start_ring(100, tf.TensorSpec([], tf.int32)), tf.range(10))  # 5 steps of 2 environments
         >>> sequence_places(ring, (3, 4), lanes=2, seed=(0, 1)).numpy()
         array([[3, 5, 7, 9],
-               [3, 5, 7, 9],
+               [0, 2, 4, 6],
                [0, 2, 4, 6]], dtype=int32)
     """
     steps = tf.nest.flatten(ring.rows)[0].shape[0] // lanes
-    filled, uniforms = ring.size // lanes, ops.uniform([2, shape[0]], seed)
+    filled = ring.size // lanes
     choices = tf.stack([filled - shape[1] + 1, lanes])[:, tf.newaxis]
-    first, lane = tf.unstack(tf.minimum(tf.cast(uniforms * tf.cast(choices, tf.float32), tf.int32), choices - 1))
+    first, lane = tf.unstack(_below(choices, [2, shape[0]], seed))
     oldest = tf.where(filled < steps, 0, ring.position // lanes)
     return (oldest + first[:, tf.newaxis] + tf.range(shape[1])) % steps * lanes + lane[:, tf.newaxis]
+
+
+def _below(count: tf.Tensor, shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+    """Integers from 0 to `count` - 1, 0 for none: int32. Of chances that differ by less than count / 2^32.
+
+    A float32 times the count would not do: of many millions of rows it reaches only some.
+    """
+    words = bits(shape, seed)
+    return tf.cast(words % tf.cast(tf.maximum(count, 1), tf.uint32), tf.int32)

@@ -27,12 +27,13 @@ def bits(shape: TensorLike, seed: TensorLike) -> tf.Tensor:
     """Uniform uint32 bits of the given shape, identical in eager, graph and XLA."""
     seed = checks.check_seed(seed)
     known = None if tf.executing_eagerly() else tf.get_static_value(tf.convert_to_tensor(shape, tf.int32))
-    if known is None or (size := np.prod(known)) < WORTH_A_BRANCH or tf.config.list_physical_devices("GPU"):
+    # AutoGraph reads no assignment inside of a condition.
+    if known is None or np.prod(known) < WORTH_A_BRANCH or tf.config.list_physical_devices("GPU"):
         return _philox(shape, seed)
     # XLA on a CPU fuses the generator into whatever reads the noise, and then computes each block of four words once
     # for every word: 3 to 4 times the work. A branch keeps the two apart. It is always taken (twice a number is even),
     # but the compiler does not know that.
-    if size >= WORTH_AN_AXIS:
+    if np.prod(known) >= WORTH_AN_AXIS:
         shape = [*[1] * (next(_large_draws) % MOST_AXES), *known]
     words = tf.cond(2 * seed[0] != 1, lambda: _philox(shape, seed), lambda: tf.zeros(shape, tf.uint32))
     return tf.reshape(words, known)
@@ -117,7 +118,8 @@ def split(seed: TensorLike, num: int) -> tf.Tensor:
 def fold_in(seed: TensorLike, data: TensorLike) -> tf.Tensor:
     """Derives the seed that belongs to the integer `data` (a step, an index): int32 `[2]`.
 
-    Different data give different seeds. The result depends on all 64 bits of the seed, so folding may be repeated.
+    Different data of one dtype give different seeds. The result depends on all 64 bits of the seed, so folding may be
+    repeated.
 
     Raises:
         ValueError: the seed is not a pair of integers, or `data` is not an integer.
@@ -131,5 +133,7 @@ def fold_in(seed: TensorLike, data: TensorLike) -> tf.Tensor:
         raise checks.invalid("data to be one integer", dtype=data.dtype.name, shape=tuple(data.shape))
     # The constant sets these words apart from those that `split` and the draws make of the same seed.
     words = bits([2], tf.bitwise.bitwise_xor(checks.check_seed(seed), tf.constant([0x5851F42D, 0x4C957F2D], tf.int32)))
+    wide = data.dtype.size > 4
+    low, high = tf.unstack(tf.bitcast(data, tf.int32)) if wide else (tf.cast(data, tf.int32), tf.constant(0))
     word, other = tf.unstack(tf.bitcast(words, tf.int32))
-    return tf.stack([word, tf.bitwise.bitwise_xor(other, tf.cast(data, tf.int32))])
+    return tf.stack([tf.bitwise.bitwise_xor(word, high), tf.bitwise.bitwise_xor(other, low)])

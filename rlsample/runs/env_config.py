@@ -136,7 +136,7 @@ class EnvConfig(Block):
         words |= self.kwargs | options
         target: Any = self.id
         spec, mode = gymnasium.spec(self.id), words["vectorization_mode"]
-        if mode == "async" and "functional" in spec.kwargs:
+        if mode == "async" and self.in_graph:
             hint = "Leave env.vectorization_mode out: one program steps all environments."
             rule = "no processes for an environment written in TensorFlow, which does not survive a fork"
             raise checks.invalid(rule, vectorization_mode=mode, id=self.id, hint=hint)
@@ -171,7 +171,7 @@ class EnvConfig(Block):
         """What puts the wrappers around an in-graph environment; None if there are none, or not all of them can."""
         named: list[dict[str, Any]]
         named = [{"name": each} if isinstance(each, str) else each for each in self.wrappers or ()]
-        if not named or "functional" not in spec.kwargs:
+        if not named or not self.in_graph:
             return None
         from rlsample.wrappers import IN_GRAPH, InGraphWrappers  # TensorFlow, which the others do without.
 
@@ -179,6 +179,13 @@ class EnvConfig(Block):
             return None
         options = ({key: value for key, value in each.items() if key != "name"} for each in named)
         return InGraphWrappers([(each["name"], rest) for each, rest in zip(named, options, strict=True)])
+
+    @property
+    def in_graph(self) -> bool:
+        """Whether it is written in TensorFlow."""
+        import gymnasium
+
+        return "functional" in gymnasium.spec(self.id).kwargs
 
     def own_limit(self) -> int | None:
         """Steps after which the environment cuts its episodes, as far as its registration or the kwargs tell."""

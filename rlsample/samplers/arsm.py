@@ -12,14 +12,14 @@ import tensorflow as tf
 from rlsample import checks, ops
 from rlsample.ops.softmax import ILLEGAL
 from rlsample.samplers.base import PreparedLogits
-from rlsample.samplers.explicit_gradient import ExplicitGradient
+from rlsample.samplers.explicit_gradient import BoundedEvaluations
 from rlsample.samplers.objectives import objective_values
 from rlsample.types import Objective
 
 
 @final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ARSM(ExplicitGradient):
+class ARSM(BoundedEvaluations):
     """Differences of the objective between actions drawn from swapped noise, weighted by that noise.
 
         noise     w ~ Dirichlet(1, ..., 1) over the K legal categories
@@ -54,11 +54,6 @@ class ARSM(ExplicitGradient):
     unbiased: ClassVar[str] = "always"
     uses_temperature: ClassVar[bool] = False
 
-    max_evaluations: int = 512
-
-    def __post_init__(self) -> None:
-        checks.check_count("max_evaluations", self.max_evaluations)
-
     def values_and_gradient(
         self, objective: Objective, prepared: PreparedLogits, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -90,25 +85,17 @@ class ARSM(ExplicitGradient):
         values = at(drawn)
         if values.shape.rank == drawn.shape.rank:
             # The swaps land on K categories at most. An illegal one, which none lands on, is not evaluated.
-            self._check_cost(categories + 1)
+            self.check_cost(categories + 1)
             every = [at(tf.where(logits[..., k] > ILLEGAL, k, drawn)) for k in range(categories)]
             flat = tf.reshape(actions, tf.concat([tf.shape(drawn), [categories**2]], 0))
             found = tf.gather(tf.stack(every, -1), flat, batch_dims=drawn.shape.rank)
             return tf.reshape(found, tf.shape(actions))
         pairs = list(itertools.combinations(range(categories), 2))
-        self._check_cost(len(pairs) + 1)
+        self.check_cost(len(pairs) + 1)
         position = np.zeros([categories, categories], np.int32)
         for number, (m, j) in enumerate(pairs, start=1):
             position[m, j] = position[j, m] = number
         return tf.gather(tf.stack([values] + [at(actions[..., m, j]) for m, j in pairs], -1), position, axis=-1)
-
-    def _check_cost(self, evaluations: int) -> None:
-        if evaluations > self.max_evaluations:
-            raise checks.invalid(
-                f"at most max_evaluations={self.max_evaluations} evaluations of the objective",
-                evaluations=evaluations,
-                hint="Use leave_one_out, whose cost does not grow with the categories, or raise max_evaluations.",
-            )
 
 
 def swapped_actions(log_noise: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from rlsample import checks, ops
 from rlsample.ops.softmax import ILLEGAL
 from rlsample.samplers.base import PreparedLogits
-from rlsample.samplers.explicit_gradient import ExplicitGradient
+from rlsample.samplers.explicit_gradient import BoundedEvaluations
 from rlsample.samplers.inverse_cdf import draw_category
 from rlsample.samplers.objectives import objective_values
 from rlsample.types import Objective
@@ -19,7 +19,7 @@ from rlsample.types import Objective
 
 @final
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class IndeCateR(ExplicitGradient):
+class IndeCateR(BoundedEvaluations):
     """One draw of a joint action, and the all-action sum of each factor with the other factors as drawn.
 
         forward   `expectation` is the mean over factors d of sum_k p_dk f(D with D_d = k); a call draws as
@@ -58,11 +58,6 @@ class IndeCateR(ExplicitGradient):
     unbiased: ClassVar[str] = "always"
     uses_temperature: ClassVar[bool] = False
 
-    max_evaluations: int = 512
-
-    def __post_init__(self) -> None:
-        checks.check_count("max_evaluations", self.max_evaluations)
-
     def values_and_gradient(
         self, objective: Objective, prepared: PreparedLogits, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -83,7 +78,7 @@ class IndeCateR(ExplicitGradient):
         if None in factor_shape:
             raise checks.invalid("static factor axes", shape=tuple(logits.shape), hint="Set the static shape.")
         factors = int(np.prod(factor_shape))
-        self._check_cost(factors * categories + 1)
+        self.check_cost(factors * categories + 1)
         rows = []
         for chosen in np.eye(factors, dtype=bool):
             chosen = chosen.reshape(factor_shape)
@@ -97,11 +92,3 @@ class IndeCateR(ExplicitGradient):
         means = tf.reduce_sum(tf.cast(probs, values.dtype) * values, -1)
         table = tf.stop_gradient(tf.cast(values, logits.dtype))
         return tf.reduce_mean(means, list(range(rank, rank + len(factor_shape)))), ops.softmax_vjp(probs, table)
-
-    def _check_cost(self, evaluations: int) -> None:
-        if evaluations > self.max_evaluations:
-            raise checks.invalid(
-                f"at most max_evaluations={self.max_evaluations} evaluations of the objective",
-                evaluations=evaluations,
-                hint="Use leave_one_out, whose cost does not grow with the categories, or raise max_evaluations.",
-            )

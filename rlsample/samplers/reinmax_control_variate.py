@@ -11,10 +11,10 @@ from typing import ClassVar, final
 import tensorflow as tf
 
 from rlsample import checks, ops
-from rlsample.ops.softmax import ILLEGAL
 from rlsample.samplers.base import Sampler
 from rlsample.samplers.gumbel_rao import conditional_vjp
 from rlsample.samplers.inverse_cdf import draw_one_hot
+from rlsample.samplers.reinmax_rao import halfway
 
 
 @final
@@ -87,10 +87,7 @@ def _with_control_variate(scale: float, num_samples: int) -> Callable[..., tf.Te
         one_hot: tf.Tensor, logits: tf.Tensor, temperature: tf.Tensor, probs: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, Callable]:
         def backward(upstream: tf.Tensor) -> tuple[None, tf.Tensor, None, None, None]:
-            midpoint = 0.5 * (one_hot + probs)
-            possible = midpoint > 0
-            log_midpoint = tf.math.log(tf.where(possible, midpoint, tf.ones_like(midpoint)))
-            log_midpoint = tf.where(possible, log_midpoint, tf.constant(ILLEGAL, midpoint.dtype))
+            midpoint, log_midpoint = halfway(one_hot, probs)
             first, second = tf.unstack(ops.split(seed, 2), 2)
 
             def smoothed(condition: tf.Tensor, seed: tf.Tensor, number: int) -> tf.Tensor:

@@ -80,13 +80,18 @@ def _midpoint_rao(num_samples: int) -> Callable[..., tf.Tensor]:
         one_hot: tf.Tensor, logits: tf.Tensor, temperature: tf.Tensor, probs: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, Callable]:
         def backward(upstream: tf.Tensor) -> tuple[None, tf.Tensor, None, None, None]:
-            midpoint = 0.5 * (one_hot + probs)
-            possible = midpoint > 0
-            log_midpoint = tf.math.log(tf.where(possible, midpoint, tf.ones_like(midpoint)))
-            log_midpoint = tf.where(possible, log_midpoint, tf.constant(ILLEGAL, midpoint.dtype))
+            midpoint, log_midpoint = halfway(one_hot, probs)
             rao, _ = conditional_vjp(log_midpoint, midpoint, one_hot, temperature, seed, upstream, num_samples)
             return None, 2 * rao - 0.5 * ops.softmax_vjp(probs, upstream), None, None, None
 
         return one_hot, backward
 
     return forward
+
+
+def halfway(one_hot: tf.Tensor, probs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The midpoint of a draw and its probabilities, and its logarithm, `ILLEGAL` where it is 0: both `[..., K]`."""
+    midpoint = 0.5 * (one_hot + probs)
+    possible = midpoint > 0
+    logarithm = tf.math.log(tf.where(possible, midpoint, tf.ones_like(midpoint)))
+    return midpoint, tf.where(possible, logarithm, tf.constant(ILLEGAL, midpoint.dtype))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rlsample import checks
@@ -38,7 +39,8 @@ class Schedule(Temperature):
 
     def __call__(self, step: TensorLike) -> tf.Tensor:
         """The value at a step: float32 scalar. Before step 0 it is the first value, past the end the last one."""
-        step = tf.clip_by_value(tf.cast(step, tf.float32), 0.0, float(self.last_step))
+        # In float64, where every step that a run can take is a number of its own.
+        step = tf.clip_by_value(tf.cast(step, tf.float64), 0.0, float(self.last_step))
         return tf.cast(self.keras_schedule()(step), tf.float32)
 
     def initial(self) -> tuple[()]:
@@ -178,5 +180,5 @@ class Piecewise(Schedule):
     def keras_schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
         """See `Schedule.keras_schedule`."""
         return keras.optimizers.schedules.PiecewiseConstantDecay(
-            [float(boundary) for boundary in self.boundaries], list(self.values)
+            [np.float64(boundary) for boundary in self.boundaries], list(self.values)
         )

@@ -75,7 +75,10 @@ def check_replay(config: Any, policy: Policy, fields: Sequence[str], networks: i
             ...
         ValueError: Expected agent.burn_in below agent.sequence_length. Received: burn_in=50, sequence_length=32.
     """
-    check_memory(replay_capacity(config), packed_specs(policy, fields, networks))
+    rows, population = replay_capacity(config), getattr(config.agent, "population", None)
+    if population and config.env.in_graph:  # The replay is in tensors, whose size a run's length does not change.
+        rows = config.agent.replay_capacity * population
+    check_memory(rows, packed_specs(policy, fields, networks))
     Sequences.planned(config)
 
 
