@@ -38,6 +38,9 @@ def start_ring(capacity: int, specs: Any, skip: int = 0) -> Ring:
         specs: a structure of `tf.TensorSpec`, each of one row.
         skip: how many of the first rows are no rows yet: they are taken in and never drawn. At most the capacity.
 
+    Raises:
+        ValueError: a capacity below 1, or a skip beyond it.
+
     Examples:
         >>> from rlsample.learning.ring import start_ring
         >>> specs = {"observation": tf.TensorSpec([4], tf.float32), "action": tf.TensorSpec([], tf.int32)}
@@ -54,6 +57,9 @@ def start_ring(capacity: int, specs: Any, skip: int = 0) -> Ring:
 
 def add_rows(ring: Ring, rows: Any) -> Ring:
     """Takes in n rows, a structure of tensors `[n, ...]` with n at most the capacity and known when traced.
+
+    Raises:
+        ValueError: more rows than the ring holds.
 
     Examples:
         >>> from rlsample.learning.ring import add_rows, start_ring

@@ -49,6 +49,9 @@ def entropy(logits: TensorLike, mask: TensorLike | None = None) -> tf.Tensor:
     Returns:
         `[...]` in the dtype of `logits`, in [0, log K].
 
+    Raises:
+        ValueError: logits that are no floats, or a mask that does not fit them.
+
     Examples:
         >>> print(ops.entropy([[0.0, 0.0, 0.0], [0.0, 0.0, 5.0]]).numpy())
         [1.099 0.08 ]

@@ -36,6 +36,9 @@ def catnat(scores: TensorLike, exists: np.ndarray | None = None) -> tf.Tensor:
     Returns:
         `[..., K]` in the dtype of the scores, at least log(1e-12) for each node.
 
+    Raises:
+        ValueError: a number of categories that is not known.
+
     Source: Manenti and Alippi (2025), "Beyond softmax: a natural parameterization for categorical random variables",
     arXiv 2509.24728, for K a power of 2 and without x_n.
 

@@ -27,6 +27,9 @@ def softmax_cross_entropy(labels: TensorLike, logits: TensorLike, mask: TensorLi
     Returns:
         `[...]` in the dtype of `logits`. A row with NaN, +inf or nothing legal is NaN.
 
+    Raises:
+        ValueError: labels of another shape than the logits, or logits that are no floats.
+
     Examples:
         >>> logits, labels = tf.Variable([0.0, 1.0, 2.0]), [0.0, 0.5, 0.5]
         >>> with tf.GradientTape() as tape:

@@ -37,6 +37,9 @@ def legal_logits(logits: TensorLike, mask: TensorLike | None = None, axis: int =
     Returns:
         float32 (float64 for float64) of the shape of `logits`, equal to them up to a constant per row.
 
+    Raises:
+        ValueError: logits that are no floats, or an axis or mask that does not fit them.
+
     Examples:
         >>> print(ops.legal_logits([5.0, 6.0, 7.0], mask=[True, True, False]).numpy() > -1e30)
         [ True  True False]
@@ -88,6 +91,9 @@ def softmax(logits: TensorLike, axis: int = -1, mask: TensorLike | None = None) 
     Returns:
         Probabilities of the shape and dtype of `logits`; computed in float32 at least. A row with NaN, +inf or
         nothing legal is NaN.
+
+    Raises:
+        ValueError: logits that are no floats, or an axis or mask that does not fit them.
 
     Examples:
         >>> print(ops.softmax([0.0, 1.0, 2.0]).numpy())
