@@ -66,3 +66,11 @@ def sampler_name(sampler: samplers.Sampler) -> str:
     default = type(sampler)().to_config()
     options = [f"{key}={value}" for key, value in sampler.to_config().items() if default[key] != value]
     return " ".join([sampler.name, *options])
+
+
+def value_and_gradient(function, x, **options):
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x, **options)
+    return y, tape.gradient(y, x)

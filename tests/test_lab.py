@@ -11,24 +11,11 @@ import tensorflow as tf
 import rlsample
 from rlsample import lab, samplers
 from tests.helpers import MODES
+from tests.helpers_unbiased import MASK, PROBS, THETA, WEIGHTS, linear, quadratic
 
 SEED = (3, 1)
 # |z| < 5.5: each comparison fails by chance less than once in 2e7.
 Z = 5.5
-
-# Four categories, and a fifth that is masked.
-THETA = np.array([0.5, -1.0, 0.25, 1.0, 7.0])
-WEIGHTS = np.array([1.0, -2.0, 0.5, 1.5, 100.0])
-MASK = np.array([True, True, True, True, False])
-PROBS = np.where(MASK, np.exp(THETA), 0) / np.exp(THETA[MASK]).sum()
-
-
-def linear(one_hot):
-    return tf.reduce_sum(one_hot * tf.constant(WEIGHTS, one_hot.dtype), -1)
-
-
-def quadratic(one_hot):
-    return linear(one_hot) ** 2
 
 
 def all_action(values):

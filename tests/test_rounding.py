@@ -6,17 +6,9 @@ import pytest
 import tensorflow as tf
 
 from rlsample import ops as rounding
-from tests.helpers import MODES
+from tests.helpers import MODES, value_and_gradient
 
 SHARP = {"ramp": 1e6, "sigmoid": 1e6, "sine": 8.0, "soft_round": 1e4}
-
-
-def value_and_gradient(function, x, **options):
-    x = tf.convert_to_tensor(x)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = function(x, **options)
-    return y, tape.gradient(y, x)
 
 
 # ---- the cases the families are known by

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from rlsample import ops as rounding
-from tests.helpers import MODES
+from tests.helpers import MODES, value_and_gradient
 
 # Every family in a soft and in a sharp setting; the inverses too where it makes sense.
 CASES = {
@@ -29,14 +29,6 @@ CASES = {
 # The sharpness at which each is the identity, and one at which it is round.
 SOFT = {"ramp": 1.0, "fourier": 0.0, "sine": 0.0, "soft_round": 0.0}
 SHARP = {"ramp": 1e6, "sigmoid": 1e6, "sine": 8.0, "soft_round": 1e4}
-
-
-def value_and_gradient(function, x, **options):
-    x = tf.convert_to_tensor(x)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = function(x, **options)
-    return y, tape.gradient(y, x)
 
 
 def second_derivative(function, x, **options):
