@@ -49,6 +49,13 @@ ALL_SAMPLERS = (
     samplers.create({"name": "entmax", "alpha": 1.25}),
     samplers.create({"name": "gapped_straight_through", "gap": "probability"}),
 )
+
+
+def every_third(cases):
+    """All of them, but in `make test` only every third: for what the samplers have from their base class."""
+    return [pytest.param(case, marks=[pytest.mark.slow] * (index % 3 > 0)) for index, case in enumerate(cases)]
+
+
 PATHWISE_SAMPLERS = tuple(sampler for sampler in ALL_SAMPLERS if sampler.pathwise)
 
 # The graph is one as users ask for it, with AutoGraph, to which XLA has nothing to add but the time it takes.

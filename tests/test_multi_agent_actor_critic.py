@@ -10,6 +10,7 @@ from rlsample import networks, ops, samplers
 from rlsample.learning.critics import OwnActionCritic, with_factor
 from rlsample.rollouts.loop import Watcher
 from rlsample.runs import ConfigError, agents, config_from_dict, load_config
+from tests.helpers import every_third
 from tests.helpers_agents import AGENTS, small_config
 from tests.helpers_runs import Silent
 
@@ -137,7 +138,11 @@ class TestActors:
 
     @pytest.mark.parametrize(
         ("name", "others"),
-        [*((name, "replay") for name in sorted(samplers.SAMPLERS)), ("reinmax", "policy"), ("softmax", "policy")],
+        [
+            *(pytest.param(*each.values, "replay", marks=each.marks) for each in every_third(sorted(samplers.SAMPLERS))),
+            ("reinmax", "policy"),
+            ("softmax", "policy"),
+        ],
     )
     def test_every_sampler_moves_every_actor(self, name, others):
         of = learner("rlsample/Foraging-v0", name, others=others, entropy_coefficient=0.0)

@@ -14,6 +14,7 @@ from rlsample.learning.normalization import normalize
 from rlsample.learning.population import member_of, members_of
 from rlsample.rollouts.in_graph_collector import InGraphCollector
 from rlsample.rollouts.in_graph_turns import play_remembering_and_learn
+from tests.helpers import every_third
 from tests.helpers_agents import AGENTS
 from tests.helpers_runs import Silent
 
@@ -226,7 +227,7 @@ def test_an_audit_judges_what_follows_on_what_is_remembered(parts):
     np.testing.assert_allclose(learner.going_on(state, observation), values, rtol=1e-4)
 
 
-@pytest.mark.parametrize("sampler", PATHWISE)
+@pytest.mark.parametrize("sampler", every_third(PATHWISE))
 def test_every_pathwise_sampler_has_a_gradient_through_a_segment(sampler, parts, monkeypatch):
     learner, state, collector = parts
     monkeypatch.setattr(learner.policy.head, "sampler", samplers.create(sampler))

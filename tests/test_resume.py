@@ -171,7 +171,9 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped_to_the_bit(case, tmp_path
 
 
 def small(**settings):
-    return small_config("ppo", **({"evaluation": {"episodes": 2}} | settings))
+    """A run without XLA, which has nothing to do with what is kept of it."""
+    agent = {"jit_compile": False} | settings.pop("agent", {})
+    return small_config("ppo", agent=agent, **({"evaluation": {"episodes": 2}} | settings))
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ import scipy.stats
 import tensorflow as tf
 
 from rlsample import checks, ops, samplers
-from tests.helpers import ALL_SAMPLERS, MODES, PATHWISE_SAMPLERS, sampler_name
+from tests.helpers import ALL_SAMPLERS, MODES, PATHWISE_SAMPLERS, QUICK_MODES, every_third, sampler_name
 
 each_sampler = pytest.mark.parametrize("sampler", ALL_SAMPLERS, ids=sampler_name)
+some_samplers = pytest.mark.parametrize("sampler", every_third(ALL_SAMPLERS), ids=sampler_name)
 each_pathwise = pytest.mark.parametrize("sampler", PATHWISE_SAMPLERS, ids=sampler_name)
 each_mode = pytest.mark.parametrize("mode", MODES)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -88,7 +89,7 @@ def test_all_samplers_are_all():
 # ---- what a sample is
 
 
-@each_mode
+@pytest.mark.parametrize("mode", QUICK_MODES)
 @each_sampler
 def test_samples_are_legal_finite_and_on_the_simplex(sampler, mode):
     action, one_hot, to_logits, to_temperature, usable = run(sampler, mode)
@@ -251,7 +252,7 @@ def test_bad_temperature_in_a_graph_is_an_error_or_not_a_number(sampler):
     assert LEGAL[np.arange(len(LOGITS)), action][np.arange(len(LOGITS)) != 2].all()
 
 
-@each_sampler
+@some_samplers
 def test_a_moving_temperature_never_retraces(sampler):
     traces, variable = [], tf.Variable(0.5)
 
@@ -351,7 +352,7 @@ def test_an_empty_batch_compiled(mode):
     assert sample.one_hot.shape == (0, 4)
 
 
-@each_sampler
+@some_samplers
 def test_unknown_static_shapes(sampler):
     @tf.function(input_signature=[tf.TensorSpec([None, None]), tf.TensorSpec([2], tf.int32)], autograph=False)
     def draw(logits, seed):
