@@ -139,7 +139,7 @@ class TestActors:
     @pytest.mark.parametrize(
         ("name", "others"),
         [
-            *(pytest.param(*each.values, "replay", marks=each.marks) for each in every_third(sorted(samplers.SAMPLERS))),
+            *(pytest.param(*it.values, "replay", marks=it.marks) for it in every_third(sorted(samplers.SAMPLERS))),
             ("reinmax", "policy"),
             ("softmax", "policy"),
         ],
