@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -39,6 +40,17 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
         return number
 
     return parse
+
+
+def finite_number(text: str) -> float:
+    """An argparse `type` for numbers that are neither NaN nor infinite."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"Expected a finite number. Received: {text!r}.")
+    return number
 
 
 def add_import_option(parser: argparse.ArgumentParser) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from rlsample import checks
-from rlsample.runs import ConfigError, read_metrics
+from rlsample.runs import ConfigError, read_metrics, yaml_files
 from rlsample.runs.loading import differences
 from rlsample.runs.run_folder import CONFIG, EVALUATION, METRICS
+from rlsample.runs.tracking import read_evaluation
 
 
 class RunOnDisk(NamedTuple):
@@ -41,8 +39,11 @@ def read(folder: Path) -> RunOnDisk:
     """
     if not (folder / CONFIG).is_file() or not (folder / METRICS).is_file():
         raise ConfigError(str(checks.invalid("the folder of a run", folder=str(folder))))
-    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    evaluation = json.loads((folder / EVALUATION).read_text("utf-8")) if (folder / EVALUATION).exists() else None
+    try:
+        config = yaml_files.read(folder / CONFIG)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    evaluation = read_evaluation(folder / EVALUATION)
     return RunOnDisk(folder, config, read_metrics(folder / METRICS), evaluation, next(folder.glob("video/*.mp4"), None))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,9 @@ from rlsample.runs.block import Block
 AS_CONFIGURED = "as configured"
 """The name of a variant that differs from no other."""
 
+LONGEST_NAME = 150
+"""Of a folder; file systems end at 255 bytes."""
+
 
 class Variant(NamedTuple):
     """One of the things that are compared, or searched for: what tells it from the others, and all its words."""
@@ -22,8 +26,11 @@ class Variant(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """Its name as that of a folder."""
-        return self.name.replace(" ", "+").replace("/", "-")
+        """Its name as that of a folder; of a long one its beginning, and a hash of all of it."""
+        name = self.name.replace(" ", "+").replace("/", "-")
+        if len(name) <= LONGEST_NAME:
+            return name
+        return f"{name[:LONGEST_NAME]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 def words_of(settings: Mapping[str, Any]) -> list[str]:

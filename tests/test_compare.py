@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from scripts import processes
+from scripts import processes, variants
 from scripts.compare import __main__ as compare
 from scripts.compare import outcomes, picture, study
 from scripts.compare.picture import draw
@@ -207,8 +207,23 @@ MISTAKES = [
     ("environments: {rlsample/CartPole-v1: {low: 3}}", "Expected low and high, or neither of them."),
     ("environments: {rlsample/CartPole-v1: {low: 3, high: 1}}", "Expected low < high. Received: low=3.0, high=1.0."),
     ("environments: {rlsample/CartPole-v1: {lo: 3}}", "lo: Unknown key 'lo'. Did you mean 'low'?"),
+    ("variants: {a b: {}, a+b: {words: {agent.horizon: 8}}}", "Expected a folder for each run."),
+    ("variants: {'..': {}}\nseeds: 1", "Expected a variant's name that can be a folder's. Received: name='..'."),
     ("axis: {sampler: [zgr]}", "axis: Unknown key 'axis'. Did you mean 'axes'?"),
 ]
+
+
+def test_a_value_given_twice_counted_its_seeds_twice(tmp_path, runs, capsys):
+    assert compare.main([CONFIG, "agent.horizon=8,8", "--seeds", "1", "--folder", str(tmp_path / "runs")]) == 2
+    assert "Expected a folder for each run." in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_long_value_has_a_short_folder():
+    long = [", ".join(f"{count}" for count in range(end)) for end in (200, 201)]
+    folders = {variants.Variant(name, []).folder for name in long}
+    assert len(folders) == 2
+    assert max(map(len, folders)) < 200
 
 
 @pytest.mark.parametrize(("text", "said"), MISTAKES, ids=[text[:40] for text, _ in MISTAKES])

@@ -474,7 +474,7 @@ def test_minibatches_are_whole_sequences():
 
 
 def test_a_policy_without_a_memory_says_so_of_a_network_with_one():
-    with pytest.raises(ValueError, match=r"a network without memory here.*policy_for makes the one that fits"):
+    with pytest.raises(ValueError, match=r"a network without memory here.*policy_for makes a policy that acts"):
         Policy(SPACE, Discrete(3), samplers.create("categorical"), NETWORK)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gymnasium as gym
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +14,7 @@ from rlsample import samplers
 from rlsample.rollouts.environments.observations import read
 from rlsample.rollouts.in_numpy.policy import NumpyPolicy, quickest_policy
 from rlsample.rollouts.policy import Policy
+from rlsample.rollouts.recurrent.policy import RecurrentPolicy
 from tests.helpers import ALL_SPACES, space_name
 
 OBSERVATION_SPACES = (
@@ -158,6 +160,55 @@ def test_what_is_neither_one_observation_nor_a_batch_is_named(space, observation
 
 
 # ---- probabilities
+
+
+@pytest.mark.parametrize(
+    ("space", "observations", "message"),
+    [
+        (Box(0, 255, (2, 2), np.uint8), np.full((2, 2), 0.5), "whole numbers that uint8 holds.*=0.5.*scaled"),
+        (Box(0, 255, (2,), np.uint8), [0, 300], "observation=300"),
+        (Box(0, 255, (2,), np.uint8), [0.0, np.nan], "observation=nan"),
+        (Box(-(2**50), 2**50, (1,), np.int64), [2**40], f"int32 holds.*observation={2**40}"),
+        (Discrete(4, start=3), 3.5, "observation=3.5"),
+        (Discrete(4, start=3), [3, 7], r"categories of Discrete\(4, start=3\). Received: observation=7"),
+        (Discrete(4, start=3), 2, "observation=2"),
+        (MultiDiscrete([2, 3]), [[0, 0], [1, 3]], "categories of .*observation=3"),
+        (Dict(a=Discrete(2)), {"a": -1}, r"observation\['a'\]=-1"),
+    ],
+)
+def test_what_an_integer_space_cannot_hold_was_cast_without_a_look(space, observations, message):
+    with pytest.raises(ValueError, match=message):
+        read(space, observations)
+
+
+def test_whole_numbers_of_another_type_are_taken():
+    np.testing.assert_array_equal(read(Box(0, 255, (2,), np.uint8), [7.0, 255.0]), np.array([7, 255], np.uint8))
+    assert read(Discrete(4, start=3), np.int64(6)).dtype == np.int32
+
+
+@pytest.mark.parametrize("space", [Dict({}), Dict(action_mask=MultiBinary(3)), Tuple([])])
+def test_nothing_to_see_is_told(space):
+    with pytest.raises(ValueError, match="Expected observation to have a part"):
+        Policy(space, Discrete(3), samplers.create("categorical"))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_memory_stays_float32_under_mixed_precision(cell, dtype):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        network = {"name": "recurrent", "cell": cell, "units": 3}
+        policy = RecurrentPolicy(Box(-1, 1, (3,)), Discrete(3), samplers.create("reinmax"), network)
+    finally:
+        keras.config.set_dtype_policy(before)
+    action, state = policy.act(np.ones([5, 3], np.float32))
+    assert state.dtype == np.float32
+    assert np.abs(state).max() > 0
+    again, _ = policy.act(np.ones([5, 3], np.float32), state=state)
+    assert action.shape == again.shape == (5,)
+    with pytest.raises(ValueError, match=r"Expected a finite state. Received: state=nan"):
+        policy.act(np.ones([5, 3], np.float32), state=np.full_like(state, np.nan))
 
 
 def test_probabilities_are_those_of_the_draws_and_zero_where_illegal():

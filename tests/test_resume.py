@@ -243,6 +243,39 @@ def test_a_folder_that_cannot_be_resumed(tmp_path):
         runs.load(tmp_path)
 
 
+@pytest.mark.parametrize("line", ["nothing\n", "[1, 2]\n", '{"a": 1}\n'])
+def test_metrics_that_cannot_be_read_are_named_before_the_run_is_changed(finished, tmp_path, line):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write(line)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(RunFolderError, match=r"record with its global_step.*metrics.jsonl', line=\d+"):
+        resume(folder, small(total_steps=10_000))
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    with pytest.raises(ConfigError, match="record with its global_step"):
+        runs.load(folder, agents=AGENTS)
+
+
+def test_an_evaluation_that_a_stop_interrupts_is_made_when_the_run_goes_on(tmp_path, monkeypatch):
+    config = small(evaluation={"episodes": 2, "every": 32})
+
+    def interrupted(self, policy):
+        self.stopping = True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_judge", interrupted)
+        begin(tmp_path / "run", config)
+    resume(tmp_path / "run", config)
+    begin(tmp_path / "straight", config)
+
+    def evaluated_at(name):
+        records = read_metrics(tmp_path / name / "metrics.jsonl")
+        return [record["global_step"] for record in records if "evaluation/mean_return" in record]
+
+    assert evaluated_at("run") == evaluated_at("straight")
+    assert len(evaluated_at("run")) >= 2
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 @pytest.mark.parametrize("kind", ["training", "weights", "manifest"])
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, damage, kind):

@@ -115,10 +115,16 @@ class AutoregressiveDistribution(SequentialDistribution):
         draws: list[Sample] = []
         for factor, each in enumerate(seeds):
             if factor:
-                state = self.advance(state, draws[-1].one_hot, factor - 1)
+                state = self.advance(state, self._seen(draws[-1]), factor - 1)
             logits = self._raw_logits(state, factor)
             draws.append(self.sampler(logits, each, temperature=self._temperature_for(logits)))
         return Sample(tf.stack([draw.action for draw in draws], -1), tf.stack([draw.one_hot for draw in draws], -2))
+
+    def _seen(self, draw: Sample) -> tf.Tensor:
+        """What later factors see of a draw: its action's one-hot, as `log_prob` has it, with the draw's gradient."""
+        if not self.sampler.relaxed:
+            return draw.one_hot
+        return ops.with_gradient_of(shapes.one_hot_like(draw.action, draw.one_hot), draw.one_hot)
 
     def expectation(self, objective: Objective, seed: TensorLike, num_samples: int = 1) -> tf.Tensor:
         """See `Distribution.expectation`.

@@ -90,7 +90,10 @@ def on_features(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
 
 def _without_memory(network: Network, space: gym.Space) -> keras.Model:
     if network.state_size:
-        hint = "A RecurrentPolicy acts with a memory; rollouts.recurrent_policy.policy_for makes the one that fits."
+        hint = (
+            "A memory stands behind all else: an encoder or a part of a network has none. "
+            "rlsample.rollouts.recurrent.policy.policy_for makes a policy that acts with one."
+        )
         raise checks.invalid("a network without memory here", network=network.name, hint=hint)
     return _built(network, space)
 

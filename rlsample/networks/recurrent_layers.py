@@ -30,7 +30,8 @@ class OverSteps(keras.layers.Layer, abc.ABC):
     parts: ClassVar[int]
 
     def __init__(self, units: int, span: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # What is remembered is float32 whatever the features are: rounding errors would add up over an episode.
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.units, self.span = units, span
 
     @abc.abstractmethod
@@ -68,7 +69,7 @@ class OverSteps(keras.layers.Layer, abc.ABC):
 
     def compute_output_spec(self, features: Any, state: Any, starts: Any) -> keras.KerasTensor:
         """Float `[T * B, S]`."""
-        return keras.KerasTensor((features.shape[0], self.parts * self.units), features.dtype)
+        return keras.KerasTensor((features.shape[0], self.parts * self.units), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Everything needed to make the layer again, without its weights."""
@@ -90,7 +91,7 @@ class Recurrence(OverSteps):
 
     def __init__(self, units: int, span: int, **kwargs: Any) -> None:
         super().__init__(units, span, **kwargs)
-        self.cell = keras.layers.GRUCell(units, bias_initializer=self._initial)
+        self.cell = keras.layers.GRUCell(units, bias_initializer=self._initial, dtype=self.dtype_policy)
 
     def _initial(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
         bias = np.zeros(shape)
@@ -122,7 +123,8 @@ class LongShortTermMemory(OverSteps):
 
     def __init__(self, units: int, span: int, **kwargs: Any) -> None:
         super().__init__(units, span, **kwargs)
-        self.cell = keras.layers.LSTMCell(units, bias_initializer=self._initial, unit_forget_bias=False)
+        options: dict[str, Any] = {"bias_initializer": self._initial, "unit_forget_bias": False}
+        self.cell = keras.layers.LSTMCell(units, **options, dtype=self.dtype_policy)
 
     def _initial(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
         keep = self.first_bias()

@@ -136,6 +136,8 @@ def train_in_turns(
     turns_per_call = max(1, min(loop.max_turns_per_call, steps_per_call // steps_per_turn))
     run.plan(num_turns * steps_per_turn)
     done = 0 if run.resumed is None else loop.restore(run.resumed)
+    if done and run.evaluation_due(done * steps_per_turn):  # A stop has interrupted it.
+        run.evaluate_when_due(policy(), done * steps_per_turn)
     while done < num_turns and not run.stopping:
         count = min(turns_per_call, num_turns - done)
         try:

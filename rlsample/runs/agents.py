@@ -116,8 +116,9 @@ def import_modules(names: list[str]) -> None:
     for name in names:
         try:
             module = importlib.import_module(name)
-        except ImportError as error:
-            raise ConfigError(f"--import {name}: {error}") from error
+        except Exception as error:  # Whatever it does when it is imported.
+            said = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+            raise ConfigError(f"--import {name}: {said}") from error
         imported.append(name)
         if all(hasattr(module, part) for part in CONTRACT):
             register_agent(module)

@@ -7,7 +7,6 @@ actions = run.policy.act(observations)
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from rlsample.runs.config import RunConfig
 from rlsample.runs.loading import load_config
 from rlsample.runs.run_folder import BEST, CHECKPOINT, CONFIG, EVALUATION, METRICS
 from rlsample.runs.shipped import known_agents
-from rlsample.runs.tracking import read_metrics
+from rlsample.runs.tracking import read_evaluation, read_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +87,7 @@ def load(folder: str | Path, *, best: bool = False, agents: Agents | None = None
     weights = folder / CHECKPOINT / BEST if best else folder / CHECKPOINT
     step = checkpoint.load(weights, model=policy.model)
     records = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
-    evaluation = json.loads((folder / EVALUATION).read_text("utf-8")) if (folder / EVALUATION).exists() else None
+    evaluation = read_evaluation(folder / EVALUATION)
     return FinishedRun(folder, config, policy, step, _columns(records), evaluation)
 
 

@@ -280,10 +280,12 @@ class Run:
         every = self.config.evaluation.every
         if every is None or not self.evaluation_due(step):
             return
-        self._evaluations = step // every
         self.step = int(step)
         outcome = self._judge(policy)
-        if outcome is not None and outcome.mean_return > self._best:
+        if outcome is None:  # It is still due, when the run goes on.
+            return
+        self._evaluations = step // every
+        if outcome.mean_return > self._best:
             self._best = outcome.mean_return
             checkpoint.save(self.folder / CHECKPOINT / BEST, self.step, model=policy.model)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlsample import checks
+from rlsample.runs.block import ConfigError
 from rlsample.runs.config import RunConfig
 from rlsample.runs.loading import config_to_yaml
 from rlsample.runs.tracking import read_metrics
@@ -97,14 +98,19 @@ def reopen(folder: Path, config: RunConfig[Any]) -> tuple[int, int, Snapshot | N
             hint = "No other one in the folder is whole: begin another run, from its config.yaml."
             raise RunFolderError(f"{error} {hint}") from None
     if (folder / EVALUATION).exists() and step >= config.total_steps:
-        hint = f"Raise it to go on: total_steps={2 * config.total_steps}."
+        hint = f"Raise it to go on: total_steps={2 * max(step, config.total_steps)}."
         received = {"run_dir": str(folder), "total_steps": config.total_steps}
         os.close(held)
         raise RunFolderError(str(checks.invalid("a run that is not finished", **received, hint=hint)))
+    try:
+        records = read_metrics(folder / METRICS) if (folder / METRICS).exists() else None
+    except ConfigError as error:  # Before anything of the run is changed.
+        os.close(held)
+        raise RunFolderError(str(error)) from None
     (folder / EVALUATION).unlink(missing_ok=True)
     _write(folder / CONFIG, config_to_yaml(config))
-    if (folder / METRICS).exists():
-        kept = [record for record in read_metrics(folder / METRICS) if record["global_step"] <= step]
+    if records is not None:
+        kept = [record for record in records if record["global_step"] <= step]
         _write(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
     return held, step, snapshot
 

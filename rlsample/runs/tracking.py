@@ -56,6 +56,9 @@ def as_scalar(name: str, value: Any) -> float:
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
     """Returns the records of a `metrics.jsonl`; a last line that a kill cut short is left out.
 
+    Raises:
+        ConfigError: a line is no record; names it.
+
     Examples:
         >>> with open("metrics.jsonl", "w") as file:
         ...     print('{"global_step": 8, "losses/policy": 0.5}', file=file)
@@ -63,8 +66,44 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
         >>> runs.read_metrics("metrics.jsonl")
         [{'global_step': 8, 'losses/policy': 0.5}]
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    records = []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or "global_step" not in record:
+            hint = "Remove the line to go without it."
+            rule = "a record with its global_step in every line"
+            raise ConfigError(str(checks.invalid(rule, path=str(path), line=number, hint=hint)))
+        records.append(record)
+    return records
+
+
+def read_evaluation(path: str | Path) -> dict[str, float] | None:
+    """Returns what an `evaluation.json` says; None where there is none.
+
+    Raises:
+        ConfigError: it holds something else.
+
+    Examples:
+        >>> with open("evaluation.json", "w") as file:
+        ...     print('{"mean_return": 500.0, "episodes": 20}', file=file)
+        >>> runs.tracking.read_evaluation("evaluation.json")
+        {'mean_return': 500.0, 'episodes': 20}
+    """
+    if not Path(path).exists():
+        return None
+    try:
+        evaluation = json.loads(Path(path).read_bytes())
+    except ValueError:
+        evaluation = None
+    if not isinstance(evaluation, dict) or "mean_return" not in evaluation:
+        hint = "Evaluate the run again, or remove the file."
+        raise ConfigError(str(checks.invalid("an evaluation with its mean_return", path=str(path), hint=hint)))
+    return evaluation
 
 
 def check_packages(tracking: TrackingConfig) -> None:

@@ -48,7 +48,7 @@ def train(
     if not isinstance(config, RunConfig):
         config = load_config(config, overrides, agents=agents)
     elif overrides:
-        hint = "Use config.model_copy(update=...), or give the file."
+        hint = "Give the file, or what runs.load_config makes of it and the overrides."
         raise ConfigError(str(checks.invalid("overrides for a file alone", overrides=overrides, hint=hint)))
     carry_out(Run(folder, fit(config, agents)[0], progress=progress), agents)
     return load(folder, agents=agents)

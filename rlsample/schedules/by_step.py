@@ -87,6 +87,7 @@ class _Decay(Schedule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "start", checks.check_positive("start", self.start))
         object.__setattr__(self, "end", checks.check_positive("end", self.end))
+        checks.check_positive("end / start", self.end / self.start)
         checks.check_count("steps", self.steps)
 
 

@@ -33,6 +33,9 @@ def map_parts(function: Callable[[str, gym.Space], Any], space: gym.Space, path:
         >>> map_parts(lambda path, part: (path, part.shape), space)
         (('observation[0]', ()), ('observation[1]', (2, 2)))
     """
+    if isinstance(space, (gym.spaces.Tuple, gym.spaces.Dict)) and not space.spaces:
+        hint = "A mask is no observation; where there is nothing to see, give a constant."
+        raise checks.invalid(f"{path} to have a part", space=space, hint=hint)
     match space:
         case gym.spaces.Tuple():
             return tuple(map_parts(function, part, f"{path}[{index}]") for index, part in enumerate(space.spaces))

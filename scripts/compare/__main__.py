@@ -14,11 +14,13 @@ same configuration, is not run again, and one that was interrupted goes on.
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rlsample import checks
 from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.runs import ConfigError, RunConfig, config_to_dict, load_config
 from rlsample.runs.agents import import_modules, make_policy
@@ -29,7 +31,7 @@ from rlsample.runs.scale_config import check_scale
 from rlsample.runs.shipped import RUNS, STUDIES, find_config
 from rlsample.runs.tracking import check_packages
 
-from ..arguments import add_import_option, move_modules, spoken, whole_number
+from ..arguments import add_import_option, finite_number, move_modules, spoken, whole_number
 from ..catalogue import known_agents
 from ..console import protect_output
 from ..engines import add_engine_options, launcher, lost, scale_of
@@ -111,6 +113,7 @@ def jobs_of(planned: Planned, folder: Path) -> Iterator[ComparedRun]:
 def _check(jobs: Sequence[ComparedRun]) -> None:
     """Tells what is wrong with any run before the first one begins; first what takes no TensorFlow to know."""
     agents = known_agents()
+    _check_folders_apart(jobs)
     for job in jobs:
         checked = check_config(job.config, job.words, agents=agents)
         check_packages(checked.tracking)
@@ -123,6 +126,17 @@ def _check(jobs: Sequence[ComparedRun]) -> None:
     unfinished = {(job.task.name, job.variant.name) for job in jobs if not job.finished}
     for place in sorted(unfinished, key=list(distinct).index):
         make_policy(agents.module(distinct[place].agent.name), distinct[place])
+
+
+def _check_folders_apart(jobs: Sequence[ComparedRun]) -> None:
+    """Each run needs a folder of its own: two in one would be one run, counted twice."""
+    for folder, count in collections.Counter(job.folder for job in jobs).items():
+        if count > 1:
+            hint = "Values must not repeat, and names must differ by more than spaces and slashes."
+            raise ConfigError(str(checks.invalid("a folder for each run", folder=str(folder), runs=count, hint=hint)))
+    for job in jobs:
+        if job.variant.folder in ("", ".", ".."):
+            raise ConfigError(str(checks.invalid("a variant's name that can be a folder's", name=job.variant.name)))
 
 
 def _check_folder(folder: Path, asked: RunConfig) -> None:
@@ -146,7 +160,9 @@ def command_line() -> argparse.ArgumentParser:
         "--seeds", type=whole_number(1), help="runs of each variant, seeds 1 to this; by default the study's, or 10"
     )
     parser.add_argument(
-        "--threshold", type=float, help="return that counts as solved; by default the study's, or the environment's own"
+        "--threshold",
+        type=finite_number,
+        help="return that counts as solved; by default the study's, or the environment's own",
     )
     parser.add_argument("--jobs", type=whole_number(1), default=1, help="runs at a time")
     add_engine_options(parser)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlsample import checks
 from rlsample.runs import ConfigError
 
 from ..arguments import spoken
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("report.html"), help="the page; by default report.html")
     options = parser.parse_args(arguments)
     try:
+        if options.output.is_dir() or not options.output.parent.is_dir():
+            raise ConfigError(str(checks.invalid("a file in a folder that is there", output=str(options.output))))
         runs = [read(folder) for folder in options.runs]
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -25,8 +25,9 @@ def read(space: gym.Space, observations: Any) -> Any:
         observations: one observation of the space, or a batch, as a vector environment returns it.
 
     Raises:
-        ValueError: a part that is neither one observation nor a batch, or NaN or inf in one; names the part, or the
-            row, before any network sees it.
+        ValueError: a part that is neither one observation nor a batch; NaN or inf in one; a number that an integer
+            space cannot hold, or a category that it does not have. Names the part, or the row, before any network sees
+            it.
 
     Examples:
         >>> from rlsample.rollouts.environments.observations import read
@@ -126,13 +127,42 @@ def _array(space: gym.Space, observations: Any, path: str) -> np.ndarray:
     if len(batch) > 1 or values.shape != (*batch, *shape):
         rows = f"({', '.join(['B', *map(str, shape)])}{'' if shape else ','})"
         raise checks.invalid(f"{path} to have shape {shape}, or {rows} in a batch", shape=values.shape, space=space)
-    values = values.astype(dtype_of(space), copy=False)
-    if values.dtype.kind != "f" or (finite := np.isfinite(values)).all():
+    dtype = dtype_of(space)
+    if dtype.kind != "f":
+        return _in_range(space, _whole(values, dtype, path), path)
+    values = values.astype(dtype, copy=False)
+    finite = np.isfinite(values)
+    if finite.all():
         return values
     if not batch:
         raise checks.invalid("a finite observation", **{path: values.tolist()})
     row = int(np.flatnonzero(~finite.reshape(len(values), -1).all(-1))[0])
     raise checks.invalid("finite observations", environment=row, **{path: values[row].tolist()})
+
+
+def _whole(values: np.ndarray, dtype: np.dtype, path: str) -> np.ndarray:
+    """The same numbers in an integer type; what it cannot hold is refused, not rounded."""
+    if values.dtype == dtype:
+        return values
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(dtype)
+    if (differs := whole != values).any():
+        hint = "A scaled image needs a space of floats, such as gymnasium.wrappers.TransformObservation makes."
+        received: dict[str, Any] = {path: values[differs].flat[0].item()}
+        raise checks.invalid(f"whole numbers that {dtype.name} holds, as the space has them", hint=hint, **received)
+    return whole
+
+
+def _in_range(space: gym.Space, values: np.ndarray, path: str) -> np.ndarray:
+    """The categories of a Discrete or MultiDiscrete space; what is none of them is refused."""
+    if isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
+        beyond = values - space.start
+        sizes = space.n if isinstance(space, gym.spaces.Discrete) else space.nvec
+        wrong = (beyond < 0) | (beyond >= sizes)
+        if wrong.any():
+            received: dict[str, Any] = {path: values[wrong].flat[0].item()}
+            raise checks.invalid(f"categories of {space}", **received)
+    return values
 
 
 def _described(observations: Any) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def train_off_policy(
     run.say(f"Replay: {size_in_words(replay.capacity, kept)}.")
     if run.resumed is not None:
         loop.restore(run.resumed)
+        if run.evaluation_due(loop.step):  # A stop has interrupted it.
+            run.evaluate_when_due(learner.publish_averaged(), loop.step)
     while loop.step < total_steps:
         try:
             metrics = loop.advance(run)

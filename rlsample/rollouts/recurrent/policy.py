@@ -107,6 +107,8 @@ class RecurrentPolicy(Policy):
         state = np.zeros(shape, np.float32) if state is None else np.asarray(state, np.float32)
         if state.shape != shape:
             raise checks.invalid(f"state to have shape {shape}", shape=state.shape)
+        if not np.isfinite(state).all():
+            raise checks.invalid("a finite state", state=state[~np.isfinite(state)].flat[0].item())
         return (observation, state), legal
 
 
