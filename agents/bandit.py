@@ -20,7 +20,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Column, Table
 
-from rlsample import lab, samplers
+from rlsample import checks, lab, samplers
 
 LOGITS = (0.5, -1.0, 0.25, 1.0, 0.0)
 PLACES = (1.0, -2.0, 0.5, 1.5, 0.0)
@@ -65,6 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--draws", type=int, default=20_000, help="gradient estimates of each sampler")
     parser.add_argument("--picture", type=Path, default=Path("bandit.png"))
     options = parser.parse_args(arguments)
+    if not options.picture.parent.is_dir():
+        parser.error(str(checks.invalid("a picture in a folder that is there", picture=str(options.picture))))
+    try:
+        checks.check_positive("temperature", options.temperature)
+        checks.check_count("draws", options.draws, minimum=2)
+    except ValueError as error:
+        parser.error(str(error))
     table = Table(Column("sampler", overflow="fold"), "bias", "± error", "noise", "cosine", "microseconds")
     reports = measure(options.temperature, options.draws, samplers.names())
     for name, report in sorted(reports.items(), key=lambda pair: pair[1].relative_mean_squared_error):

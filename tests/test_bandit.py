@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from agents import bandit
 from rlsample import samplers
@@ -16,6 +17,20 @@ def test_the_table_and_the_picture(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert out.index("exact") < out.index("score_function")
     assert str(path) in out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--temperature", "0"], "Expected temperature to be a finite number > 0. Received: temperature=0.0."),
+        (["--draws", "1"], "Expected draws to be a whole number >= 2. Received: draws=1."),
+        (["--picture", "no/such/folder.png"], "Expected a picture in a folder that is there."),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_measured(words, said, capsys):
+    with pytest.raises(SystemExit):
+        bandit.main(words)
+    assert said in capsys.readouterr().err
 
 
 def test_what_it_measures():
