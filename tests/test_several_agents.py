@@ -11,6 +11,7 @@ from lbforaging.foraging.environment import Action
 import envs  # noqa: F401 (likewise)
 from rlsample import networks, samplers, schedules
 from rlsample.rollouts.environments.faults import EnvironmentFault
+from rlsample.rollouts.environments.observations import read
 from rlsample.rollouts.several_agents.agents import Agents, is_several
 from rlsample.rollouts.several_agents.collector import JointCollector
 from rlsample.rollouts.several_agents.gymnasium_tuples import SeveralAgents
@@ -215,6 +216,17 @@ class TestPettingZoo:
         assert infos[2]["agent_rewards"].tolist() == [0.0, 10.0]
         np.testing.assert_array_equal(outcomes[2][0]["first"], [0.0, 0.0])
         assert env.env.seen[2] == {"second": 1}
+
+    def test_what_one_that_left_sees_is_an_observation_of_its_space(self):
+        inner = Leaving()
+        own = spaces.Dict(a=spaces.Discrete(4, start=3), b=spaces.MultiDiscrete([2, 3], start=[5, -7]), c=BOX)
+        space = {"first": own, "second": inner.observation_space("second")}
+        inner.observation_space = space.__getitem__
+        env = FromPettingZoo(inner)
+        missing = env._observation({})
+        assert env.observation_space.contains(missing)
+        read(env.observation_space, missing)
+        np.testing.assert_array_equal(missing["first"]["b"], [5, -7])
 
     def test_who_was_cut_makes_it_a_truncation(self):
         env = FromPettingZoo(Leaving(cut=True))

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from rlsample import checks
 from rlsample.rollouts.environments.masks import KEY, observed_mask, without_mask
 from rlsample.rollouts.several_agents.gymnasium_tuples import REWARDS
+from rlsample.spaces.observations import map_parts
 
 TERMINATED = "agent_terminated"
 """Where the info of a step says whose task is over, bool `[N]`; without it, it is everybody's or nobody's."""
@@ -131,6 +132,5 @@ def _mask(name: str, observations: Mapping[str, Any], infos: Mapping[str, Any]) 
 
 
 def _zeros(space: gym.Space) -> Any:
-    """What an agent sees that is not there."""
-    utils = gym.vector.utils
-    return next(iter(utils.iterate(utils.batch_space(space, 1), utils.create_empty_array(space, 1))))
+    """What an agent sees that is not there: zeros, or the first category where 0 is none."""
+    return map_parts(lambda _, part: np.zeros(part.shape or (), part.dtype)[()] + getattr(part, "start", 0), space)
