@@ -47,7 +47,7 @@ class EnvConfig(Block):
     """
 
     id: str = Field(description="A registered Gymnasium id.")
-    num_envs: int = Field(default=8, ge=1, le=2**24, description="Environments stepped together while training.")
+    num_envs: int = Field(default=8, ge=1, description="Environments stepped together while training.")
     kwargs: dict[str, JsonValue] = Field(default={}, description="Passed on to the environment.")
     wrappers: tuple[str | dict[str, JsonValue], ...] | None = Field(
         default=None,
