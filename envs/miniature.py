@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -74,13 +75,13 @@ class MiniatureGame(FunctionalEnv):
         box = spaces.Box(0.0, 1.0, (SIZE, SIZE, len(self.channels)), np.dtype(dtype))
         super().__init__(spaces.Discrete(len(self.meaning)), box, dtype)
 
+    @abc.abstractmethod
     def play(self, state: Any, button: tf.Tensor, seed: tf.Tensor | None) -> Any:
         """The state after a step, from one that is not lost: `button` int32 `[B]`; sets `earned` and `lost`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def channel_cells(self, state: Any) -> tuple[tf.Tensor, ...]:
         """What is where: bool `[B, 10, 10]` for each of `channels`."""
-        raise NotImplementedError
 
     def begun(self, num_envs: int) -> Played:
         """Of a game that begins."""

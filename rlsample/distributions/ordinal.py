@@ -137,8 +137,9 @@ class OrdinalDistribution(base.Distribution):
         if self.sampler is None:
             return super().expectation(objective, seed, num_samples)
         options: dict[str, Any] = {"temperature": self._temperature(self.drawn_logits), "num_samples": num_samples}
-        cast = lambda one_hot: objective(tf.cast(one_hot, self.dtype))  # noqa: E731
-        return self._estimated_by(self.sampler, cast, self.drawn_logits, seed, **options)
+        return self._estimated_by(
+            self.sampler, lambda one_hot: objective(tf.cast(one_hot, self.dtype)), self.drawn_logits, seed, **options
+        )
 
     def mode(self) -> Sample:
         """See `Distribution.mode`."""

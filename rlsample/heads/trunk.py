@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 from rlsample import checks, ops
 
 
-class Trunk(keras.layers.Layer):
+class Trunk(keras.layers.Layer, abc.ABC):
     """Hidden layers and one linear output layer; base class of the heads.
 
     Matrix products run in the compute dtype of the layer's policy (bfloat16 under `mixed_bfloat16`); the output is
@@ -52,9 +53,9 @@ class Trunk(keras.layers.Layer):
         self._output: keras.layers.Dense | None = None
 
     @property
+    @abc.abstractmethod
     def units(self) -> int:
         """Width of the output layer."""
-        raise NotImplementedError
 
     @property
     def output_gain(self) -> float:

@@ -25,6 +25,7 @@ Nothing can be raised inside XLA. An action out of range, or a NaN anywhere in s
 
 from __future__ import annotations
 
+import abc
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -56,7 +57,7 @@ class Step(NamedTuple):
     terminated: tf.Tensor
 
 
-class FunctionalEnv(FuncEnv):
+class FunctionalEnv(FuncEnv, abc.ABC):
     """Base of the environments here. A subclass sets the two spaces and writes five pure functions.
 
     Attributes:
@@ -98,6 +99,7 @@ class FunctionalEnv(FuncEnv):
         self.factors = factorise(action_space)
         self.dtype = tf.as_dtype(dtype)
 
+    @abc.abstractmethod
     def initial(self, seed: tf.Tensor, num_envs: int = 1) -> Any:
         """Draws starting states.
 
@@ -108,31 +110,34 @@ class FunctionalEnv(FuncEnv):
         Returns:
             a state with B in front of each of its tensors.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def transition(self, state: Any, action: tf.Tensor, seed: tf.Tensor | None = None) -> Any:
         """Returns the state that follows; `seed` is needed only where the dynamics draw."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def observation(self, state: Any, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns what the agent sees of a state: float `[B, ...]`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def reward(self, state: Any, action: tf.Tensor, next_state: Any, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the reward of a transition: float `[B]`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def terminal(self, state: Any, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns whether a state ends its episode: bool `[B]`. Time limits are not part of it."""
-        raise NotImplementedError
 
     def action_mask(self, state: Any) -> tf.Tensor | None:
         """Returns the legal actions of a state, bool `[B, K]` or `[B, F, K]`, or None where all are always legal."""
         return None
 
     def render_image(self, state: Any, render_state: Any = None) -> tuple[Any, np.ndarray]:
-        """Draws one state (NumPy, without the batch axis): `(render_state, uint8 [height, width, 3])`."""
-        raise NotImplementedError
+        """Draws one state (NumPy, without the batch axis): `(render_state, uint8 [height, width, 3])`.
+
+        Raises:
+            NotImplementedError: an environment that does not draw itself, which none has to.
+        """
+        raise NotImplementedError(f"{type(self).__name__} draws no picture: it has no render_image of its own.")
 
     def render_init(self, **options: Any) -> None:
         """Does nothing: pictures are drawn from the state alone."""

@@ -123,8 +123,9 @@ class LongShortTermMemory(OverSteps):
 
     def __init__(self, units: int, span: int, **kwargs: Any) -> None:
         super().__init__(units, span, **kwargs)
-        options: dict[str, Any] = {"bias_initializer": self._initial, "unit_forget_bias": False}
-        self.cell = keras.layers.LSTMCell(units, **options, dtype=self.dtype_policy)
+        self.cell = keras.layers.LSTMCell(
+            units, bias_initializer=self._initial, unit_forget_bias=False, dtype=self.dtype_policy
+        )
 
     def _initial(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
         keep = self.first_bias()

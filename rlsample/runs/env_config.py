@@ -142,7 +142,7 @@ class EnvConfig(Block):
             raise checks.invalid(rule, vectorization_mode=mode, id=self.id, hint=hint)
         # Asked for where there is none, Gymnasium says so itself.
         native = mode is None and spec.vector_entry_point is not None
-        wrap = self._in_graph_wrappers(spec)
+        wrap = self._in_graph_wrappers()
         if mode == "vector_entry_point" or (native and (wrap is not None or not self.wrappers)):
             if wrap is not None:
                 words["wrap"] = wrap
@@ -167,7 +167,7 @@ class EnvConfig(Block):
         envs.unwrapped.step_seconds = self.step_seconds
         return envs
 
-    def _in_graph_wrappers(self, spec: Any) -> Any:
+    def _in_graph_wrappers(self) -> Any:
         """What puts the wrappers around an in-graph environment; None if there are none, or not all of them can."""
         named: list[dict[str, Any]]
         named = [{"name": each} if isinstance(each, str) else each for each in self.wrappers or ()]

@@ -32,15 +32,12 @@ def without_mask(space: gym.Space) -> gym.Space:
         >>> without_mask(gym.spaces.Dict({"action_mask": mask, "board": board}))
         Dict('board': Box(0.0, 1.0, (3, 3), float32))
     """
-    if isinstance(space, gym.spaces.Dict):
-        inner = {key: without_mask(part) for key, part in space.spaces.items() if key != KEY}
-        # Of the order of the other, which need not be that of its keys.
-        same = len(inner) == len(space.spaces) and all(inner[key] is part for key, part in space.spaces.items())
-        return space if same else gym.spaces.Dict(inner, sort_keys=False)
-    if isinstance(space, gym.spaces.Tuple):
-        entries = [without_mask(part) for part in space.spaces]
-        same = all(one is other for one, other in zip(entries, space.spaces, strict=True))
-        return space if same else gym.spaces.Tuple(entries)
+    match space:
+        case gym.spaces.Dict():
+            kept = {key: without_mask(part) for key, part in space.spaces.items() if key != KEY}
+            return gym.spaces.Dict(kept, sort_keys=False)  # In the order of the other, be it sorted or not.
+        case gym.spaces.Tuple():
+            return gym.spaces.Tuple([without_mask(part) for part in space.spaces])
     return space
 
 
@@ -84,7 +81,7 @@ class MaskReader:
 
     def __init__(self, envs: gym.vector.VectorEnv, factors: Factors) -> None:
         self._envs, self._factors = envs, factors
-        self._in_observation = without_mask(envs.single_observation_space) is not envs.single_observation_space
+        self._in_observation = without_mask(envs.single_observation_space) != envs.single_observation_space
         self._has_method = not self._in_observation and _has_method(envs)
 
     def read(self, observations: Any, info: dict[str, Any], speaking: np.ndarray) -> np.ndarray | None:
