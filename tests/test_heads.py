@@ -346,3 +346,91 @@ def test_a_head_acts_in_a_real_environment(kind):
     assert env.action_space.contains(action)
     assert mask is None or info["action_mask"][action] == 1
     env.step(action)
+
+
+# ---- sizes as NumPy and Gymnasium have them, and parameters that are no head's
+
+
+def test_heads_take_sizes_as_gymnasium_has_them():
+    n, nvec = gym.make("CartPole-v1").action_space.n, MultiDiscrete([2, 3]).nvec
+    assert isinstance(n, np.integer)
+    for kind in (heads.CategoricalHead, heads.OrdinalHead, heads.EmbeddingHead):
+        assert kind(n).action_space == Discrete(2)
+    assert heads.TopKHead(np.int32(4), num_items=2).action_space == MultiDiscrete([4, 4])
+    for kind in (heads.FactoredHead, heads.AutoregressiveHead):
+        for sizes in (nvec, (2, 3), [2, 3]):
+            assert kind(sizes).action_space == MultiDiscrete([2, 3])
+    assert heads.CategoricalHead(3, unimix=np.float32(0.25)).unimix == 0.25
+
+
+@pytest.mark.parametrize("kind", [heads.FactoredHead, heads.AutoregressiveHead])
+@pytest.mark.parametrize("sizes", [[2.5, 2], [2, 0], [], ["2"], [True, True]])
+def test_sizes_that_are_none(kind, sizes):
+    with pytest.raises(
+        ValueError, match=r"Expected the sizes of factors to be whole numbers >= 1\. Received: action_sp"
+    ):
+        kind(sizes)
+
+
+@pytest.mark.parametrize(
+    ("head", "shape"),
+    [
+        (lambda: heads.CategoricalHead(4), (1, 8)),
+        (lambda: heads.FactoredHead([2, 3]), (2, 2)),
+        (lambda: heads.TopKHead(4, 2), (1, 8)),
+        (lambda: heads.TopKHead(4, 2, estimator="simple"), (1, 8)),
+        (lambda: heads.OrdinalHead(3), (4, 3)),
+        (lambda: heads.OrdinalHead(MultiDiscrete([3, 3])), (4, 2)),
+        (lambda: heads.OrdinalHead(MultiDiscrete([3, 3])), (5, 3, 2)),
+        (lambda: heads.AutoregressiveHead([2, 3], context_size=5), (1, 8)),
+    ],
+)
+def test_features_in_the_place_of_logits_are_refused(head, shape):
+    head = head()
+    head(tf.zeros([1, 8]))
+    with pytest.raises(ValueError, match=r"Expected logits that end in .* Received: shape="):
+        head.distribution(tf.zeros(shape))
+
+
+def test_what_else_heads_refuse():
+    with pytest.raises(ValueError, match="Expected a head that was called on features"):
+        heads.AutoregressiveHead([2, 3]).sample(tf.zeros([1, 64]), SEED)
+    with pytest.raises(ValueError, match="Expected num_items beside the number of items"):
+        heads.TopKHead(5)
+    with pytest.raises(ValueError, match=r"Expected the 2 items of MultiDiscrete\(\[5 5\]\). Received: num_items=3"):
+        heads.TopKHead(MultiDiscrete([5, 5]), num_items=3)
+    with pytest.raises(ValueError, match=r"Expected a keras.Model. Received: model='CategoricalHead'"):
+        heads.export(heads.CategoricalHead(3), "nowhere", np.zeros([2, 8], np.float32))
+
+
+@pytest.mark.parametrize("policy", ["float32", "float64", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", [*HEADS, "value"])
+def test_the_dtype_that_keras_is_told_is_that_of_the_output(name, policy):
+    head = {**HEADS, "value": heads.ValueHead}[name](dtype=policy, hidden_sizes=(3,))
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, head(inputs))
+    value = model(features())
+    assert model.output.dtype == value.dtype.name == ("float64" if policy == "float64" else "float32")
+    assert value.shape[1:] == model.output.shape[1:]
+    assert not np.isnan(value).any()
+
+
+def test_an_ordered_action_without_a_legal_level_is_told_in_graphs():
+    head = heads.OrdinalHead(3)
+    values = head(features())
+    draw = tf.function(lambda mask: head.sample(values, SEED, mask=mask).action)
+    draw(tf.constant([[True, False, False]] * 4))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Expected at least one legal category in every row"):
+        draw(tf.constant([[True, False, False]] * 3 + [[False] * 3]))
+
+
+def test_a_mask_of_unknown_shape():
+    head = heads.TopKHead(4, 2)
+    logits = head(features())
+
+    @tf.function(autograph=False)
+    def draw():
+        mask = tf.numpy_function(lambda: np.array([True, False, True, True]), [], tf.bool)
+        return head.sample(logits, SEED, mask=mask).action
+
+    assert not (draw().numpy() == 1).any()

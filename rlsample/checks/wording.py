@@ -80,7 +80,7 @@ def check_positive(name: str, value: float) -> float:
     return float(value)
 
 
-def check_count(name: str, value: int, minimum: int = 1) -> int:
+def check_count(name: str, value: int | np.integer, minimum: int = 1) -> int:
     """Returns `value` as an int if it is a whole number of at least `minimum`; raises ValueError otherwise.
 
     Examples:

@@ -13,9 +13,6 @@ from rlsample.distributions import base, shapes
 from rlsample.ops.softmax import compute_dtype
 from rlsample.types import Objective, Sample, TensorLike
 
-# An edge further out than any location: the outermost levels take all that lies beyond them.
-_FAR = 1e30
-
 
 class OrdinalDistribution(base.Distribution):
     """Levels 0 .. K-1 in order: x = location + scale L, L standard logistic noise, rounded to the nearest legal level.
@@ -103,13 +100,16 @@ class OrdinalDistribution(base.Distribution):
             ..., ::-1
         ]
         level, low, high = (tf.cast(each, dtype) for each in (level, below, above))
-        lower = tf.where(below < 0, tf.constant(-_FAR, dtype), (low + level) / 2)
-        upper = tf.where(above == self.num_categories, tf.constant(_FAR, dtype), (level + high) / 2)
+        first, last = below < 0, above == self.num_categories
+        lower, upper = tf.where(first, level, (low + level) / 2), tf.where(last, level, (level + high) / 2)
         location, scale = self.location[..., None], self.scale[..., None]
-        # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)), each factor exact in its tail.
-        width = tf.math.log(-tf.math.expm1(-(upper - lower) / scale))
-        inside = tf.math.log_sigmoid((upper - location) / scale) + tf.math.log_sigmoid((location - lower) / scale)
-        return tf.where(self.legal, inside + width, tf.constant(float("-inf"), dtype))
+        # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)), each factor exact in its tail. Where a or b
+        # is infinite its factors are 1: left out within as without, or small scales would have no gradient.
+        zero, width = tf.zeros([], dtype), tf.where(first | last, tf.ones([], dtype), upper - lower)
+        width = tf.where(first | last, zero, tf.math.log(-tf.math.expm1(-width / scale)))
+        beneath = tf.where(last, zero, tf.math.log_sigmoid(tf.where(last, zero, upper - location) / scale))
+        beyond = tf.where(first, zero, tf.math.log_sigmoid(tf.where(first, zero, location - lower) / scale))
+        return tf.where(self.legal, beneath + beyond + width, tf.constant(float("-inf"), dtype))
 
     def sample(self, seed: TensorLike, sample_shape: TensorLike = ()) -> Sample:
         """See `Distribution.sample`."""
@@ -205,10 +205,12 @@ def _running_max(values: tf.Tensor, least: int) -> tf.Tensor:
 
 
 def _check_parameters(location: tf.Tensor, scale: tf.Tensor, legal: tf.Tensor) -> None:
-    """Raises for known bad parameters; code in a graph yields NaN masses and action -1 for NaN."""
+    """Raises for bad parameters; in a graph for rows without a legal level, and NaN gives NaN masses and action -1."""
     if not location.dtype.is_floating or location.dtype != scale.dtype:
         raise checks.invalid("location and scale to be of one float dtype", location=location.dtype, scale=scale.dtype)
     if not tf.executing_eagerly():
+        some = tf.reduce_all(tf.reduce_any(legal, -1))
+        tf.debugging.Assert(some, ["Expected at least one legal category in every row. Received mask:", legal])
         return
     if not np.isfinite(location.numpy()).all():
         raise checks.invalid("every location to be finite", location=location.numpy())

@@ -20,7 +20,11 @@ def masked_logits(logits: TensorLike, mask: TensorLike | None) -> tf.Tensor:
     if not logits.dtype.is_floating:
         raise checks.invalid("logits to be floating-point", dtype=logits.dtype.name)
     mask = checks.check_mask(mask, logits.shape)
-    return logits if mask is None else tf.where(mask, logits, tf.constant(float("-inf"), logits.dtype))
+    if mask is None:
+        return logits
+    # A mask of unknown rank takes the shape from the logits, which have it.
+    masked = tf.where(mask, logits, tf.constant(float("-inf"), logits.dtype))
+    return tf.ensure_shape(masked, logits.shape) if masked.shape.rank is None else masked
 
 
 def one_hot_like(action: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -12,6 +12,8 @@ import tensorflow as tf
 from rlsample import checks, samplers
 from rlsample.distributions import AutoregressiveDistribution
 from rlsample.heads.logits import LogitsHead
+from rlsample.heads.sizes import Sizes, several_sizes
+from rlsample.heads.trunk import orthogonal
 from rlsample.types import TensorLike
 
 
@@ -27,7 +29,7 @@ class AutoregressiveHead(LogitsHead):
     sampler the gradient of what a later factor does reaches the earlier ones. See `AutoregressiveDistribution`.
 
     Args:
-        action_space: MultiDiscrete, MultiBinary, or a Tuple or Dict of discrete spaces; or an `nvec` as a list.
+        action_space: MultiDiscrete, MultiBinary, or a Tuple or Dict of discrete spaces; or an `nvec`.
         sampler: a sampler, its name or its config; draws each factor.
         context_size: S.
         max_outcomes: bound on the joint actions that `entropy`, `kl_divergence` and `probs` sum over.
@@ -45,15 +47,14 @@ class AutoregressiveHead(LogitsHead):
 
     def __init__(
         self,
-        action_space: gym.Space | list[int],
+        action_space: gym.Space | Sizes,
         sampler: str | Mapping[str, Any] | samplers.Sampler = "straight_through_gumbel_softmax",
         *,
         context_size: int = 64,
         max_outcomes: int = 4096,
         **kwargs: Any,
     ) -> None:
-        if isinstance(action_space, list):
-            action_space = gym.spaces.MultiDiscrete(action_space)
+        action_space = several_sizes(action_space)
         if isinstance(action_space, gym.spaces.Discrete):
             raise checks.invalid("a space of several factors", hint="Use CategoricalHead.", action_space=action_space)
         super().__init__(action_space, sampler, **kwargs)
@@ -74,11 +75,11 @@ class AutoregressiveHead(LogitsHead):
     def build(self, input_shape: Any) -> None:
         """Builds the layers for features `[..., D]`."""
         num_factors, num_categories = self.factors.event_shape
-        gain = keras.initializers.Orthogonal(self.kernel_gain)
+        gain = orthogonal(self.kernel_gain)
         self._embedding = self.add_weight(
             name="embedding",
             shape=(num_factors, num_categories, self.context_size),
-            initializer=keras.initializers.Orthogonal(),
+            initializer=orthogonal(1.0),
         )
         # Wide rather than stacked, so that each factor's own columns start orthogonal.
         self._kernel = self.add_weight(
@@ -111,6 +112,9 @@ class AutoregressiveHead(LogitsHead):
 
     def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> AutoregressiveDistribution:
         """See `PolicyHead.distribution`; takes the context. The mask `[..., F, K]` holds whatever was drawn before."""
+        if not self.built:
+            raise checks.invalid("a head that was called on features", built=False, hint="Its weights are in the draw.")
+        self._check_event(logits, (self.context_size,))
         return AutoregressiveDistribution(logits, self, self.sampler, self.temperature, mask, self.max_outcomes)
 
     def get_config(self) -> dict[str, Any]:

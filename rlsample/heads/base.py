@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -107,6 +108,13 @@ class PolicyHead(Trunk):
             ValueError: logits or a mask of a shape or dtype that does not fit; in eager code also a row with nothing
                 legal, at the latest when something is drawn.
         """
+
+    def _check_event(self, logits: TensorLike, event: Sequence[int]) -> None:
+        """Raises ValueError for what does not end in the axes `event`, such as features in the place of logits."""
+        shape = tf.TensorShape(getattr(logits, "shape", np.shape(logits)))
+        if not shape[-len(event) :].is_compatible_with(tf.TensorShape(event)):
+            rule = f"logits that end in {tuple(event)}"
+            raise checks.invalid(rule, shape=tuple(shape), hint="Pass what calling the head returned.")
 
     def sample(self, logits: TensorLike, seed: TensorLike, mask: TensorLike | None = None) -> Sample:
         """Draws one action per row.

@@ -13,6 +13,7 @@ from rlsample import checks, ops, samplers
 from rlsample.distributions import CategoricalDistribution
 from rlsample.distributions.shapes import masked_logits
 from rlsample.heads.logits import LogitsHead
+from rlsample.heads.sizes import Sizes, one_size, several_sizes
 from rlsample.types import TensorLike
 
 PARAMETERISATIONS = ("softmax", "catnat")
@@ -61,7 +62,7 @@ class FactoredHead(LogitsHead):
             choice, as `ops.catnat_given_legal` says, and not by normalising anew; so a mask goes to `distribution`.
 
     Args:
-        action_space: the space, or for a MultiDiscrete its `nvec` as a list.
+        action_space: the space, or for a MultiDiscrete its `nvec`.
         sampler: a sampler, its name or its config.
         parameterisation: "softmax" or "catnat"; the latter without logit_clip.
         **kwargs: temperature, trainable_temperature, hidden_sizes, activation, kernel_gain, unimix, logit_clip, seed:
@@ -80,14 +81,13 @@ class FactoredHead(LogitsHead):
 
     def __init__(
         self,
-        action_space: gym.Space | list[int],
+        action_space: gym.Space | Sizes,
         sampler: str | Mapping[str, Any] | samplers.Sampler = "straight_through_gumbel_softmax",
         *,
         parameterisation: str = "softmax",
         **kwargs: Any,
     ) -> None:
-        if isinstance(action_space, list):
-            action_space = gym.spaces.MultiDiscrete(action_space)
+        action_space = several_sizes(action_space)
         self._check_space(action_space)
         super().__init__(action_space, sampler, **kwargs)
         if parameterisation not in PARAMETERISATIONS:
@@ -138,12 +138,7 @@ class FactoredHead(LogitsHead):
 
     def _padded(self, logits: TensorLike) -> TensorLike:
         """The logits with the padding made illegal, also where they do not come from this head."""
-        event, shape = tf.TensorShape(self.factors.event_shape), tf.TensorShape(getattr(logits, "shape", None))
-        if not shape[-event.rank :].is_compatible_with(event):
-            # Otherwise features would be taken, in silence, for logits of another action space.
-            raise checks.invalid(
-                f"logits that end in {tuple(event)}", shape=tuple(shape), hint="Pass what calling the head returned."
-            )
+        self._check_event(logits, self.factors.event_shape)
         padding = self.factors.padding_mask
         return logits if padding is None else masked_logits(logits, padding)
 
@@ -170,9 +165,7 @@ class CategoricalHead(FactoredHead):
         sampler: str | Mapping[str, Any] | samplers.Sampler = "straight_through_gumbel_softmax",
         **kwargs: Any,
     ) -> None:
-        if isinstance(action_space, int):
-            action_space = gym.spaces.Discrete(checks.check_count("num_categories", action_space))
-        super().__init__(action_space, sampler, **kwargs)
+        super().__init__(one_size(action_space, "num_categories"), sampler, **kwargs)
 
     def _check_space(self, action_space: Any) -> None:
         if not isinstance(action_space, gym.spaces.Discrete):

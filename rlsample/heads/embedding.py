@@ -12,6 +12,7 @@ import tensorflow as tf
 from rlsample import checks
 from rlsample.distributions import CategoricalDistribution
 from rlsample.heads.logits import LogitsHead
+from rlsample.heads.sizes import one_size
 from rlsample.heads.trunk import widen
 from rlsample.spaces import conversion
 from rlsample.types import TensorLike
@@ -42,8 +43,7 @@ class EmbeddingHead(LogitsHead):
     def __init__(
         self, action_space: gym.spaces.Discrete | int, sampler: Any = "straight_through_gumbel_softmax", **kwargs: Any
     ) -> None:
-        if isinstance(action_space, int):
-            action_space = gym.spaces.Discrete(checks.check_count("num_categories", action_space))
+        action_space = one_size(action_space, "num_categories")
         if not isinstance(action_space, gym.spaces.Discrete):
             raise checks.invalid("a Discrete space", action_space=action_space)
         super().__init__(action_space, sampler, **kwargs)

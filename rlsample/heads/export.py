@@ -32,7 +32,8 @@ def export(model: keras.Model, path: str | Path, inputs: Any, format: str = "tf_
         format: "tf_saved_model" or "onnx" (needs the packages tf2onnx and onnxruntime).
 
     Raises:
-        ValueError: an unknown format, a model that draws, or a file whose outputs are not the model's.
+        ValueError: an unknown format, a layer that is no model, a model that draws, or a file whose outputs are not
+            the model's.
         ModuleNotFoundError: ONNX is asked for and not installed.
 
     Examples:
@@ -49,6 +50,9 @@ def export(model: keras.Model, path: str | Path, inputs: Any, format: str = "tf_
     for package in ("tf2onnx", "onnxruntime") if format == "onnx" else ():
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(f"Export to ONNX needs {package}: pip install 'rlsample[onnx]'.")
+    if not isinstance(model, keras.Model):
+        hint = "Put a head into one: keras.Sequential([keras.Input((D,)), head])."
+        raise checks.invalid("a keras.Model", model=type(model).__name__, hint=hint)
     batch = tf.nest.map_structure(tf.convert_to_tensor, inputs)
     expected = model(batch)
     signature = tf.nest.map_structure(lambda each: tf.TensorSpec([None, *each.shape[1:]], each.dtype), batch)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import tensorflow as tf
 
 from rlsample import checks, ops, samplers
@@ -70,7 +71,7 @@ class LogitsHead(PolicyHead):
 
 
 def _check_unimix(unimix: float) -> float:
-    if isinstance(unimix, bool) or not isinstance(unimix, (int, float)) or not 0 <= unimix < 1:
+    if isinstance(unimix, bool) or not isinstance(unimix, (int, float, np.number)) or not 0 <= unimix < 1:
         raise checks.invalid("unimix to be a number in [0, 1)", unimix=unimix)
     return float(unimix)
 

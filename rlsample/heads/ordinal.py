@@ -15,6 +15,7 @@ from rlsample import checks, ops, samplers
 from rlsample.distributions import OrdinalDistribution
 from rlsample.heads.base import PolicyHead
 from rlsample.heads.logits import check_temperature_gradient
+from rlsample.heads.sizes import one_size
 from rlsample.types import TensorLike
 
 # The rounders whose sharpness has a least value above 0.
@@ -62,9 +63,7 @@ class OrdinalHead(PolicyHead):
         temperature: float = 0.2,
         **kwargs: Any,
     ) -> None:
-        if isinstance(action_space, int):
-            action_space = gym.spaces.Discrete(checks.check_count("num_levels", action_space))
-        super().__init__(action_space, temperature=temperature, **kwargs)
+        super().__init__(one_size(action_space, "num_levels"), temperature=temperature, **kwargs)
         if rounder not in ops.ROUNDERS:
             raise checks.unknown("rounder", rounder, ops.ROUNDERS)
         self.sampler = None if sampler is None else samplers.create(sampler)
@@ -102,8 +101,7 @@ class OrdinalHead(PolicyHead):
     def distribution(self, logits: TensorLike, mask: TensorLike | None = None) -> OrdinalDistribution:
         """See `PolicyHead.distribution`; takes locations and scales."""
         values, padding = tf.convert_to_tensor(logits), self.factors.padding_mask
-        if not values.shape[-1:].is_compatible_with([2]):
-            raise checks.invalid("locations and scales [..., 2], as calling the head gives", shape=tuple(values.shape))
+        self._check_event(values, (*self.factors.action_shape, 2))
         if padding is not None:
             mask = padding if mask is None else padding & _matching(mask, tf.TensorShape(padding.shape))
         return OrdinalDistribution(

@@ -63,12 +63,16 @@ class TopKHead(PolicyHead):
         max_outcomes: int = 4096,
         **kwargs: Any,
     ) -> None:
-        if isinstance(action_space, int):
+        if isinstance(action_space, (int, np.integer)):
+            if num_items is None:
+                raise checks.invalid("num_items beside the number of items", num_items=None)
             size = checks.check_count("num_categories", action_space)
-            action_space = gym.spaces.MultiDiscrete([size] * checks.check_count("num_items", num_items or 0))
+            action_space = gym.spaces.MultiDiscrete([size] * checks.check_count("num_items", num_items))
         slate = isinstance(action_space, gym.spaces.MultiDiscrete) and action_space.nvec.ndim == 1
         if not slate or len(set(action_space.nvec.tolist())) != 1 or len(action_space.nvec) > action_space.nvec[0]:
             raise checks.invalid("a slate MultiDiscrete([K] * k) with k <= K", action_space=action_space)
+        if num_items not in (None, len(action_space.nvec)):
+            raise checks.invalid(f"the {len(action_space.nvec)} items of {action_space}", num_items=num_items)
         super().__init__(action_space, **kwargs)
         if estimator not in ESTIMATORS:
             raise checks.unknown("estimator", estimator, ESTIMATORS)
@@ -105,6 +109,7 @@ class TopKHead(PolicyHead):
         self, logits: TensorLike, mask: TensorLike | None = None
     ) -> SubsetDistribution | UnorderedSubsetDistribution:
         """See `PolicyHead.distribution`; the mask is `[..., K]`, with at least k legal items per row."""
+        self._check_event(logits, (self.factors.num_categories,))
         if self.estimator == "simple":
             return UnorderedSubsetDistribution(logits, self.num_items, mask)
         return SubsetDistribution(logits, self.num_items, self.temperature, self.relaxed, mask, self.max_outcomes)

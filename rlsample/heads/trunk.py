@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -44,7 +44,7 @@ class Trunk(keras.layers.Layer, abc.ABC):
             keras.layers.Dense(
                 size,
                 self.activation,
-                kernel_initializer=_orthogonal(2**0.5),
+                kernel_initializer=orthogonal(2**0.5),
                 dtype=self.dtype_policy,
                 name=f"hidden_{i}",
             )
@@ -64,15 +64,20 @@ class Trunk(keras.layers.Layer, abc.ABC):
 
     def build(self, input_shape: Any) -> None:
         """Builds the layers for features `[..., D]`."""
-        if input_shape[-1] is None:
+        if not input_shape or input_shape[-1] is None:
             raise checks.invalid("features of a known size", shape=input_shape)
         self._output = _Output(
-            self.units, kernel_initializer=_orthogonal(self.output_gain), dtype=self.dtype_policy, name="output"
+            self.units, kernel_initializer=orthogonal(self.output_gain), dtype=self.dtype_policy, name="output"
         )
         for layer in (*self._hidden, self._output):
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
         super().build(input_shape)
+
+    def compute_output_spec(self, *inputs: Any) -> Any:
+        """What Keras is told beforehand: the shape, and float32 whatever the compute dtype (float64 for float64)."""
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        return keras.KerasTensor(self.compute_output_shape(*(each.shape for each in inputs)), dtype)
 
     def forward(self, features: tf.Tensor) -> tf.Tensor:
         """The output layer's values `[..., units]`, float32 at least."""
@@ -106,5 +111,12 @@ def widen(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tensor, tf.float64 if tensor.dtype == tf.float64 else tf.float32)
 
 
-def _orthogonal(gain: float) -> keras.initializers.Initializer:
-    return keras.initializers.Orthogonal(gain)
+def orthogonal(gain: float) -> Callable[..., tf.Tensor]:
+    """An orthogonal initializer for any dtype: Keras's own knows no bfloat16."""
+    initializer = keras.initializers.Orthogonal(gain)
+
+    def initial(shape: Any, dtype: Any = None) -> tf.Tensor:
+        exact = dtype if dtype in ("float32", "float64") else "float32"
+        return tf.cast(initializer(shape, exact), dtype or exact)
+
+    return initial

@@ -126,14 +126,19 @@ class DenseNetwork(Network):
 def inputs_of(space: gym.Space) -> Any:
     """The tree of Keras inputs for observations of a space."""
     specs = observations.specs(space)
-    # Keras wants the inputs of a dict to have the names of its keys.
-    named = isinstance(specs, dict)
 
     def made(spec: Any, name: str | None = None) -> Any:
         if isinstance(spec, dict):
             return {key: made(part) for key, part in spec.items()}
         if isinstance(spec, tuple):
             return tuple(made(part) for part in spec)
-        return keras.Input(tuple(spec.shape), dtype=spec.dtype.name, name=name)
+        if name is None:
+            return keras.Input(tuple(spec.shape), dtype=spec.dtype.name)
+        if not isinstance(name, str):
+            raise checks.invalid("names as the keys of what is observed", key=name, hint=f"Such as {str(name)!r}.")
+        one = keras.Input(tuple(spec.shape), dtype=spec.dtype.name, name=name.replace("/", "_"))
+        # Keras wants the inputs of a dict to have the names of its keys, and its layers to have none with a slash.
+        one.name = name
+        return one
 
-    return {key: made(spec, key) for key, spec in specs.items()} if named else made(specs)
+    return {key: made(spec, key) for key, spec in specs.items()} if isinstance(specs, dict) else made(specs)

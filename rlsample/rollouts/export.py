@@ -13,6 +13,7 @@ is no noise in it; whoever wants to draw does so from the probabilities.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ def export(policy: Policy, path: str | Path) -> None:
         path: the folder to write.
 
     Raises:
-        ValueError: the file does not do what the policy does.
+        ValueError: two parts of an action would have one name, or the file does not do what the policy does.
 
     Examples:
         >>> from rlsample.rollouts.export import export
@@ -61,6 +62,10 @@ def export(policy: Policy, path: str | Path) -> None:
         >>> served.serve(np.zeros([3, 4], np.float32))["probabilities"].shape
         TensorShape([3, 2])
     """
+    names = [name for name, _ in _actions(policy.factors.root, tf.zeros([1, policy.factors.num_factors], tf.int32))]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise checks.invalid("parts of the action whose names differ", twice=twice, hint="Call a key another name.")
     archive = keras.export.ExportArchive(name="policy")
     archive.track(policy.model)
     kinds = specs(policy.observation_space)
@@ -79,7 +84,7 @@ def export(policy: Policy, path: str | Path) -> None:
         logits, state = policy.logits_and_state(policy.read_in_graph(observation), state)
         indices = policy.head.mode(logits, mask=legal).action
         probabilities = tf.cast(policy.head.distribution(logits, legal).probs(), tf.float32)
-        outcome = dict(_actions(policy.factors.root, indices, "action")) | {PROBABILITIES: probabilities}
+        outcome = dict(_actions(policy.factors.root, indices)) | {PROBABILITIES: probabilities}
         return outcome if state is None else outcome | {STATE: state}
 
     def serve(*given: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -93,10 +98,10 @@ def export(policy: Policy, path: str | Path) -> None:
 
 def _signature(path: str, part: gym.Space) -> tf.TensorSpec:
     """A batch of a part of the observations, in the environment's own dtype."""
-    return tf.TensorSpec([None, *(part.shape or ())], part.dtype, re.sub(r"\W+", "_", path).strip("_"))
+    return tf.TensorSpec([None, *(part.shape or ())], part.dtype, re.sub(r"[^A-Za-z0-9_]+", "_", path).strip("_"))
 
 
-def _actions(part: Part, indices: tf.Tensor, name: str) -> Iterator[tuple[str, tf.Tensor]]:
+def _actions(part: Part, indices: tf.Tensor, name: str = "action") -> Iterator[tuple[str, tf.Tensor]]:
     """`Factors.to_env` of factor indices `[B]` or `[B, F]`, part by part."""
     space = part.space
     if isinstance(space, (gym.spaces.Dict, gym.spaces.Tuple)):
@@ -111,10 +116,26 @@ def _actions(part: Part, indices: tf.Tensor, name: str) -> Iterator[tuple[str, t
 def _check(policy: Policy, path: str | Path) -> None:
     # Held in a name: its variables go with it.
     served = tf.saved_model.load(str(path))
-    observations = gym.vector.utils.batch_space(policy.observation_space, 3).sample()
+    observations = map_parts(_likely, policy.observation_space)
     state = [np.zeros((3, policy.state_size), np.float32)] if policy.state_size else []
     found = served.serve(*tf.nest.flatten(observations), *state)
     expected = policy.action_probabilities(observations)
     difference = float(np.abs(found[PROBABILITIES] - expected).max())
     if not difference <= 1e-5:
         raise checks.invalid(f"the files in {path} to give the policy's probabilities", largest_difference=difference)
+
+
+def _likely(path: str, part: gym.Space) -> np.ndarray:
+    """Three observations of about the size that a network is made for, however wide the bounds of the space."""
+    generator = np.random.default_rng(len(path))
+    if not isinstance(part, gym.spaces.Box):
+        own = copy.deepcopy(part)
+        own.seed(0)
+        return np.stack([own.sample() for _ in range(3)])
+    shape, low, high = (3, *part.shape), part.low.astype(np.float64), part.high.astype(np.float64)
+    if part.dtype.kind == "f":
+        return np.clip(generator.normal(size=shape), low, high).astype(part.dtype)
+    low = np.maximum(low, -100).astype(np.int64)
+    return generator.integers(low, np.minimum(high, low + 100).astype(np.int64), shape, endpoint=True).astype(
+        part.dtype
+    )
