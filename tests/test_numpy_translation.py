@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from agents import dqn
 from rlsample import networks, runs, samplers
@@ -30,6 +32,15 @@ from tests.helpers_networks import ALL_NETWORKS, batch_of, network_and_space
 ROWS = 5
 ACTIONS = MultiDiscrete([2, 3])
 SEED = np.array([3, 4], np.int32)
+SMALL_SPACES = [
+    Discrete(3, start=2),
+    MultiDiscrete([2, 3]),
+    MultiBinary(2),
+    Box(0, 9, (2,), np.int32),
+    Box(0, 1, (2,), np.bool_),
+    Tuple([Discrete(3), Box(-1.0, 1.0, (2,))]),
+    Dict(a=Discrete(3), b=Dict(c=Box(-1.0, 1.0, (2, 2)))),
+]
 
 
 def moved(policy):
@@ -187,3 +198,25 @@ def test_what_runners_can_do_with_is_told_before():
         check_for_runners(policy)
     with pytest.raises(ValueError, match=r"Expected a policy that acts in NumPy.*Received: network='str'"):
         check_for_runners("a policy of another kind")
+
+
+@pytest.mark.parametrize("name", ALL_NETWORKS)
+def test_it_is_sent_to_a_process_that_has_no_keras(name):
+    policy, batch = made(name)
+    try:
+        network = network_of(policy)
+    except NotInNumPy:
+        return
+    sent, batch = pickle.dumps(network), tf.nest.map_structure(np.asarray, batch)
+    assert b"keras" not in sent
+    assert b"tensorflow" not in sent
+    arrived, mask = pickle.loads(sent), np.ones((ROWS, *policy.factors.event_shape), bool)
+    np.testing.assert_array_equal(arrived.mode(batch, mask), network.mode(batch, mask))
+
+
+@pytest.mark.parametrize("observed", SMALL_SPACES, ids=str)
+def test_whatever_is_observed_is_sent(observed):
+    policy = Policy(observed, ACTIONS, samplers.create("categorical"))
+    batch = tf.nest.map_structure(np.asarray, batch_of(observed, ROWS))
+    arrived = pickle.loads(pickle.dumps(network_of(policy)))
+    np.testing.assert_array_equal(arrived.logits(batch), network_of(policy).logits(batch))

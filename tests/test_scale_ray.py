@@ -10,15 +10,20 @@ import subprocess
 import sys
 import time
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from agents import ppo as agent
+from rlsample import samplers
 from rlsample.rollouts.environments.faults import EnvironmentFault
 from rlsample.rollouts.in_numpy.actor import NumpyActor
+from rlsample.rollouts.in_numpy.policy import network_of
+from rlsample.rollouts.policy import Policy
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.collector import ScaledCollector
 from rlsample.scale.engine import RunnerFault
+from rlsample.scale.local_engine import LocalEngine
 from rlsample.scale.ray_cluster import RayCluster
 from rlsample.scale.ray_engine import RayEngine
 from rlsample.scale.runner import RunnerPlan
@@ -175,3 +180,28 @@ with socket.socket() as listening:
     out = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=300)
     assert "Expected a Ray cluster at scale.address=127.0.0.1:" in out.stdout
     assert "Received: nothing in 3 s" in out.stdout
+
+
+def test_whatever_is_observed_reaches_the_runners(cluster):
+    envs = {"id": "Blackjack-v1"}
+    policy = Policy(gym.make("Blackjack-v1").observation_space, gym.spaces.Discrete(2), samplers.create("categorical"))
+    far, _ = scaled(env=envs)
+    near = ScaledCollector(Elsewhere(6), LocalEngine(RunnerPlan(envs, 3)), ScaleConfig(runners=2), 7)
+    act = NumpyActor(network_of(policy), SEED)
+    same(*(each.collect(act, 20) for each in (near, far)))
+    far.close()
+
+
+class Unreadable:
+    weights = ()
+
+    def __reduce__(self):
+        return divmod, (1, 0)
+
+
+def test_what_a_runner_cannot_read_ends_the_run_and_no_runner_is_lost_for_it(cluster):
+    far, _ = scaled()
+    sent = network()
+    sent.layers.append(Unreadable())
+    with pytest.raises(EnvironmentFault, match=r"Expected runner 0 to work\. Received: RayTaskError"):
+        far.collect(NumpyActor(sent, SEED), 20)

@@ -8,7 +8,7 @@ from typing import Any
 from rlsample.runs.scale_config import ScaleConfig
 from rlsample.scale.engine import Answer, RunnerFault
 from rlsample.scale.ray_cluster import RayCluster
-from rlsample.scale.runner import Networks, Request, Runner, RunnerPlan
+from rlsample.scale.runner import Failure, Networks, Request, Runner, RunnerPlan
 
 MOST_BYTES_ALONG = 50_000
 """Of weights in a request; beyond 100 kB Ray itself would put each request's own copy into the object store."""
@@ -92,6 +92,8 @@ class RayEngine:
         self._fresh.discard(runner)
         try:
             return Answer(runner, self._ray.get(ready[0]))
+        except self._ray.exceptions.RayTaskError as error:  # Not lost: it could not read the request, or be read.
+            return Answer(runner, Failure("RayTaskError", str(error)))
         except self._ray.exceptions.RayError as error:
             return Answer(runner, None, f"was lost: {_in_short(error)}")
 

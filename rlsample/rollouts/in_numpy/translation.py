@@ -78,7 +78,8 @@ def translated(model: keras.Model, event_shape: tuple[int, ...], state_size: int
             if not all(isinstance(each, _Place) for each in read):
                 raise _unknown(operation)
             places = tuple(each.index for each in read)
-            layers.append(Layer(part.function, places, [np.asarray(each) for each in part.weights], part.options))
+            weights = [np.asarray(each) for each in part.weights]
+            layers.append(Layer(part.function, places, weights, _plain(part.options)))
             read = [_Place(count + len(layers) - 1)]
         return read[0]
 
@@ -179,6 +180,13 @@ def _over_steps(function: str) -> Callable[[OverSteps], list[_Part]]:
         return [_Part(function, [layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias], {})]
 
     return parts
+
+
+def _plain(value: Any) -> Any:
+    """Dicts and lists as Python's own: those that Keras makes of a layer's attributes cannot be sent to a process."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def _rescaling(layer: Any) -> list[_Part]:
