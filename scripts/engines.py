@@ -49,12 +49,14 @@ class Launch(Protocol):
         """Starts a command, whose output is added to a file."""
 
 
-def launch_here(command: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
-    """Starts a process on this machine; see `Launch`. Options are those of `Popen`."""
+def launch_here(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Starts a process on this machine, which is asked to end if this one does; see `Launch`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         # In a session of its own: a terminal's Ctrl-C comes from here, once, and not from there as well.
-        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **options)
+        return subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_end_with_the_parent
+        )
 
 
 class RemoteProcess:
@@ -70,7 +72,7 @@ class RemoteProcess:
     def __init__(self, command: list[str], log: str, folder: str, path: str) -> None:
         os.chdir(folder)
         os.environ["PYTHONPATH"] = path
-        self._process = launch_here([sys.executable, *command], Path(log), preexec_fn=_end_with_the_actor)
+        self._process = launch_here([sys.executable, *command], Path(log))
 
     def poll(self) -> int | None:
         """See `Process`."""
@@ -81,8 +83,8 @@ class RemoteProcess:
         self._process.send_signal(number)
 
 
-def _end_with_the_actor() -> None:
-    """Asks a process for a clean end when its actor is gone: left over, it would stay in the way of the next one."""
+def _end_with_the_parent() -> None:
+    """Asks a process for a clean end when who began it is gone: left over, it would stay in the way of the next one."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -7,6 +7,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -367,3 +369,32 @@ def test_environments_that_are_stepped_in_the_program_can_be_compared():
     """In a process of its own: here other tests have registered them already."""
     code = "import scripts.compare.__main__, gymnasium; gymnasium.spec('rlsample/CartPole-v1')"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to tell a process that its parent is gone")
+def test_runs_left_over_by_a_killed_comparison_stood_in_the_way(tmp_path):
+    sleeping = "import time, sys; print('here', flush=True); time.sleep(600)"
+    starting = (
+        "import os, pathlib, signal, sys, time\n"
+        "from scripts.engines import launch_here\n"
+        f"log = pathlib.Path({str(tmp_path / 'log')!r})\n"
+        f"process = launch_here([sys.executable, '-c', {sleeping!r}], log)\n"
+        "while not log.read_text(): time.sleep(0.01)\n"
+        "print(process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", starting], capture_output=True, text=True, check=False).stdout
+    left = Path(f"/proc/{int(said)}/stat")
+    for _ in range(500):
+        if not left.exists() or left.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.02)
+    raise AssertionError("it goes on")
+
+
+def test_a_damaged_evaluation_is_named(tmp_path, runs, capsys):
+    assert compare.main([CONFIG, "--seeds", "1", "--folder", str(tmp_path)]) == 0
+    (damaged,) = tmp_path.rglob("evaluation.json")
+    damaged.write_text("")
+    assert compare.main([CONFIG, "--seeds", "1", "--folder", str(tmp_path)]) == 1
+    assert f"path='{damaged}'" in capsys.readouterr().err

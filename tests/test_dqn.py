@@ -253,3 +253,10 @@ def test_cartpole_is_solved_from_the_shipped_config():
     words = ["tracking.wandb=disabled"]
     config = runs.load_config("agents/configs/dqn_cartpole.yaml", words, agents={NAME: agent.Config})
     assert score(config)[0] >= 475
+
+
+@pytest.mark.parametrize("total_steps", [1, 2])
+def test_a_run_that_is_over_before_there_is_anything_to_learn(total_steps):
+    config = configure("CartPole-v1", total_steps, num_envs=1)
+    agent.train(config, run := Silent())
+    assert len(run.records) == 1

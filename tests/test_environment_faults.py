@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import queue
 import re
@@ -17,10 +18,10 @@ import pytest
 from agents import ppo, relaxed_actor_critic
 from rlsample import spaces
 from rlsample.rollouts.environments import hanging
-from rlsample.rollouts.environments.faults import EnvironmentFault
+from rlsample.rollouts.environments.faults import EnvironmentFault, UnusableStepError
 from rlsample.rollouts.environments.guard import fitting
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
-from rlsample.runs import EnvConfig, config_from_dict, evaluate
+from rlsample.runs import EnvConfig, Run, config_from_dict, evaluate
 from scripts import train
 from tests.helpers_runs import Silent
 
@@ -166,7 +167,7 @@ def test_observations_outside_of_their_box_are_told_once():
     assert len(record) == 1
 
 
-def config(agent, fault, **changes):
+def config(agent, fault, /, **changes):
     settings = {
         "agent": agent,
         "env": {"id": "Faulty-v0", "num_envs": 2, "vectorization_mode": "sync"},
@@ -337,3 +338,33 @@ def test_one_that_is_never_made(quick):
 def test_processes_for_an_environment_written_in_tensorflow_are_refused():
     with pytest.raises(ValueError, match=r"written in TensorFlow.*Received: vectorization_mode='async'.*Leave"):
         EnvConfig(id="rlsample/CartPole-v1", num_envs=2, vectorization_mode="async").make()
+
+
+@pytest.mark.parametrize("agent", ["ppo", "relaxed_actor_critic"])
+@pytest.mark.parametrize("place", [0, 1], ids=["observation", "reward"])
+def test_nothing_learned_is_lost_where_an_environment_gives_what_is_not_finite(agent, place, tmp_path):
+    count = itertools.count()
+
+    def late(outcome):
+        value = np.nan if next(count) >= 20 else 1.0
+        outcome[place] = np.full(2, value, np.float32) if place == 0 else value
+        return outcome
+
+    module = {"ppo": ppo, "relaxed_actor_critic": relaxed_actor_critic}[agent]
+    small = {"ppo": {"num_steps": 16, "num_minibatches": 1}, "relaxed_actor_critic": {"steps_per_round": 16}}[agent]
+    asked = config(agent, late, agent={"name": agent, "jit_compile": False, **small}, total_steps=2000)
+    with Run(tmp_path / "run", asked, progress=False) as run:
+        said = "Expected .*finite.*environment=.*Faulty-v0 gave it in step [0-9]+ of all, actions "
+        with pytest.raises(UnusableStepError, match=said) as fault:
+            module.train(asked, run)
+    assert isinstance(fault.value, ValueError)
+    assert (run.saved_step or 0) > 0
+
+
+def test_a_mask_without_a_legal_action_is_a_fault_too():
+    def stuck(outcome):
+        outcome[4] = {"action_mask": np.zeros(3, np.int8)}
+        return outcome
+
+    with pytest.raises(UnusableStepError, match=r"legal.*Faulty-v0 gave it in step 3 of all, actions \[1, 2\]"):
+        collected(stuck)

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import gymnasium
 import keras
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from agents import ppo
 from rlsample.rollouts import evaluation
+from rlsample.rollouts.evaluation import play_episodes
+from rlsample.runs import EnvConfig, config_from_dict, evaluate
 
 
 class Lengths(gymnasium.Env):
@@ -103,3 +108,32 @@ def test_environments_that_do_not_reset_themselves_are_refused():
 def test_a_number_of_episodes_is_checked():
     with pytest.raises(ValueError, match="episodes"):
         evaluation.play_episodes(FirstLegal(), SyncVectorEnv([Lengths]), 0, seed=1)
+
+
+@pytest.mark.parametrize("own", [50, 1000])
+@pytest.mark.parametrize("asked", [200, 800, None])
+@pytest.mark.parametrize("mode", [None, "sync"])
+def test_of_two_limits_the_lower_one_ends_an_episode(own, asked, mode):
+    env = EnvConfig(id="MountainCar-v0", kwargs={"max_episode_steps": own}, vectorization_mode=mode)
+    envs = env.make(num_envs=2, max_episode_steps=asked)
+    policy = SimpleNamespace(model=None, act=lambda seen, mask=None, seed=None: np.ones(len(seen), int))
+    try:
+        outcome = play_episodes(policy, envs, episodes=2, seed=0)
+    finally:
+        envs.close()
+    assert outcome.max_length == -outcome.mean_return == min(own, asked or own)
+
+
+def test_an_environment_that_ends_its_episodes_itself_is_not_said_to_be_endless(monkeypatch, recwarn):
+    class Short(gymnasium.Wrapper):
+        def step(self, action):
+            observation, reward, *_ = self.env.step(action)
+            return observation, reward, False, True, {}
+
+    gymnasium.register("Short-v0", lambda: Short(gymnasium.make("CliffWalking-v1").unwrapped))
+    config = config_from_dict({"agent": "ppo", "env": "Short-v0", "total_steps": 100}, agents={"ppo": ppo.Config})
+    policy = SimpleNamespace(model=None, act=lambda seen, mask=None, seed=None: np.zeros(len(seen), int))
+    outcome = evaluate(policy, config, episodes=2)
+    gymnasium.registry.pop("Short-v0")
+    assert (outcome.truncated_episodes, outcome.max_length) == (2, 1)
+    assert not [each for each in recwarn if "episodes were cut" in str(each.message)]

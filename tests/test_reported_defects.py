@@ -191,7 +191,9 @@ def test_an_episode_that_never_ends_hung_the_evaluation(monkeypatch):
     assert outcome.returns == (-30.0, -30.0)
     assert outcome.truncated_episodes == 2
     monkeypatch.setattr(evaluating, "MAX_EPISODE_STEPS", 50)
-    with pytest.warns(RuntimeWarning, match=r"2 of 2 episodes were cut after 50 steps: CliffWalking-v1 has none"):
+    with pytest.warns(
+        RuntimeWarning, match=r"2 of 2 episodes were cut, after 50 steps at the latest: CliffWalking-v1 has none"
+    ):
         assert evaluate(Up(), cliff()).mean_return == -50
 
 

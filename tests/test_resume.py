@@ -391,3 +391,21 @@ def test_a_checkpoint_without_a_snapshot_cannot_be_gone_on_from(finished, tmp_pa
     np.testing.assert_array_equal(snapshot.arrays["x"], [0, 1, 2])
     with pytest.raises(ConfigError, match=r"checkpoint\.keep"):
         config_from_dict({**config_to_dict(small()), "checkpoint": {"keep": 0}}, agents=AGENTS)
+
+
+def test_an_evaluation_made_up_for_before_another_stop_counts_once(tmp_path, monkeypatch):
+    config, folder = small(evaluation={"episodes": 2, "every": 32}), tmp_path / "run"
+
+    def interrupted(self, policy):
+        self.stopping = True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_judge", interrupted)
+        begin(folder, config)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "save", lambda *arguments, **options: None)
+        resume(folder, config)
+    resume(folder, config)
+    steps = [each["global_step"] for each in read_metrics(folder / "metrics.jsonl") if "evaluation/mean_return" in each]
+    every = [step for step in steps if step < max(steps)]
+    assert len(every) == len(set(every))

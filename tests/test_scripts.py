@@ -64,6 +64,7 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
         "std_return",
         "episodes",
         "truncated_episodes",
+        "max_length",
         "global_step",
         "seconds",
     }

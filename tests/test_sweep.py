@@ -9,6 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 import yaml
@@ -20,7 +21,7 @@ from scripts.catalogue import known_agents
 from scripts.compare.study import plan
 from scripts.sweep import __main__ as sweep
 from scripts.sweep.picture import draw
-from scripts.sweep.ranges import Sweep
+from scripts.sweep.ranges import Between, Sweep
 from tests.helpers_runs_on_disk import Processes, finish_run
 
 CONFIG = "agents/configs/short_horizon_cartpole.yaml"
@@ -327,3 +328,12 @@ def test_the_real_thing(tmp_path, request, capsys):
     values = [json.loads(each.read_text())["mean_return"] for each in tmp_path.glob("runs/*/evaluation.json")]
     assert len(values) == 2
     assert "2 complete" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.9999, 0.99999), (100000.0, 100010.0), (-0.5, 0.5), (1e-5, 1e-2)])
+def test_a_narrow_range_has_numbers_between_its_ends(low, high):
+    between = Between(low=low, high=high)
+    values = [low + share * (high - low) for share in (0.1, 0.25, 0.5, 0.9)]
+    written = [float(between.text(value)) for value in values]
+    assert low < written[0] < written[1] < written[2] < written[3] < high
+    np.testing.assert_allclose(written, values, rtol=0, atol=1e-3 * (high - low))

@@ -58,6 +58,7 @@ class Evaluation:
         episodes: how many there were.
         returns: each of them.
         truncated_episodes: how many ended because their time was up.
+        max_length: steps of the longest.
 
     Examples:
         >>> from rlsample.rollouts.evaluation import Evaluation
@@ -70,6 +71,7 @@ class Evaluation:
     episodes: int
     returns: tuple[float, ...]
     truncated_episodes: int = 0
+    max_length: int = 0
 
 
 class EvaluationStopped(Exception):  # noqa: N818 (nothing went wrong)
@@ -128,7 +130,7 @@ def play_episodes(
     checks.check_count("episodes", episodes)
     quota = episodes // envs.num_envs + (np.arange(envs.num_envs) < episodes % envs.num_envs)
     finished: list[list[float]] = [[] for _ in quota]
-    running = np.zeros(envs.num_envs)
+    running, length, longest = np.zeros(envs.num_envs), np.zeros(envs.num_envs, int), 0
     ended = np.zeros(envs.num_envs, dtype=bool)
     autoreset = envs.metadata.get("autoreset_mode", Autoreset.NEXT_STEP)
     if autoreset == Autoreset.DISABLED:
@@ -150,12 +152,15 @@ def play_episodes(
         if should_stop():
             raise EvaluationStopped
         running += np.where(idle, 0.0, rewards)
+        length += ~idle
         ended = (terminated | truncated) & ~idle
         if isinstance(acting, Remembering):
             acting.forget(idle if autoreset == Autoreset.NEXT_STEP else ended)
         for index in np.flatnonzero(ended):
-            cut += int(truncated[index] and not terminated[index] and len(finished[index]) < quota[index])
+            if len(finished[index]) < quota[index]:
+                cut += int(truncated[index] and not terminated[index])
+                longest = max(longest, int(length[index]))
             finished[index].append(float(running[index]))
-        running[ended] = 0.0
+        running[ended], length[ended] = 0.0, 0
     returns = [value for values, wanted in zip(finished, quota, strict=True) for value in values[:wanted]]
-    return Evaluation(float(np.mean(returns)), float(np.std(returns)), episodes, tuple(returns), cut)
+    return Evaluation(float(np.mean(returns)), float(np.std(returns)), episodes, tuple(returns), cut, longest)

@@ -88,9 +88,10 @@ class GymnasiumCollector:
         """Begins an episode in each environment."""
         observations, info = faults.reset(self.envs, seed)
         self.info: dict[str, Any] = info
-        self.observation = read(self._space, observations)
         self.starts = np.ones(self.envs.num_envs, bool)
-        self.mask = self._read_mask(observations, info, self.starts)
+        with faults.given_by(self.envs):
+            self.observation = read(self._space, observations)
+            self.mask = self._read_mask(observations, info, self.starts)
 
     def collect(self, act: NumpyAct, num_steps: int) -> Transition:
         """Takes T steps in every environment: arrays `[T, B, ...]`.
@@ -107,18 +108,19 @@ class GymnasiumCollector:
         """Takes one action per environment, given as factor indices.
 
         Raises:
-            ValueError: NaN or inf in a reward or an observation, or a reward too large to learn from; names the
-                environment, before anything learns from it.
+            UnusableStepError: NaN or inf in a reward or an observation, a reward too large to learn from, or nothing
+                legal; names the environment, before anything learns from it.
             EnvironmentFault: an environment failed, or broke Gymnasium's contract.
         """
-        observations, rewards, terminated, truncated, info = faults.step(self.envs, self.factors.to_env(action))
-        self.info = info
-        following = read(self._space, observations)
-        self._bounds.check(nest.flatten(following), rewards)
+        actions = self.factors.to_env(action)
+        observations, rewards, terminated, truncated, info = faults.step(self.envs, actions)
+        self.info, done = info, terminated | truncated
+        with faults.given_by(self.envs, actions):
+            following = read(self._space, observations)
+            self._bounds.check(nest.flatten(following), rewards)
+            # With SAME_STEP the info is already the next episode's; otherwise a finished one has nothing legal to say.
+            following_mask = self._read_mask(observations, info, ~done | (self.autoreset is Autoreset.SAME_STEP))
         rewards = np.asarray(rewards, np.float32)
-        done = terminated | truncated
-        # With SAME_STEP the info is already the next episode's; otherwise a finished one has nothing legal to say.
-        following_mask = self._read_mask(observations, info, ~done | (self.autoreset is Autoreset.SAME_STEP))
         transition = Transition(
             observation=self.observation,
             mask=self.mask,

@@ -148,7 +148,8 @@ class EnvConfig(Block):
                 words["wrap"] = wrap
             if max_episode_steps is not None:
                 name, count = env_packages.package_of(self.id).step_limit
-                words[name] = count * min(max_episode_steps, spec.max_episode_steps or max_episode_steps)
+                own = words.get(name) or count * (spec.max_episode_steps or max_episode_steps)
+                words[name] = min(count * max_episode_steps, own)
         else:
             wrappers: list[Any] = [_apart, functools.partial(Guard, env_id=self.id, count=_Count())]
             if mode == "async":

@@ -63,8 +63,10 @@ def evaluate(
         )
     finally:
         envs.close()
-    if unlimited and outcome.truncated_episodes:
-        cut = f"{outcome.truncated_episodes} of {outcome.episodes} episodes were cut after {limit:,} steps"
+    if unlimited and outcome.truncated_episodes and outcome.max_length >= (limit or 0):
+        cut = (
+            f"{outcome.truncated_episodes} of {outcome.episodes} episodes were cut, after {limit:,} steps at the latest"
+        )
         hint = "evaluation.max_episode_steps sets another limit."
         warnings.warn(f"{cut}: {config.env.id} has none of its own. {hint}", RuntimeWarning, stacklevel=2)
     return outcome

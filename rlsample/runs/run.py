@@ -32,7 +32,7 @@ from rlsample.runs.config import PopulationConfig, RunConfig
 from rlsample.runs.evaluating import evaluate
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.progress import Progress
-from rlsample.runs.run_folder import BEST, CHECKPOINT, EVALUATION, METRICS, PICTURE, TENSORBOARD, claim, reopen
+from rlsample.runs.run_folder import BEST, CHECKPOINT, EVALUATION, METRICS, PICTURE, TENSORBOARD, claim, reopen, replace
 from rlsample.runs.scale_config import check_scale
 from rlsample.runs.stopping import StopSignals
 from rlsample.runs.tensorboard_tracker import TensorBoard
@@ -253,7 +253,7 @@ class Run:
         if outcome is not None:
             summary = {name: value for name, value in dataclasses.asdict(outcome).items() if name != "returns"}
             summary |= {"global_step": self.step, "seconds": round(seconds, 3)}
-            (self.folder / EVALUATION).write_text(json.dumps(summary) + "\n", encoding="utf-8")
+            replace(self.folder / EVALUATION, json.dumps(summary) + "\n")
         return outcome
 
     def finish(self, policy: SupportsAct) -> Evaluation | None:

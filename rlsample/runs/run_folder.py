@@ -24,6 +24,8 @@ except ImportError:
 CONFIG, METRICS, CHECKPOINT, BEST = "config.yaml", "metrics.jsonl", "checkpoint", "best"
 EVALUATION, PICTURE, TRACEBACK = "evaluation.json", "learning_curve.png", "traceback.txt"
 TENSORBOARD = "tensorboard"
+JUDGED = "evaluation/mean_return"
+"""What the record of an evaluation holds, and no other."""
 
 
 class RunFolderError(ValueError):
@@ -108,10 +110,14 @@ def reopen(folder: Path, config: RunConfig[Any]) -> tuple[int, int, Snapshot | N
         os.close(held)
         raise RunFolderError(str(error)) from None
     (folder / EVALUATION).unlink(missing_ok=True)
-    _write(folder / CONFIG, config_to_yaml(config))
+    replace(folder / CONFIG, config_to_yaml(config))
     if records is not None:
-        kept = [record for record in records if record["global_step"] <= step]
-        _write(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+        every, due = config.evaluation.every, False
+        if every is not None and snapshot is not None:  # What a stop has interrupted is made again.
+            due = step // every > snapshot.numbers["run"]["evaluations"]
+        last = step - 1 if due else step
+        kept = [each for each in records if each["global_step"] <= (last if JUDGED in each else step)]
+        replace(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
     return held, step, snapshot
 
 
@@ -133,7 +139,7 @@ def lock(folder: Path) -> int:
     return descriptor
 
 
-def _write(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
     """Replaces a file's text in one step."""
     temporary = path.with_suffix(".new")
     temporary.write_text(text, encoding="utf-8")

@@ -101,7 +101,7 @@ def read_evaluation(path: str | Path) -> dict[str, float] | None:
     except ValueError:
         evaluation = None
     if not isinstance(evaluation, dict) or "mean_return" not in evaluation:
-        hint = "Evaluate the run again, or remove the file."
+        hint = "Remove the file, and resume the run, which then evaluates once more."
         raise ConfigError(str(checks.invalid("an evaluation with its mean_return", path=str(path), hint=hint)))
     return evaluation
 

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with launcher(options) as launch:
             code = carry_out(iter(jobs), options.jobs, ended=ended, imports=options.imports, launch=launch)
-    except EnvironmentFault as error:
+    except (EnvironmentFault, ConfigError) as error:
         print(error, file=sys.stderr)
         return 1
     if code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -14,7 +15,7 @@ from rlsample.runs.block import Block
 from ..variants import check_values, choices_of, expand
 
 SIGNIFICANT_DIGITS = 4
-"""Of a number that is drawn from a range: as many as people copy."""
+"""Of a number that is drawn from a range, and of its distance to the ends: as many as people copy."""
 
 
 class Between(Block):
@@ -49,11 +50,16 @@ class Between(Block):
         """Both ends as they stand in a word."""
         return [yaml_files.flow(self.low), yaml_files.flow(self.high)]
 
+    @property
+    def _common_digits(self) -> int:
+        """How many leading digits are the same in all numbers of the range, about."""
+        return max(0, math.floor(-math.log10((self.high - self.low) / max(abs(self.low), abs(self.high)))))
+
     def text(self, value: float) -> str:
         """A value as it stands in a word, rounded to a few digits and never beyond the ends."""
         if self.whole:
             return yaml_files.flow(int(value))
-        digits = SIGNIFICANT_DIGITS if self.step is None else 12
+        digits = 12 if self.step is not None else SIGNIFICANT_DIGITS + self._common_digits
         return yaml_files.flow(min(max(float(f"{value:.{digits}g}"), float(self.low)), float(self.high)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -33,6 +33,44 @@ class EnvironmentFault(RuntimeError):  # noqa: N818 (an environment has faults)
     """
 
 
+class UnusableStepError(EnvironmentFault, ValueError):
+    """What an environment gave is of the right kind, but nothing can be learned from it: NaN, or nothing legal.
+
+    Examples:
+        >>> from rlsample.rollouts.environments import faults
+        >>> issubclass(faults.UnusableStepError, ValueError)
+        True
+    """
+
+
+@contextlib.contextmanager
+def given_by(envs: gym.vector.VectorEnv, actions: Any = None) -> Iterator[None]:
+    """Says of a ValueError about what an environment gave which one it was, when, and after which actions.
+
+    Args:
+        envs: where it came from; the step is that of `step`.
+        actions: those of the step; None at the first reset.
+
+    Raises:
+        UnusableStepError: in the place of any ValueError.
+
+    Examples:
+        >>> from rlsample.rollouts.environments import faults
+        >>> envs = gym.make_vec("CartPole-v1", num_envs=2)
+        >>> try:
+        ...     with faults.given_by(envs):
+        ...         raise ValueError("Expected finite observations. Received: environment=1, value=nan.")
+        ... except faults.UnusableStepError as error:
+        ...     print(error)
+        Expected finite observations. Received: environment=1, value=nan. CartPole-v1 gave it in the first reset.
+    """
+    try:
+        yield
+    except ValueError as error:
+        when = "in the first reset" if actions is None else _when(envs.unwrapped, actions)
+        raise UnusableStepError(f"{error} {_id(envs.unwrapped)} gave it {when}.") from error
+
+
 def step(envs: gym.vector.VectorEnv, actions: Any) -> Any:
     """`envs.step`, its failures named.
 
@@ -53,12 +91,12 @@ def step(envs: gym.vector.VectorEnv, actions: Any) -> Any:
     """
     own = envs.unwrapped
     own.steps_taken = getattr(own, "steps_taken", 0) + 1
+    return _named(envs, lambda: _when(own, actions), lambda: envs.step(actions))
 
-    def when() -> str:
-        each = actions.tolist() if isinstance(actions, np.ndarray) else actions
-        return f"in step {own.steps_taken} of all, actions {each}"
 
-    return _named(envs, when, lambda: envs.step(actions))
+def _when(envs: Any, actions: Any) -> str:
+    each = actions.tolist() if isinstance(actions, np.ndarray) else actions
+    return f"in step {envs.steps_taken} of all, actions {each}"
 
 
 def reset(envs: gym.vector.VectorEnv, seed: int | None) -> Any:

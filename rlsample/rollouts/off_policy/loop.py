@@ -183,6 +183,8 @@ class OffPolicyLoop:
     def _learn(self) -> dict[str, float]:
         """A round of updates; the learner is as it was before if they fail."""
         learner = self.learner
+        if not len(self._replay):  # The run is over before the first row is complete.
+            return {}
         before = learner.state, learner.update
         try:
             with checks.told_on_the_host():
