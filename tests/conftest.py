@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections import Counter
 
 import keras
 import numpy as np
@@ -36,6 +37,20 @@ class NotRead(logging.Handler):
 
 
 tf.get_logger().addHandler(NotRead())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks as slow what `thinned` leaves out: see the markers in pyproject.toml."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        thinned = item.get_closest_marker("thinned")
+        if thinned is None or item.get_closest_marker("slow"):
+            continue
+        test = item.nodeid.partition("[")[0]
+        if counts[test] % thinned.args[0]:
+            item.add_marker(pytest.mark.slow)
+        counts[test] += 1
 
 
 @pytest.fixture(autouse=True)

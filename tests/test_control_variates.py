@@ -53,6 +53,7 @@ def test_relax_without_a_network_is_rebar():
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.thinned(2)
 def test_variance_loss_is_the_squared_gradient_and_its_derivative_that_of_finite_differences(mode):
     keras.utils.set_random_seed(3)
     free = keras.Sequential(

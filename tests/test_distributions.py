@@ -138,6 +138,7 @@ def test_a_wrong_action_is_told_what_the_forms_are(policy, action, message):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.thinned(3)
 def test_probs_are_the_mean_of_the_one_hots(policy, mode):
     actions = all_actions(policy)
     joint = np.exp(policy.log_prob(actions).numpy().astype(np.float64))
@@ -264,6 +265,7 @@ def test_factors_that_depend_on_each_other_had_values_of_their_own(sampler):
 # ---- across graphs
 
 
+@pytest.mark.thinned(2)
 def test_one_distribution_is_used_in_several_graphs_and_outside(policy):
     expected = type(policy)(**policy.arguments).entropy()
     for mode in ("graph", "xla"):

@@ -203,6 +203,7 @@ def test_a_dueling_network_tells_value_from_advantages_and_is_for_one_factor():
 @pytest.mark.parametrize(
     "hyper", [{}, {"prioritized": True, "num_steps": 3, "dueling": True, "double_q": False, "discount": 0.5}]
 )
+@pytest.mark.thinned(2)
 def test_learns_to_copy_the_observation(hyper):
     """32 symbols an episode; acting at random copies 8 of them."""
     result, run = score(configure("rlsample/Identity-v0", 800, **({"discount": 0.0} | hyper)))

@@ -53,6 +53,7 @@ ENTMAX_ROWS = {
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("alpha", [1.5, 2.0])
 @pytest.mark.parametrize("rows", ENTMAX_ROWS)
+@pytest.mark.thinned(3)
 def test_entmax_is_its_closed_form(rows, alpha, dtype):
     logits = ENTMAX_ROWS[rows].astype(dtype)
     logits -= logits.max(-1, keepdims=True)

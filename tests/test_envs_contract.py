@@ -103,6 +103,7 @@ def test_docstring_has_gymnasiums_headings_in_order(name):
 
 
 @pytest.mark.parametrize("name", COMPILED_ENVS)
+@pytest.mark.thinned(2)
 def test_modes_agree(name):
     state, outputs = walk(name, "eager")
     for mode in ("graph", "xla"):
@@ -118,6 +119,7 @@ FIXED_STARTS = tuple(
 
 
 @pytest.mark.parametrize("name", ALL_ENVS)
+@pytest.mark.thinned(2)
 def test_same_seed_same_walk_and_another_seed_another(name):
     env = functional_env(name)
     assert_equal_states(walk(name, "graph"), walk(name, "graph"))
@@ -154,6 +156,7 @@ def test_a_corner_of_the_simplex_is_the_integer_action(name):
 
 
 @pytest.mark.parametrize("name", COMPILED_ENVS)
+@pytest.mark.thinned(2)
 def test_gymnasiums_faces_take_one_hots(name):
     for make, width in ((gym.make, 1), (lambda env_id: gym.make_vec(env_id, num_envs=3), 3)):
         env, other = make(name), make(name)
@@ -190,6 +193,7 @@ def test_gymnasiums_faces_take_relaxed_actions():
         *(pytest.param("xla", *each.values, marks=each.marks) for each in COMPILED_ENVS),
     ],
 )
+@pytest.mark.thinned(2)
 def test_bad_actions_make_the_reward_nan(name, mode):
     env = functional_env(name)
     state = env.initial(seed_of(7), NUM_ENVS)
@@ -250,6 +254,7 @@ def test_bad_states_are_refused():
 
 
 @pytest.mark.parametrize("name", ALL_ENVS)
+@pytest.mark.thinned(2)
 def test_rendering(name):
     env = gym.make(name, render_mode="rgb_array")
     env.reset(seed=0)

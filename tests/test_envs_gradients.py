@@ -46,6 +46,7 @@ def smooth_return(env, state, sequence):
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE_ENVS)
+@pytest.mark.thinned(2)
 def test_gradients_along_relaxed_actions_match_finite_differences(name):
     env, num_envs, step = functional_env(name, dtype="float64"), 3, 1e-5
     generator = np.random.default_rng(4)

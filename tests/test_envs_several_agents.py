@@ -233,6 +233,7 @@ class TestForaging:
         np.testing.assert_allclose(tf.reduce_sum(place, -1), 1)
 
     @pytest.mark.parametrize(("agents", "size"), [pytest.param(2, 8, marks=pytest.mark.slow), (3, 6), (4, 6)])
+    @pytest.mark.thinned(2)
     def test_lbforaging_plays_the_same_game(self, agents, size):
         package = pytest.importorskip("lbforaging.foraging.environment")
         theirs = package.ForagingEnv(

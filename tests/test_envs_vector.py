@@ -93,6 +93,7 @@ def test_a_fall_ends_only_its_own_episode():
 
 
 @pytest.mark.parametrize("name", ALL_ENVS)
+@pytest.mark.thinned(2)
 def test_seeds_decide_everything(name):
     def run(seed):
         envs = gym.make_vec(name, num_envs=4, max_episode_steps=5)

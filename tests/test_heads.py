@@ -133,6 +133,7 @@ def test_sampling_state_starts_from_the_seed_and_advances_in_compiled_code():
 
 
 @pytest.mark.parametrize("name", HEADS)
+@pytest.mark.thinned(2)
 def test_moving_the_temperature_changes_the_gradient_and_never_retraces(name):
     head = HEADS[name](kernel_gain=1.0)
     outputs = head(features(64))

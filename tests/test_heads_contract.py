@@ -72,6 +72,7 @@ def legal_everywhere(head, masked, mask):
 
 
 @pytest.mark.parametrize(("space", "sampler", "mode"), MARKED, ids=pair_name)
+@pytest.mark.thinned(2)
 def test_contract(space, sampler, mode):
     head, logits = make_head(space, sampler)
     rng = np.random.default_rng(1)

@@ -82,6 +82,7 @@ def one_by_one(each, features, state, starts):
 @KINDS
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("env", ["rlsample/SpeakerListener-v0", "test/Leaving-v0"])
+@pytest.mark.thinned(3)
 def test_outputs_and_gradients_are_those_of_each_agent_step_by_step(env, cell, shared):
     register("test/Leaving-v0", Leaving)
     policy = policy_of(env, cell, shared)
@@ -218,6 +219,7 @@ def by_hand(model, steps, state):
 
 @pytest.mark.parametrize("critic", ["own", "joint"])
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.thinned(3)
 def test_the_advantages_of_each_agent_are_those_of_its_stay_and_its_memory(critic, cell):
     of = learner(critic=critic, cell=cell)
     state, steps = somewhere(of), without_memory.rollout(of)
@@ -240,6 +242,7 @@ def test_the_advantages_of_each_agent_are_those_of_its_stay_and_its_memory(criti
 
 @pytest.mark.parametrize("critic", ["own", "joint"])
 @KINDS
+@pytest.mark.thinned(3)
 def test_loss_and_gradient_are_those_of_loops_over_steps_and_agents(critic, shared):
     of = learner(critic=critic, shared_network=shared, clip_values=False, entropy_coefficient=0.1)
     state, generator = somewhere(of), np.random.default_rng(1)

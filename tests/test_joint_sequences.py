@@ -94,6 +94,7 @@ def judged(of, own, critics, drawn, joint, ahead=False):
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.thinned(3)
 def test_policies_and_gradients_are_those_of_steps_one_by_one(cell, shared):
     of = learner(cell=cell, shared_network=shared)
     drawn = sequences(of)
@@ -166,6 +167,7 @@ def test_with_exact_the_gradient_of_the_actors_is_that_of_counterfactual_values(
 
 @pytest.mark.parametrize("critic", ["linear", "concatenating", "interpolated"])
 @pytest.mark.parametrize("others", ["replay", pytest.param("policy", marks=pytest.mark.slow)])
+@pytest.mark.thinned(4)
 def test_every_critic_moves_everybody_s_memory(critic, others):
     of = learner("rlsample/SpeakerListener-v0", "straight_through_gumbel_softmax", critic=critic, others=others)
     row = of.rows(sequences(of))

@@ -311,6 +311,7 @@ def test_online_is_the_audit_in_expectation(name):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.thinned(2)
 def test_online_modes_agree(mode):
     sampler, logits = samplers.create("straight_through_gumbel_softmax"), tf.constant(JOINT_LOGITS[None], tf.float32)
     mask = np.array([[1, 0, 1], [1, 1, 0]], np.int8)

@@ -97,6 +97,7 @@ def test_collecting_draws_what_is_legal_and_keeps_the_mask(convention, mode, end
 
 @pytest.mark.parametrize("vector", sorted(VECTORS))
 @pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.thinned(2)
 def test_evaluating_draws_what_is_legal(convention, vector):
     envs = VECTORS[vector]([functools.partial(make, convention)] * 2)
     policy = Policy(envs.single_observation_space, Counting.action_space, samplers.create("categorical"))
@@ -159,6 +160,7 @@ class Both(gym.Env):
 @pytest.mark.parametrize("second", [True, False])
 @pytest.mark.parametrize("kind", ["dict", "tuple"])
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.thinned(3)
 def test_masks_inside_of_what_each_agent_sees_hold(kind, second, mode):
     envs = SyncVectorEnv([functools.partial(Both, kind, second)] * 2, autoreset_mode=mode)
     for make_policy in (Policy, JointPolicy):

@@ -236,6 +236,7 @@ class TestConfiguration:
         pytest.param("warehouse", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.thinned(2)
 def test_the_tasks_of_packages_are_trained_by_their_configurations(name):
     words = ["total_steps=320", "env.num_envs=4", "network.hidden_sizes=[8]", "tracking.wandb=disabled"]
     words += ["agent.batch_size=8", "agent.jit_compile=false"]

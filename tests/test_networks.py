@@ -57,6 +57,7 @@ class TestEveryNetwork:
         assert np.ptp(features, axis=0).max() > 0
         assert any(np.any(a != b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
+    @pytest.mark.thinned(2)
     def test_a_policy_acts_is_saved_loaded_and_exported(self, name, tmp_path):
         policy, space = policy_with(name), network_and_space(name)[1]
         batch = batch_of(space, 3)
@@ -76,6 +77,7 @@ class TestEveryNetwork:
         assert isinstance(quickest, NumpyPolicy)
         np.testing.assert_array_equal(quickest.act(batch), policy.act(batch))
 
+    @pytest.mark.thinned(2)
     def test_gradients_reach_every_weight_compiled_as_in_graphs(self, name):
         network, space = network_and_space(name)
         flat = FlatNetwork(networks.with_outputs(networks.model_of(networks.create(network), space), 1))
@@ -134,6 +136,7 @@ def train(agent, env, network, **settings):
 
 
 @pytest.mark.parametrize("name", ["grid", pytest.param("joined", marks=pytest.mark.slow), "mlp, parts"])
+@pytest.mark.thinned(3)
 def test_ppo_learns_through_gymnasium(name):
     network, space = network_and_space(name)
     policy, run = train("ppo", "Shown-v0", network, kwargs={"name": name})
@@ -158,6 +161,7 @@ def test_ppo_learns_from_planes_in_its_own_program():
 
 
 @pytest.mark.parametrize("agent", ["ppo", "short_horizon_actor_critic"])
+@pytest.mark.thinned(2)
 def test_a_keras_model_is_every_agents(agent):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "tanh")])
     policy, run = train(agent, "rlsample/CartPole-v1", model)

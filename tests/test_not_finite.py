@@ -73,10 +73,11 @@ class Stopped(Silent):
     stopping = True
 
 
-# All learners are built into the same loops, which PPO's shows to be held to it when compiled as well.
-SLOW = [case for case in CASES if case[2] and case[0] != "ppo"]
-SLOW += [("world_model_actor_critic", "PoisonedInPython-v0", False)]
-MARKED = [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES]
+# All learners are built into the same loops; of each kind one is quick.
+QUICK = [("ppo", "Poisoned-v0", False), ("ppo", "Poisoned-v0", True), ("dqn", "Poisoned-v0", False)]
+QUICK += [(name, "PoisonedInPython-v0", False) for name in ("ppo", "relaxed_actor_critic")]
+QUICK += [("short_horizon_actor_critic", "Poisoned-v0", False)]
+MARKED = [pytest.param(case, marks=[pytest.mark.slow] * (case not in QUICK)) for case in CASES]
 
 
 @pytest.fixture(scope="module", params=MARKED, ids=lambda case: " ".join(map(str, case)))

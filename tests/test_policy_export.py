@@ -87,6 +87,7 @@ def test_a_memory_is_an_input_and_an_output(tmp_path):
 
 
 @pytest.mark.parametrize("network", ["mlp", "recurrent"])
+@pytest.mark.thinned(2)
 def test_several_agents(network, tmp_path):
     game = Foraging(foods=1)
     spaces_of_it = game.observation_space, game.action_space

@@ -14,6 +14,7 @@ MODES = {"eager": lambda f: f, "graph": tf.function, "xla": lambda f: tf.functio
 @pytest.mark.parametrize("columns", [1, 2, 3, 4, 8, 9])
 @pytest.mark.parametrize("batch", [(5,), (2, 3), ()])
 @pytest.mark.parametrize("mode", sorted(MODES))
+@pytest.mark.thinned(4)
 def test_value_and_gradients_are_those_of_matmul(columns, batch, mode):
     inputs = tf.random.stateless_normal([*batch, 6], [1, 2])
     kernel = tf.random.stateless_normal([6, columns], [3, 4])

@@ -99,6 +99,7 @@ def legal(space, mask, action) -> bool:
         "rlsample/RaggedDict-v0",
     ],
 )
+@pytest.mark.thinned(2)
 def test_everything_drawn_is_legal(kind, sampler):
     env = make(kind)
     actor = Actor(env.observation_space, env.action_space, sampler, compiled=sampler == "gumbel_softmax")

@@ -86,6 +86,7 @@ def test_the_gradient_is_weighted_probabilities_less_the_one_hot():
     ("collector", "baseline"),
     [("in_graph", True), ("in_graph", False), pytest.param("gymnasium", True, marks=pytest.mark.slow)],
 )
+@pytest.mark.thinned(3)
 def test_learns_to_copy_the_observation(collector, baseline):
     """32 symbols an episode, two rollouts with a baseline; acting at random copies 8 of them."""
     steps = {} if baseline else {"num_steps": 32}
@@ -113,6 +114,7 @@ def test_compiled_and_whole_populations():
         ("rlsample/MultiDiscrete-v0", "in_graph"),
     ],
 )
+@pytest.mark.thinned(3)
 def test_learns_with_masks_and_several_factors(env, collector):
     config = configure(env, 16 * 256, collector, discount=0.9)
     made = config.env.make(1)

@@ -86,6 +86,7 @@ def test_values_were_not_clipped_without_old_ones_and_nobody_said_so():
 
 
 @pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.thinned(2)
 def test_small_permutations_only_rotated(size):
     """Every order, as often as every other: a false failure once in a million."""
     draw = tf.function(lambda seed: shuffle.permutation(size, seed), jit_compile=True)

@@ -46,6 +46,7 @@ def slow_n_step_returns(rewards, next_values, terminated, truncated, discount, n
 
 @pytest.mark.parametrize("length", [1, 2, 8, T])
 @pytest.mark.parametrize("trace_decay", [0.0, 0.7, 1.0])
+@pytest.mark.thinned(2)
 def test_lambda_returns(compile_, length, trace_decay):
     rewards, _, next_values, terminated, truncated = episodes(length, length)
     arguments = (rewards, next_values, terminated, truncated)

@@ -112,6 +112,7 @@ def test_samples_are_legal_finite_and_on_the_simplex(sampler, mode):
 
 
 @each_sampler
+@pytest.mark.thinned(2)
 def test_the_same_seed_gives_the_same_sample_in_every_mode(sampler):
     action, one_hot, to_logits, to_temperature, _ = run(sampler, "eager")
     for mode in ("graph", "xla"):
@@ -153,6 +154,7 @@ def test_frequencies_are_the_law(sampler):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @each_sampler
+@pytest.mark.thinned(2)
 def test_dtypes_come_back_and_noise_does_not_depend_on_them(sampler, dtype):
     logits = tf.cast([[1.0, -2.0, 0.5, 0.25], [1e4, -1e4, 1e4, 0.0]], dtype)
     with tf.GradientTape() as tape:
@@ -328,6 +330,7 @@ def test_bad_logits_are_refused(sampler, logits, message):
 
 @pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 3, 4), (1, 1), (3, 0, 4), (1,)], ids=str)
 @each_sampler
+@pytest.mark.thinned(2)
 def test_any_batch_shape(sampler, shape):
     logits = tf.random.stateless_normal(shape, (1, 2))
     with tf.GradientTape() as tape:
@@ -383,6 +386,7 @@ def test_a_million_categories(sampler):
     "seed", [(0, 1), [-1, 2**31], np.array([1, 2]), np.int64(7), 2**63, -5, tf.constant([1, 2], tf.int64)], ids=repr
 )
 @each_sampler
+@pytest.mark.thinned(2)
 def test_seeds_in_every_form(sampler, seed):
     logits = tf.zeros([20, 6])
     sample = sampler(logits, seed)

@@ -28,6 +28,7 @@ SEED = (3, 4)
 
 @pytest.mark.parametrize("mode", QUICK_MODES)
 @pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.thinned(2)
 def test_the_second_derivative_of_a_draw(name, mode):
     sampler = samplers.create(name)
 

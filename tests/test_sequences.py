@@ -245,6 +245,7 @@ def check_memory(learner, observation, starts, found):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("autoreset", list(gym.vector.AutoresetMode)[:2])
+@pytest.mark.thinned(2)
 def test_python_s_loop_keeps_the_same_and_leaves_resets_out(autoreset, cell):
     learner, _ = learner_of(configure("relaxed_actor_critic", cell=cell))
     kwargs = {"length": 2, "max_episode_steps": 5, "vector_kwargs": {"autoreset_mode": autoreset}}

@@ -99,6 +99,7 @@ def test_the_gradient_of_a_joint_sample_reaches_the_logits():
 
 
 @pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.thinned(3)
 def test_distributions_enter_and_leave_compiled_functions(policy, mode):
     draw = MODES[mode](lambda given, seed: given.sample(seed=seed))
     np.testing.assert_array_equal(

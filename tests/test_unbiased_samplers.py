@@ -40,6 +40,7 @@ BLACK_BOX = {name: UNBIASED[name] for name in ("leave_one_out", "arsm", "disarm"
 
 
 @pytest.mark.parametrize("name", UNBIASED)
+@pytest.mark.thinned(2)
 def test_unbiased(name):
     # Quadratic at the draw and cubic beside it: one compiled program for both.
     def both(one_hot):
@@ -76,6 +77,7 @@ def product(one_hot):
 @pytest.mark.parametrize(
     "name", ["leave_one_out", "rebar", "relax", "arsm", "disarm", "indecater", "unordered_set", "unordered_set 3"]
 )
+@pytest.mark.thinned(2)
 def test_unbiased_for_a_joint_action(name):
     exact, exact_gradient = estimates(samplers.create("exact"), product, JOINT_LOGITS[None], JOINT_MASK)
     value, gradient = estimates(UNBIASED[name], product, rows(JOINT_LOGITS), JOINT_MASK)
@@ -293,6 +295,7 @@ def test_set_weights_by_brute_force_and_for_tiny_probabilities():
 @pytest.mark.parametrize(
     "name", ["leave_one_out", "rebar", "relax all", "arsm", "disarm", "indecater", "unordered_set", "unordered_set 3"]
 )
+@pytest.mark.thinned(2)
 def test_extreme_rows_stay_finite(name, mode):
     inf = np.inf
     logits = tf.constant(

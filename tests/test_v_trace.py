@@ -38,6 +38,7 @@ def slow_v_trace(log_ratio, rewards, values, next_values, terminated, truncated,
 
 @pytest.mark.parametrize(("trace_decay", "bounds"), [(1.0, (1.0, 1.0)), (0.9, (2.0, 1.5)), (1.0, (np.inf, 1.0))])
 @pytest.mark.parametrize("mode", sorted(MODES))
+@pytest.mark.thinned(2)
 def test_v_trace(mode, trace_decay, bounds):
     log_ratio = np.random.default_rng(7).normal(size=(T, B)).astype(np.float32)
     arguments = (log_ratio, *episodes(5))

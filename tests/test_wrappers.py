@@ -48,6 +48,7 @@ def assert_same(left, right):
 
 
 @pytest.mark.parametrize("stack", STACKS, ids=of_stack)
+@pytest.mark.thinned(2)
 def test_both_faces_show_the_same_in_every_step(stack):
     """Gymnasium's wrappers, and ours for environments that Python steps, are the reference."""
     env_id, wrappers = stack
