@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import gymnasium as gym
@@ -115,3 +116,9 @@ def test_a_package_that_is_not_installed_is_named_with_the_way_out(monkeypatch):
     with pytest.raises(ValueError, match=r"package to be installed. Received: missing='ale_py'. pip install"):
         EnvConfig(id="ALE/Pong-v5")
     assert env_packages.package_of("CartPole-v1").module == ""
+
+
+def test_the_environments_of_this_library_are_known_without_an_import():
+    code = "from rlsample.runs import EnvConfig; print(EnvConfig(id='rlsample/CartPole-v1').id)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "rlsample/CartPole-v1\n"

@@ -16,7 +16,7 @@ from rlsample.rollouts.evaluation import play_episodes
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.policy import Policy
 from rlsample.rollouts.several_agents.policy import JointPolicy
-from rlsample.runs import config_from_dict, evaluate
+from rlsample.runs import EnvConfig, config_from_dict, evaluate
 from tests.helpers_runs import Silent
 
 BOX = gym.spaces.Box(0.0, 9.0, (2,))
@@ -190,3 +190,45 @@ def test_act_reads_the_entry_of_dict_observations():
     np.testing.assert_array_equal(policy.act(observations), 3 + np.arange(5))
     np.testing.assert_array_equal(policy.act(observations, seed=1), 3 + np.arange(5))
     np.testing.assert_array_equal(policy.act(observations, mask=masks[::-1]), 3 + np.arange(5)[::-1])
+
+
+class Odd(gym.Env):
+    """Only odd actions are legal at odd times, and even ones at even times."""
+
+    observation_space = gym.spaces.Dict({"action_mask": gym.spaces.MultiBinary(4), "x": gym.spaces.Box(0.0, 9.0, (1,))})
+    action_space = gym.spaces.Discrete(4)
+
+    def _look(self):
+        return {
+            "action_mask": (np.arange(4) % 2 == self.time % 2).astype(np.int8),
+            "x": np.full(1, self.time, np.float32),
+        }
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self._look(), {}
+
+    def step(self, action):
+        assert action % 2 == self.time % 2
+        self.time += 1
+        return self._look(), 1.0, False, self.time == 5, {}
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize(
+    "wrappers", [["PreviousActionAndReward"], [{"name": "FrameStackObservation", "stack_size": 2}]], ids=str
+)
+def test_masks_in_what_is_observed_stay_masks_within_wrappers(wrappers, mode):
+    if "Odd-v0" not in gym.registry:
+        gym.register("Odd-v0", Odd)
+    envs = EnvConfig(id="Odd-v0", num_envs=2, wrappers=wrappers).make(vector_kwargs={"autoreset_mode": mode})
+    collector = GymnasiumCollector(envs, spaces.factorise(Odd.action_space), seed=0)
+    rows = collector.collect(lambda observation, mask: mask.argmax(-1).astype(np.int32), 14)
+    envs.close()
+    assert "action_mask" not in str(collector.observation)
+    for time in range(4):
+        np.testing.assert_array_equal(rows.mask[time], [np.arange(4) % 2 == time % 2] * 2)
+    cut = rows.truncated & rows.valid
+    assert cut.any()
+    np.testing.assert_array_equal(rows.next_mask[cut], [np.arange(4) % 2 == 1] * cut.sum())

@@ -11,13 +11,14 @@ import pytest
 import tensorflow as tf
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
-from rlsample import heads, networks, samplers
+from agents import ppo
+from rlsample import heads, networks, runs, samplers
 from rlsample.learning import critics, replay
 from rlsample.networks.flat import FlatNetwork
 from rlsample.rollouts.gymnasium_collector import GymnasiumCollector
 from rlsample.rollouts.in_numpy.policy import NumpyPolicy, quickest_policy
 from rlsample.rollouts.policy import Policy
-from rlsample.runs import config_from_dict, config_to_dict
+from rlsample.runs import ConfigError, config_from_dict, config_to_dict
 from rlsample.spaces import observations
 from tests.helpers_agents import AGENTS, SMALL
 from tests.helpers_networks import ALL_NETWORKS, batch_of, network_and_space, own_model
@@ -330,3 +331,12 @@ def test_a_replay_beyond_the_memory_is_refused(monkeypatch, tmp_path):
     limit.write_text("1000000000\n")
     with pytest.raises(ValueError, match=r"at most the 1.00 GB of memory .*size='2.12 GB'. Keep at most 47,"):
         replay.check_memory(100_000, specs)
+
+
+def test_weights_that_are_not_trained_are_refused_before_there_is_a_folder(tmp_path):
+    doubles = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, dtype="float64")])
+    settings = {"agent": "ppo", "env": "CartPole-v1", "network": doubles, "total_steps": 100}
+    config = runs.config_from_dict(settings, agents={"ppo": ppo.Config})
+    with pytest.raises(ConfigError, match=r"Expected float32 weights\. Received: weight='.*kernel', dtype='float64'"):
+        runs.train(config, tmp_path / "run", agents=AGENTS)
+    assert not (tmp_path / "run").exists()

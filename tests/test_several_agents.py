@@ -1,5 +1,7 @@
 """Environments of several agents: their spaces, what packages make of them, collecting, and policies."""
 
+import functools
+
 import gymnasium as gym
 import lbforaging  # noqa: F401 (registers its environments)
 import numpy as np
@@ -73,6 +75,23 @@ class Leaving:
 
     def _info(self):
         return {"action_mask": np.array([0, 1])} if self.masks == "info" else {}
+
+
+class Joining(Leaving):
+    """`first` alone takes a step, and then `second`."""
+
+    def __init__(self):
+        super().__init__(masks="observation")
+
+    def reset(self, seed=None, options=None):
+        self.agents, self.time = ["first"], 0
+        return self._observe(), {"first": {}}
+
+    def step(self, actions):
+        self.seen.append(dict(actions))
+        acted, self.agents = self.agents, ["second"] if self.agents == ["first"] else []
+        ended = dict.fromkeys(acted, True)
+        return self._observe(), dict.fromkeys(acted, 1.0), ended, dict.fromkeys(acted, False), {}
 
 
 class Tupled(gym.Env):
@@ -254,6 +273,34 @@ class TestPettingZoo:
         np.testing.assert_array_equal(info["action_mask"], [[True, False, True], [False, True, True]])
         with pytest.raises(ValueError, match="a mask of the 3 actions of agent 'first'"):
             FromPettingZoo(Leaving(masks="info")).reset()
+
+    def test_masks_in_what_is_observed_hold_with_an_id_too(self):
+        register("test/Masked-v0", functools.partial(Leaving, masks="observation"))
+        vector = EnvConfig(id="test/Masked-v0", num_envs=2).make()
+        _, rows = collect(vector, 6)
+        vector.close()
+        assert rows[0].mask[0].tolist() == [[True, False, True], [False, True, False]]
+        assert {int(row.action[0, 0]) for row in rows if row.valid[0] and row.present[0, 0]} <= {0, 2}
+        assert {int(row.action[0, 1]) for row in rows if row.valid[0] and row.present[0, 1]} == {1}
+
+    def test_one_may_join_later_and_has_its_mask_then(self):
+        env = FromPettingZoo(Joining())
+        _, info = env.reset(seed=0)
+        assert info["agent_present"].tolist() == [True, False]
+        _, _, terminated, truncated, info = env.step({"first": 2, "second": 1})
+        assert not terminated
+        assert not truncated
+        assert info["agent_present"].tolist() == [False, True]
+        assert info["agent_terminated"].tolist() == [True, False]
+        assert info["action_mask"].tolist() == [[True, True, True], [False, True, True]]
+        *_, terminated, truncated, info = env.step({"first": 0, "second": 1})
+        assert (terminated, truncated) == (True, False)
+        assert [sorted(each) for each in env.env.seen] == [["first"], ["second"]]
+
+    def test_who_is_not_there_from_the_start_is_not_counted(self):
+        vector = gym.vector.SyncVectorEnv([lambda: FromPettingZoo(Joining())] * 2)
+        _, rows = collect(vector, 2)
+        assert [row.present[0].tolist() for row in rows] == [[True, False], [False, True]]
 
     def test_with_an_id_it_is_named_by_configurations_and_its_faults_name_it(self):
         register("test/Leaving-v0", Leaving)

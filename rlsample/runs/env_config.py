@@ -131,6 +131,7 @@ class EnvConfig(Block):
 
         from rlsample.rollouts.environments.faults import made
         from rlsample.rollouts.environments.guard import Guard
+        from rlsample.rollouts.environments.masks import mask_in_info
 
         words: dict[str, Any] = {"num_envs": num_envs or self.num_envs, "vectorization_mode": self.vectorization_mode}
         words |= self.kwargs | options
@@ -158,6 +159,8 @@ class EnvConfig(Block):
                 warnings.filterwarnings("ignore", category=UserWarning, module=r"gymnasium\.vector\.async_vector_env")
             if max_episode_steps is not None:
                 wrappers.append(functools.partial(gymnasium.wrappers.TimeLimit, max_episode_steps=max_episode_steps))
+            if self.wrappers:
+                wrappers.append(mask_in_info)
             for each in self.wrappers or ():
                 made_by, arguments = env_packages.wrapper(each)
                 wrappers.append(functools.partial(made_by, **arguments))

@@ -41,6 +41,7 @@ PACKAGES: dict[str, Package] = {
     "Foraging-": Package("lbforaging", extra="multi_agent"),
     "MinAtar/": Package("minatar.gym", register="register_envs"),
     "MiniGrid-": _MINIGRID,
+    "rlsample/": Package("envs"),
     "rware-": Package("rware", extra="multi_agent"),
 }
 """By the beginning of the ids. ALE's own vector form makes grey frames of 84 x 84, four to a stack."""

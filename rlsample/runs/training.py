@@ -80,8 +80,13 @@ def fit(config: RunConfig[Any], agents: Agents) -> tuple[RunConfig[Any], Support
 
     Raises:
         ConfigError, EnvironmentFault: as of `agents.make_policy`.
+        ConfigError: the network has weights that are no float32, which agents do not train.
     """
     policy = make_policy(agents.module(config.agent.name), config)
+    for weight in policy.model.trainable_variables:
+        if weight.dtype != "float32":
+            hint = "Lower precision is for what layers compute: dtype='mixed_bfloat16'."
+            raise ConfigError(str(checks.invalid("float32 weights", weight=weight.path, dtype=weight.dtype, hint=hint)))
     return config.model_copy(update={"network": getattr(policy, "network", config.network)}), policy
 
 

@@ -41,6 +41,19 @@ def without_mask(space: gym.Space) -> gym.Space:
     return space
 
 
+def unmasked(observation: Any) -> Any:
+    """An observation as `without_mask` has its space.
+
+    Examples:
+        >>> from rlsample.rollouts.environments.masks import unmasked
+        >>> unmasked({"left": {"action_mask": np.array([1, 0]), "place": 3}, "right": (4, 5)})
+        {'left': {'place': 3}, 'right': (4, 5)}
+    """
+    if isinstance(observation, dict):
+        return {key: unmasked(part) for key, part in observation.items() if key != KEY}
+    return tuple(map(unmasked, observation)) if isinstance(observation, tuple) else observation
+
+
 def observed_mask(observations: Any) -> Any:
     """The entry `action_mask` of Dict observations, or a tree of those inside of them; None if there is none.
 
@@ -119,6 +132,48 @@ class MaskReader:
         if hasattr(unwrapped, METHOD):
             return getattr(unwrapped, METHOD)()
         return _rows(unwrapped.call(METHOD))
+
+
+class ObservedMasks(gym.Wrapper):
+    """Puts the entry `action_mask` of Dict observations into the info, where wrappers around it leave it as it is.
+
+    Args:
+        env: the environment.
+
+    Examples:
+        >>> from rlsample.rollouts.environments.masks import ObservedMasks
+        >>> class Masked(gym.ObservationWrapper):
+        ...     observation_space = gym.spaces.Dict(x=gym.spaces.Discrete(9), action_mask=gym.spaces.MultiBinary(2))
+        ...     def observation(self, observation):
+        ...         return {"x": 4, "action_mask": np.array([1, 0], np.int8)}
+        >>> ObservedMasks(Masked(gym.make("CartPole-v1"))).reset(seed=0)
+        ({'x': 4}, {'action_mask': array([1, 0], dtype=int8)})
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        self.observation_space = without_mask(env.observation_space)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Gymnasium's contract."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return unmasked(observation), {KEY: observed_mask(observation)} | info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Gymnasium's contract."""
+        observation, *outcome, info = self.env.step(action)
+        return unmasked(observation), *outcome, {KEY: observed_mask(observation)} | info
+
+
+def mask_in_info(env: gym.Env) -> gym.Env:
+    """An environment within `ObservedMasks`, if it has masks in what is observed.
+
+    Examples:
+        >>> from rlsample.rollouts.environments.masks import mask_in_info
+        >>> mask_in_info(gym.make("CartPole-v1")).observation_space.shape
+        (4,)
+    """
+    return env if without_mask(env.observation_space) == env.observation_space else ObservedMasks(env)
 
 
 class ActionMasks(gym.Wrapper):

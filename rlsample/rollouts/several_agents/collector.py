@@ -141,10 +141,13 @@ class JointCollector(GymnasiumCollector):
     def __init__(self, envs: gym.vector.VectorEnv, agents: Agents, seed: int) -> None:
         self.agents = agents
         self._shape = envs.num_envs, len(agents.names)
-        self.present = np.ones(self._shape, bool)
         self._own_return = np.zeros(self._shape)
         self._own_returns: list[np.ndarray] = []
         super().__init__(envs, agents.factors, seed)
+
+    def _begin(self, seed: int) -> None:
+        super()._begin(seed)
+        self.present = _told(self.info, PRESENT, np.ones(self._shape, bool))
 
     def step(self, action: np.ndarray) -> JointTransition:  # type: ignore[override]
         """Takes one joint action per environment, given as factor indices `[B, N]`; see `GymnasiumCollector.step`."""

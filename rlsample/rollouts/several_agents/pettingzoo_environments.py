@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rlsample import checks
-from rlsample.rollouts.environments.masks import KEY, observed_mask, without_mask
+from rlsample.rollouts.environments.masks import KEY, observed_mask, unmasked, without_mask
 from rlsample.rollouts.several_agents.gymnasium_tuples import REWARDS
 from rlsample.spaces.observations import map_parts
 
@@ -25,8 +25,8 @@ class FromPettingZoo(gym.Env):
     """A parallel environment with a Dict of agents for observation and action.
 
     The reward is the sum of the agents'; the info has each agent's own, whose task is over, who acts next, and masks.
-    An agent that has left sees zeros, is paid nothing, and its actions are dropped. The episode ends when nobody is
-    left: as a truncation if anybody was cut off.
+    An agent that is not there sees zeros, is paid nothing, and its actions are dropped; one may join later than others.
+    The episode ends when nobody is left: as a truncation if anybody was cut off.
 
     Args:
         env: a `pettingzoo.ParallelEnv`.
@@ -84,9 +84,12 @@ class FromPettingZoo(gym.Env):
             if name not in self.env.agents:
                 rule = f"agent {name!r} to be terminated or truncated before it leaves"
                 raise checks.invalid(rule, agents=list(self.env.agents))
+        joined = [name for name in self.env.agents if name not in acting]
+        self._terminated.update(dict.fromkeys(joined, False))
+        following = [name for name in self.names if name in left or name in joined]
         each = np.array([rewards.get(name, 0.0) for name in self.names], np.float32)
-        info = self._info(observations, infos, dict(zip(self.names, each, strict=True)), left)
-        terminated, truncated = not left and not self._cut, not left and self._cut
+        info = self._info(observations, infos, dict(zip(self.names, each, strict=True)), following)
+        terminated, truncated = not following and not self._cut, not following and self._cut
         return self._observation(observations), float(each.sum()), terminated, truncated, info
 
     def render(self) -> Any:
@@ -98,7 +101,8 @@ class FromPettingZoo(gym.Env):
         self.env.close()
 
     def _observation(self, observations: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: observations.get(name, nothing) for name, nothing in self._nothing.items()}
+        seen = {name: unmasked(observation) for name, observation in observations.items()}
+        return {name: seen.get(name, nothing) for name, nothing in self._nothing.items()}
 
     def _info(
         self, observations: Mapping[str, Any], infos: Mapping[str, Any], rewards: Mapping[str, Any], acting: list[str]
