@@ -168,6 +168,10 @@ class EvaluationConfig(Block):
         default=True, description="Play the most probable action instead of drawing from the policy."
     )
 
+    def due(self, step: int, made: int) -> bool:
+        """Whether `every` steps have passed since the last of so many evaluations that were made while training."""
+        return self.every is not None and step // self.every > made
+
 
 class CheckpointConfig(Block):
     """When a run saves what it needs to be resumed.

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import fnmatch
 
+MEAN_RETURN = "evaluation/mean_return"
+"""By which runs are judged, and records of evaluations are told from others."""
+
 METRICS = {
     "global_step": "Environment steps so far, over all environments (of one member, in a population).",
     "update": "Optimizer steps so far.",
@@ -19,7 +22,7 @@ METRICS = {
     "charts/episodic_length": "Their mean length, in steps.",
     "charts/unfinished_length": "Steps so far of the longest episode under way, which counts in no return yet.",
     "charts/steps_per_second": "Environment steps per second of wall-clock time since the run began.",
-    "evaluation/mean_return": "Mean return of the evaluation episodes.",
+    MEAN_RETURN: "Mean return of the evaluation episodes.",
     "evaluation/std_return": "Their standard deviation, over episodes.",
     "losses/policy": "PPO's clipped surrogate, REINFORCE's weighted cross-entropy: mean since the last record.",
     "losses/value": "Half the squared error of predicted values, DQN's Huber's loss; 0 without a baseline.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rlsample.runs.metrics import MEAN_RETURN
 from rlsample.runs.numbers import shown
 from rlsample.runs.tracking import read_metrics
 
@@ -78,7 +79,7 @@ def _draw_returns(axes: Any, records: Sequence[dict[str, float]], num_envs: int)
     if drawn.any():
         axes.scatter(steps[drawn], returns[drawn], s=10, color=ACCENT, alpha=0.35, linewidths=0, label="while training")
         axes.plot(steps[drawn], mean[drawn], color=ACCENT, linewidth=2, label=f"mean of the last {window:,} episodes")
-    steps, means = _series(records, "evaluation/mean_return")
+    steps, means = _series(records, MEAN_RETURN)
     if len(steps):
         axes.scatter(steps, means, s=40, marker="D", color=INK, zorder=3, clip_on=False, label="evaluation")
     axes.set(ylabel="return")

@@ -30,6 +30,7 @@ from rlsample.rollouts.snapshot import Snapshot
 from rlsample.runs import checkpoint, tracking
 from rlsample.runs.config import PopulationConfig, RunConfig
 from rlsample.runs.evaluating import evaluate
+from rlsample.runs.metrics import MEAN_RETURN
 from rlsample.runs.picture import draw_learning_curve
 from rlsample.runs.progress import Progress
 from rlsample.runs.run_folder import BEST, CHECKPOINT, EVALUATION, METRICS, PICTURE, TENSORBOARD, claim, reopen, replace
@@ -272,8 +273,7 @@ class Run:
 
     def evaluation_due(self, step: int) -> bool:
         """Whether `evaluation.every` steps have passed since the last evaluation."""
-        every = self.config.evaluation.every
-        return every is not None and step // every > self._evaluations
+        return self.config.evaluation.due(step, self._evaluations)
 
     def evaluate_when_due(self, policy: SupportsAct, step: int) -> None:
         """Evaluates the policy if `evaluation.every` steps have passed since it last did, and keeps the best one."""
@@ -297,9 +297,7 @@ class Run:
         except EvaluationStopped:
             return None
         record = {"global_step": self.step, "sampler/temperature": self._temperature()}
-        self._track(
-            record | {"evaluation/mean_return": outcome.mean_return, "evaluation/std_return": outcome.std_return}
-        )
+        self._track(record | {MEAN_RETURN: outcome.mean_return, "evaluation/std_return": outcome.std_return})
         return outcome
 
     def _temperature(self) -> float:

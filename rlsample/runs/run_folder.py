@@ -11,6 +11,7 @@ from rlsample import checks
 from rlsample.runs.block import ConfigError
 from rlsample.runs.config import RunConfig
 from rlsample.runs.loading import config_to_yaml
+from rlsample.runs.metrics import MEAN_RETURN
 from rlsample.runs.tracking import read_metrics
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ except ImportError:
 CONFIG, METRICS, CHECKPOINT, BEST = "config.yaml", "metrics.jsonl", "checkpoint", "best"
 EVALUATION, PICTURE, TRACEBACK = "evaluation.json", "learning_curve.png", "traceback.txt"
 TENSORBOARD = "tensorboard"
-JUDGED = "evaluation/mean_return"
-"""What the record of an evaluation holds, and no other."""
 
 
 class RunFolderError(ValueError):
@@ -112,11 +111,10 @@ def reopen(folder: Path, config: RunConfig[Any]) -> tuple[int, int, Snapshot | N
     (folder / EVALUATION).unlink(missing_ok=True)
     replace(folder / CONFIG, config_to_yaml(config))
     if records is not None:
-        every, due = config.evaluation.every, False
-        if every is not None and snapshot is not None:  # What a stop has interrupted is made again.
-            due = step // every > snapshot.numbers["run"]["evaluations"]
-        last = step - 1 if due else step
-        kept = [each for each in records if each["global_step"] <= (last if JUDGED in each else step)]
+        # An evaluation that a stop has interrupted is made again.
+        again = snapshot is not None and config.evaluation.due(step, snapshot.numbers["run"]["evaluations"])
+        last = step - 1 if again else step
+        kept = [each for each in records if each["global_step"] <= (last if MEAN_RETURN in each else step)]
         replace(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
     return held, step, snapshot
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import gymnasium
 import numpy as np
 
+from rlsample.runs.metrics import MEAN_RETURN
+
 from ..curves import Series, series_of
 from ..processes import Job
 from ..runs_on_disk import RunOnDisk, read
 from ..variants import Variant
 from .study import Task
-
-METRIC = "evaluation/mean_return"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -107,7 +107,7 @@ def outcome_of(job: ComparedRun, run: RunOnDisk, default_threshold: float | None
     threshold = default_threshold if threshold is None else threshold
     if threshold is None and environment in gymnasium.registry:
         threshold = gymnasium.spec(environment).reward_threshold
-    evaluations = series_of(run.records, METRIC).items()
+    evaluations = series_of(run.records, MEAN_RETURN).items()
     solved = [int(step) for step, value in evaluations if threshold is not None and value >= threshold]
     final = run.evaluation["mean_return"], run.evaluation["seconds"]
     return Outcome(environment, job.variant.name, job.seed, final[0], threshold, min(solved, default=None), final[1])
@@ -120,7 +120,7 @@ def gather(tasks: list[Task], jobs: Iterable[ComparedRun], default_threshold: fl
     for job in jobs:
         run, place = read(job.folder), (tasks.index(job.task), job.variant.name)
         outcomes.setdefault(place, []).append(outcome_of(job, run, default_threshold))
-        curves.setdefault(place, []).append(series_of(run.records, METRIC))
+        curves.setdefault(place, []).append(series_of(run.records, MEAN_RETURN))
     return Results(tasks, outcomes, curves)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlsample.runs import read_metrics
+from rlsample.runs.metrics import MEAN_RETURN
 from rlsample.runs.numbers import shown
 from rlsample.runs.run_folder import EVALUATION, METRICS
 
@@ -22,7 +23,7 @@ from .search import Search, words_for
 if TYPE_CHECKING:
     import optuna
 
-METRIC = "evaluation/mean_return"
+METRIC = MEAN_RETURN
 """What is searched for: the highest mean return of the evaluation after training."""
 
 REFUSED = 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from rlsample.rollouts.sampler_metrics import CriticAudit
 from rlsample.streams import Streams
 
 
-class ReplayLearner:
+class ReplayLearner(abc.ABC):
     """Base of learners from a replay: pure functions of a state, which an agent writes, and rounds of updates.
 
     An agent writes `start`, `weights`, `choose`, `publish` and `learn_from`. `off_policy.in_graph` compiles them
@@ -96,13 +97,13 @@ class ReplayLearner:
         """How often the program of a round was traced."""
         return self._round.experimental_get_tracing_count()
 
+    @abc.abstractmethod
     def start(self, member: int) -> Any:
         """The state before training, with fresh weights."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def weights(self, state: Any) -> list[tf.Tensor]:
         """Of the policy's network; and then of the others that remember, in the order of `networks`."""
-        raise NotImplementedError
 
     def split(self, state: Any) -> Any:
         """The weights that `logits` takes, or `logits_and_memory`."""
@@ -119,14 +120,15 @@ class ReplayLearner:
         """See `learning.remembering.RememberingLearner`; what networks remember stands side by side: `[E, M]`."""
         return go_on(self.networks, parameters, observation, memory)
 
+    @abc.abstractmethod
     def choose(self, logits: tf.Tensor, mask: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         """See `learning.population.Learner`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def publish(self, state: Any) -> Policy:
         """The policy of a state to judge and to keep."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def learn_from(self, state: Any, rows: dict[str, Any], seed: tf.Tensor) -> tuple[Any, dict[str, Any], tf.Tensor]:
         """One update on a minibatch.
 
@@ -138,7 +140,6 @@ class ReplayLearner:
         Returns:
             (state, metrics: scalars by name, what was wrong with the value of each row `[B]`).
         """
-        raise NotImplementedError
 
     def measure(self, state: Any, rows: dict[str, Any], seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is measured once a round, on one minibatch, where Python steps the environments."""
@@ -213,7 +214,9 @@ class ReplayLearner:
                 masks[name] = unpack_bits(mask, factors.num_categories)
         return rows | masks
 
-    def weigh(self, replay: Replay, drawn: dict[str, Any], errors: tf.Tensor, count: int) -> None:
+    def weigh(  # noqa: B027 (only a replay with priorities asks)
+        self, replay: Replay, drawn: dict[str, Any], errors: tf.Tensor, count: int
+    ) -> None:
         """Tells a replay on the host what was wrong with the rows `[U, B]` of the first `count` minibatches."""
 
     def _learn_round(self, state: Any, rows: dict[str, Any], count: tf.Tensor, seed: tf.Tensor) -> Any:
